@@ -1,0 +1,46 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+.PHONY: install demo test test-all lint requirements clean
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+# uv where it works (a pyenv shim may exist and yet refuse), else one fetched with pip into .uv
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+
+help:
+	@echo "make demo       train the main job (NGVAE on sprites) and write its report"
+	@echo "make test       lint, import contracts and the fast tests"
+	@echo "make test-all   the long trials too"
+	@echo "make install    only create .venv"
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/installed: pyproject.toml requirements.txt $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear --python "$$(cat .python-version)" .venv
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt
+	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
+	@touch $@
+
+install: .venv/installed
+
+demo: install
+	$(PYTHON) -m experiments
+
+lint: install
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+
+test: lint
+	$(PYTHON) -m pytest -m "not long"
+
+test-all: lint
+	$(PYTHON) -m pytest
+
+# pins what was tested; no registry is named
+requirements: $(filter .uv/bin/uv,$(UV))
+	$(UV) pip compile --quiet --upgrade --extra test --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.12 pyproject.toml --output-file requirements.txt
+
+clean:
+	rm -rf .venv .uv runs multirun

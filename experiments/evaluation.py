@@ -1,0 +1,70 @@
+"""A trained pair, measured: posterior, ablation, metrics."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from omegaconf import DictConfig
+
+from experiments.assemble import Parts
+from ppvae import from_pyro_svi
+from ppvae.diagnostics import count_informative, informative_latents
+from ppvae.interventions import ablate, reconstruct, traverse
+from ppvae.metrics import beta_vae_metric, decorrelation, entropy
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Posterior DataTree of the first training images and what was measured on it."""
+
+    tree: xr.DataTree
+    reconstructions: xr.DataArray
+    traversal: xr.DataArray
+    latents: xr.Dataset
+    metrics: dict[str, float]
+
+
+def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
+    """Draw the posterior and compute Table I's metrics, with sampled and with mean latents."""
+    wanted, model, guide = configuration.posterior, parts.model, parts.guide
+    index = slice(min(wanted.images, len(parts.data)))
+    factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
+    device = next(guide.parameters()).device
+    images = parts.data.images[index].to(device)
+    tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, seed=configuration.seed)
+    few = tree.isel(image=slice(wanted.ablation_images))
+    latents = informative_latents(tree, ablate(model, few))
+    return Evaluation(
+        tree=tree,
+        reconstructions=reconstruct(model, tree.isel(image=slice(64))),
+        traversal=traverse(model, tree),
+        latents=latents,
+        metrics=_metrics(tree, latents, factors, configuration.seed),
+    )
+
+
+def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
+    statistics = tree["sample_stats"]
+    codes = {"sampled": tree["posterior"]["z"].isel(chain=0, draw=0, drop=True), "mean": statistics["z_mean"]}
+    metrics = {"elbo": float(statistics["elbo"].mean()), "rate": float(statistics["kl"].sum("latent").mean())}
+    metrics["distortion"] = -float(tree["log_likelihood"]["x"].mean())
+    for reading, code in codes.items():
+        metrics[f"entropy_{reading}"] = float(entropy(code))
+        metrics[f"decorrelation_{reading}"] = float(decorrelation(code))
+        metrics[f"decorrelation_literal_{reading}"] = float(decorrelation(code, reading="literal"))
+    if factors is not None and len(factors.data_vars) > 1:
+        metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
+    for name, count in count_informative(latents).data_vars.items():
+        metrics[f"informative_{name}"] = int(count)
+    metrics["largest_snr_called_uninformative"] = _hidden_signal(latents)
+    return metrics
+
+
+def _hidden_signal(latents: xr.Dataset) -> float:
+    """Largest signal-to-noise ratio among latents that p calls uninformative; NaN where there is none."""
+    if "by_probability" not in latents:
+        return float("nan")
+    ratios = latents["signal_to_noise"].values[~latents["by_probability"].values]
+    return float(np.max(ratios)) if ratios.size else float("nan")

@@ -1,0 +1,157 @@
+"""Table I of Jouffroy et al. 2022: vanilla, β = 27, β = 150 and NGVAE, over seeds, beside the paper's numbers."""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.provenance import command_line, environment
+from experiments.report import ReportFigure, Table, write_report
+from experiments.training import share_cores, train_and_evaluate
+from ppvae import read_posterior
+from ppvae.files import replace_atomically
+from ppvae.metrics import scaled_covariance
+from ppvae.plots import plot_covariances
+
+__all__ = ["run"]
+
+PAPER = {
+    "entropy_sampled": {"vanilla": 2.6, "beta_27": 2.6, "beta_150": 2.6, "ngvae": 2.3},
+    "decorrelation_sampled": {"vanilla": 12.7, "beta_27": 7.8, "beta_150": 11.9, "ngvae": 14.3},
+    "disentanglement": {"vanilla": 0.67, "beta_27": 0.64, "beta_150": 0.62, "ngvae": 0.68},
+    "informative_by_variance": {"vanilla": 15, "beta_27": 15, "beta_150": 7, "ngvae": None},
+    "informative_by_probability": {"vanilla": None, "beta_27": None, "beta_150": None, "ngvae": 7},
+}
+METRICS = {
+    "entropy_sampled": "entropy, sampled latents",
+    "entropy_mean": "entropy, mean latents",
+    "decorrelation_sampled": "decorrelation (mean reading), sampled",
+    "decorrelation_mean": "decorrelation (mean reading), means",
+    "decorrelation_literal_sampled": "decorrelation (literal), sampled",
+    "decorrelation_literal_mean": "decorrelation (literal), means",
+    "disentanglement": "β-VAE metric (locatello)",
+    "informative_by_probability": "informative by p < ½",
+    "informative_by_variance": "informative by variance / E[1/λ]",
+    "informative_by_kl": "informative by KL",
+    "informative_by_ablation": "informative by ablation",
+    "largest_snr_called_uninformative": "largest SNR of a latent with p > ½",
+    "elbo": "ELBO (nats)",
+    "rate": "rate (nats)",
+    "distortion": "distortion (nats)",
+    "epochs": "epochs",
+    "seconds": "training time (s)",
+}
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
+    jobs = [
+        (OmegaConf.to_yaml(_configured(configuration, overrides, seed)), directory / name / f"seed{seed}")
+        for seed in configuration.seeds
+        for name, overrides in configuration.models.items()
+    ]
+    jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
+    if configuration.workers > 1:
+        with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
+            list(pool.map(_one, *zip(*((*job, configuration.workers) for job in jobs), strict=True)) if jobs else [])
+    else:
+        for job in jobs:
+            _one(*job, workers=1)
+    results = _collected(configuration, directory)
+    replace_atomically(directory / "table1.csv", lambda path: results.to_csv(path, index=False))
+    table = _table(results, list(configuration.models))
+    replace_atomically(directory / "table1.md", lambda path: path.write_text(_markdown(table)))
+    page = write_report(
+        directory,
+        title="Table I: which model selects its latents?",
+        lead=f"{len(configuration.seeds)} seeds a model, mean ± standard deviation, beside Jouffroy et al.'s numbers.",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration),
+        tables=[table],
+        figures=[_covariances(configuration, directory)],
+        environment=environment(list(configuration.seeds)),
+    )
+    print(_markdown(table), f"Report: {page}", sep="\n")
+    return page
+
+
+def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
+    """The configuration of one model: the command line's overrides, then the model's own."""
+    given = [o for o in HydraConfig.get().overrides.task if o.split("=")[0].lstrip("+~") not in STUDY_KEYS]
+    one = compose("config", [*given, *overrides, f"seed={seed}", "job=experiments.single.run"])
+    with open_dict(one):
+        one.name = configuration.name
+    return one
+
+
+STUDY_KEYS = ("experiment", "seeds", "workers", "models", "seed", "job", "resume")
+
+
+def _one(configuration: str, directory: Path, workers: int) -> None:
+    """Train and measure one model with one seed, continuing from its checkpoint where there is one."""
+    if workers > 1:
+        share_cores(workers, os.cpu_count() or 1)
+    train_and_evaluate(OmegaConf.create(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
+
+
+def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
+    rows = []
+    for name in configuration.models:
+        for seed in configuration.seeds:
+            metrics = json.loads((directory / name / f"seed{seed}" / "metrics.json").read_text())
+            rows.append({"model": name, "seed": seed, **metrics})
+    return pd.DataFrame(rows)
+
+
+def _table(results: pd.DataFrame, models: list[str]) -> Table:
+    columns = ["metric", *(column for name in models for column in (name, f"paper {name}"))]
+    rows = []
+    for metric, label in METRICS.items():
+        cells: list[object] = [label]
+        for name in models:
+            values = results.loc[results.model == name, metric] if metric in results else pd.Series(dtype=float)
+            cells += [_mean_and_deviation(values.dropna()), PAPER.get(metric, {}).get(name)]
+        rows.append(cells)
+    seeds = results.seed.nunique()
+    caption = (
+        f"Mean ± standard deviation over {seeds} seeds. The paper gives one number a cell and leaves the readings open."
+    )
+    return Table("Table I", columns, rows, caption)
+
+
+def _mean_and_deviation(values: pd.Series) -> str | None:
+    if values.empty:
+        return None
+    digits = 0 if values.abs().max() >= 1000 else 2
+    deviation = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{deviation}"
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    return (
+        "\n".join("| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in lines)
+        + "\n"
+    )
+
+
+def _covariances(configuration: DictConfig, directory: Path) -> ReportFigure:
+    seed = configuration.seeds[0]
+    trees = {name: read_posterior(directory / name / f"seed{seed}" / "posterior.zarr") for name in configuration.models}
+    return ReportFigure(
+        "covariances",
+        f"Scaled covariance of sampled latents over the images, seed {seed} (the paper's Fig. 4). One bright square on "
+        "the diagonal for each latent that carries variance; bright off the diagonal: correlated latents.",
+        plot_covariances({name: _covariance(tree) for name, tree in trees.items()}),
+    )
+
+
+def _covariance(tree: xr.DataTree) -> xr.DataArray:
+    return scaled_covariance(tree["posterior"]["z"].isel(chain=0, draw=0, drop=True).load())

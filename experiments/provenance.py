@@ -1,0 +1,41 @@
+"""Where a number came from: command, commit, versions, machine."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+__all__ = ["command_line", "environment"]
+
+
+def command_line() -> str:
+    """The command that runs this again, from the checkout's root."""
+    return shlex.join(["uv", "run", "-m", "experiments", *sys.argv[1:]])
+
+
+def environment(seed: int | list[int]) -> dict[str, str]:
+    """What to say beside every number."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    packages = ("torch", "pyro-ppl", "arviz", "xarray", "lightning-fabric")
+    return {
+        "seed": str(seed),
+        "commit": _commit(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, GPU: {gpu}",
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def _commit() -> str:
+    """Short commit of the checkout, with a + where files differ from it."""
+    here = Path(__file__).parent
+    try:
+        run = lambda *a: subprocess.run(["git", *a], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: E731
+        return run("rev-parse", "--short", "HEAD").strip() + ("+" if run("status", "--porcelain").strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

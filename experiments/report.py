@@ -1,0 +1,184 @@
+"""One self-contained HTML page about a run: numbers, tables, figures, and how to make it again."""
+
+import base64
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib.figure import Figure
+
+from ppvae.errors import UserError
+from ppvae.files import replace_atomically
+
+__all__ = ["ReportFigure", "Table", "format_value", "write_report"]
+
+DPI = 200  # twice what a reader's screen shows at the page's width, so that print and dense screens stay sharp
+CSS_PIXELS_PER_INCH = 104
+LONG_VALUE = 8
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+type Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns, the first naming the row; columns whose name starts with "paper" are set apart."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    caption: str = ""
+
+
+class ReportFigure(NamedTuple):
+    """A figure, its file name (letters, digits, - and _), what to look for in it, and a title if not the name."""
+
+    name: str
+    caption: str
+    figure: Figure
+    title: str = ""
+
+
+def write_report(
+    directory: str | Path,
+    *,
+    title: str,
+    command: str,
+    configuration: str,
+    tables: Sequence[Table] = (),
+    figures: Sequence[ReportFigure | tuple[str, str, Figure]] = (),
+    summary: Mapping[str, Value | tuple[Value, str]] | None = None,
+    notes: Sequence[str] = (),
+    environment: Mapping[str, Value] | None = None,
+    lead: str = "",
+) -> Path:
+    """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
+
+    summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
+    environment: versions, machine, seed, commit. Every text is escaped. Files appear whole or not at all.
+    UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
+    """
+    entries = [ReportFigure(*entry) for entry in figures]
+    _check(tables, [entry.name for entry in entries])
+    target = Path(directory)
+    (target / "figures").mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for entry in entries:
+        png = _png(entry.figure)
+        _write(target / "figures" / f"{entry.name}.png", png)
+        pictures.append(_picture(entry, png))
+    cards = [_card(name, value) for name, value in (summary or {}).items()]
+    page = _template().render(
+        title=title,
+        lead=lead,
+        cards=cards,
+        tables=[_table(table) for table in tables],
+        pictures=pictures,
+        notes=notes,
+        command=command.strip(),
+        configuration=configuration.strip("\n"),
+        environment={name: str(value) for name, value in (environment or {}).items()},
+    )
+    _write(target / "report.html", page.encode())
+    return target / "report.html"
+
+
+def format_value(value: Value) -> str:
+    """A table's cell: text as it is, whole numbers in full, others to three or four digits, – for what is missing."""
+    if value is None or isinstance(value, str):
+        return "–" if value is None else value
+    if isinstance(value, bool | np.bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return _typeset(f"{int(value):,}" if abs(value) >= 10_000 else f"{int(value)}")
+    return _format_float(float(value))
+
+
+def _format_float(value: float) -> str:
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else _typeset(f"{value}").replace("inf", "∞")
+    size = abs(value)
+    if size >= 10_000:
+        return _typeset(f"{value:,.0f}")
+    if 0 < size < 0.001:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return _typeset(f"{mantissa}e{int(exponent)}")
+    decimals = next(places for bound, places in ((1000, 0), (100, 1), (1, 2), (0, 3)) if size >= bound)
+    return _typeset(f"{value:.{decimals}f}")
+
+
+def _typeset(text: str) -> str:
+    return text.replace(",", "\u2009").replace("-", "−")
+
+
+def _is_number(value: Value) -> bool:
+    return not isinstance(value, str) and value is not None
+
+
+def _check(tables: Sequence[Table], names: Sequence[str]) -> None:
+    for table in tables:
+        for row in table.rows:
+            if len(row) != len(table.columns):
+                expected = f"{len(table.columns)} ({', '.join(table.columns)})"
+                raise UserError(f"table {table.title!r}: got a row of {len(row)} cells, expected {expected}")
+    for name in names:
+        if not SAFE_NAME.fullmatch(name):
+            raise UserError(f"figure name: got {name!r}, expected letters, digits, - and _ only")
+        if names.count(name) > 1:
+            raise UserError(f"figure name: got {name!r} twice, expected a name of its own for every figure")
+
+
+def _card(name: str, value: Value | tuple[Value, str]) -> dict[str, str]:
+    number, remark = value if isinstance(value, tuple) else (value, "")
+    text = format_value(number)
+    return {"name": name, "value": text, "remark": remark, "size": "long" if len(text) > LONG_VALUE else ""}
+
+
+def _table(table: Table) -> dict[str, object]:
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    kinds = [_column_kind(name, cells) for name, cells in zip(table.columns, columns, strict=True)]
+    rows = [[format_value(cell) for cell in row] for row in table.rows]
+    return {"title": table.title, "caption": table.caption, "columns": table.columns, "kinds": kinds, "rows": rows}
+
+
+def _column_kind(name: str, cells: Sequence[Value]) -> str:
+    """The CSS classes of a column: numbers stand at the right, the paper's are set apart."""
+    kinds = ["number"] * any(_is_number(cell) for cell in cells) + ["paper"] * name.lower().startswith("paper")
+    return " ".join(kinds)
+
+
+def _picture(entry: ReportFigure, png: bytes) -> dict[str, object]:
+    width, height = (round(inches * CSS_PIXELS_PER_INCH) for inches in entry.figure.get_size_inches())
+    words = entry.name.replace("_", " ").replace("-", " ")
+    return {
+        "name": entry.name,
+        "heading": entry.title or words[:1].upper() + words[1:],
+        "caption": entry.caption,
+        "data": base64.b64encode(png).decode(),
+        "width": width,
+        "height": height,
+    }
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def _template() -> Template:
+    loader = FileSystemLoader(Path(__file__).parent)
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blocks)
+    return environment.get_template("report.html.j2")
+
+
+def _write(path: Path, content: bytes) -> None:
+    replace_atomically(path, lambda temporary: temporary.write_bytes(content))

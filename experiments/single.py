@@ -1,0 +1,123 @@
+"""The main job: one pair trained, measured and reported."""
+
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.evaluation import Evaluation
+from experiments.figures import figures_of_run
+from experiments.provenance import command_line, environment
+from experiments.report import Table, write_report
+from experiments.training import train_and_evaluate
+
+__all__ = ["run"]
+
+ROWS = {
+    "entropy_sampled": ("entropy of the variances, sampled latents (nats)", 2.3),
+    "entropy_mean": ("entropy of the variances, mean latents (nats)", None),
+    "decorrelation_sampled": ("decorrelation, mean reading, sampled latents", 14.3),
+    "decorrelation_mean": ("decorrelation, mean reading, mean latents", None),
+    "decorrelation_literal_sampled": ("decorrelation, literal reading, sampled latents", None),
+    "decorrelation_literal_mean": ("decorrelation, literal reading, mean latents", None),
+    "disentanglement": ("β-VAE metric, preset locatello", 0.68),
+    "informative_by_probability": ("informative latents by p < ½", 7),
+    "informative_by_variance": ("informative latents by E[1/λ]", None),
+    "informative_by_kl": ("informative latents by KL", None),
+    "informative_by_ablation": ("informative latents by ablation", None),
+    "informative_active_units": ("active units", None),
+    "elbo": ("ELBO (nats per image)", None),
+    "rate": ("rate (nats per image)", None),
+    "distortion": ("distortion (nats per image)", None),
+}
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train, evaluate and report one configuration; returns the report's path."""
+    _, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
+    page = write_report(
+        directory,
+        title=f"{configuration.name}, seed {configuration.seed}",
+        lead=_lead(history, evaluation),
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        summary=_summary(history, evaluation),
+        tables=[_metrics_table(evaluation, ngvae="p" in history), _latents_table(evaluation)],
+        figures=figures_of_run(history, evaluation),
+        notes=_notes(evaluation),
+        environment=environment(configuration.seed),
+    )
+    print(_said(evaluation), f"Report: {page}", sep="\n")
+    return page
+
+
+def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
+    images = evaluation.tree["sample_stats"].sizes["image"]
+    return (
+        f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s, "
+        f"measured on the first {images} training images."
+    )
+
+
+def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
+    metrics, observed = evaluation.metrics, evaluation.tree["observed_data"]["x"].isel(image=slice(64))
+    error = float(((observed - evaluation.reconstructions) ** 2).mean() ** 0.5)
+    summary = {
+        "latents used, by ablation": (metrics["informative_by_ablation"], f"of {evaluation.latents.sizes['latent']}"),
+        "rate": (metrics["rate"], "nats per image"),
+        "reconstruction error": (error, "RMSE of a pixel in [0, 1]"),
+    }
+    if "informative_by_probability" in metrics:
+        summary["latents used, by p < ½"] = (metrics["informative_by_probability"], "paper: 7")
+    if "disentanglement" in metrics:
+        summary["β-VAE metric"] = (metrics["disentanglement"], "paper: 0.68" if "p" in history else "locatello")
+    summary["speed"] = (float(history["images_per_second"].median()), "images per second")
+    return summary
+
+
+def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
+    rows = [
+        (label, evaluation.metrics[name], paper if ngvae else None)
+        for name, (label, paper) in ROWS.items()
+        if name in evaluation.metrics
+    ]
+    caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
+    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), rows, caption)
+
+
+def _latents_table(evaluation: Evaluation) -> Table:
+    columns = {
+        "probability": "p",
+        "variance": "E[1/λ] or variance",
+        "signal_to_noise": "signal / noise",
+        "kl": "KL (nats)",
+        "worsening": "ablation (nats)",
+        "relative": "ablation (relative)",
+    }
+    columns = {name: title for name, title in columns.items() if name in evaluation.latents}
+    order = evaluation.latents["kl"].argsort().values[::-1]
+    rows = [
+        (f"z{int(evaluation.latents['latent'][k])}", *(float(evaluation.latents[name][k]) for name in columns))
+        for k in order
+    ]
+    return Table("Latents, sorted by KL", ("latent", *columns.values()), rows)
+
+
+def _notes(evaluation: Evaluation) -> list[str]:
+    hidden = evaluation.metrics["largest_snr_called_uninformative"]
+    if not hidden > 1:
+        return []
+    return [
+        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over images, over its "
+        f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
+        "Trust KL and ablation, not p alone."
+    ]
+
+
+def _said(evaluation: Evaluation) -> str:
+    metrics = evaluation.metrics
+    return (
+        f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
+        "nats per image; "
+        f"{metrics['informative_by_ablation']} of {evaluation.latents.sizes['latent']} latents used, by ablation"
+    )

@@ -1,0 +1,55 @@
+"""Train what a configuration describes, measure it, and keep everything in one directory."""
+
+import json
+from pathlib import Path
+
+import torch
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts, assemble
+from experiments.evaluation import Evaluation, evaluate
+from ppvae import fit, write_posterior
+from ppvae.files import replace_atomically
+
+__all__ = ["train_and_evaluate"]
+
+
+def train_and_evaluate(
+    configuration: DictConfig, directory: Path, *, resume: bool
+) -> tuple[Parts, xr.Dataset, Evaluation]:
+    """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
+    ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
+    parts = assemble(configuration)
+    replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
+    trainer = configuration.trainer
+    history = fit(
+        parts.model,
+        parts.guide,
+        parts.data,
+        parts.objective,
+        epochs=trainer.epochs,
+        batch_size=trainer.batch_size,
+        learning_rate=trainer.learning_rate,
+        stopping=parts.stopping,
+        seed=configuration.seed,
+        compile=trainer.compile,
+        accelerator=trainer.accelerator,
+        devices=trainer.devices,
+        directory=directory,
+        resume=resume,
+        progress=trainer.progress,
+    )
+    evaluation = evaluate(parts, configuration)
+    write_posterior(xr.DataTree(history), directory / "history.zarr")
+    write_posterior(evaluation.tree, directory / "posterior.zarr")
+    table = evaluation.latents.to_dataframe()
+    replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
+    metrics = evaluation.metrics | {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
+    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
+    return parts, history, evaluation
+
+
+def share_cores(workers: int, cores: int) -> None:
+    """Give this process its share of the cores."""
+    torch.set_num_threads(max(1, cores // workers))

@@ -1,0 +1,146 @@
+"""Which latents carry information, by each of the rules in use, read from a posterior DataTree."""
+
+import numpy as np
+import xarray as xr
+
+from ppvae.errors import UserError
+
+__all__ = ["count_informative", "informative_latents"]
+
+
+def informative_latents(
+    tree: xr.DataTree,
+    ablation: xr.Dataset | None = None,
+    *,
+    prior_variance: float | None = None,
+    max_probability: float = 0.5,
+    max_variance_ratio: float = 0.8,
+    min_kl: float = 0.1,
+    min_relative: float = 0.01,
+    min_activity: float = 0.01,
+) -> xr.Dataset:
+    """Rule for rule, which latents are informative, and the numbers behind each rule; all over dim latent.
+
+    Rules (boolean):
+    - `by_probability`: mean of p, the probability of being uninformative, below `max_probability`; only where
+      sample_stats holds p. The NGVAE paper's own rule. Its relaxed posterior meets the prior at p ≈ 0.31, so a
+      collapsed latent may pass for informative here: read it with the next two.
+    - `by_variance`: mean variance of q(z|x) (for NGVAE E[1/λ]) below `max_variance_ratio` times the prior's. The paper
+      says "close to one", for a unit prior; relative, as a collapsed Normal-Gamma latent sits at the prior's own 0.5.
+    - `by_kl`: mean KL(q(z|x) ‖ p(z)) above `min_kl` nats. The Normal-Gamma path, whose kl is that of precision and z
+      together, never comes below 0.0134 nats; and at p = 1, called uninformative, it costs 3.6 nats and passes here.
+    - `by_ablation`: squared error of the reconstruction grows by more than `min_relative` when the latent is replaced
+      by its mean; only with `ablation`.
+    - `active_units`: variance of the posterior means over the images above `min_activity` (absolute, as published).
+    Numbers: `probability`, `variance`, `variance_ratio`, `kl` (nats), `worsening` (nats per image), `relative`,
+    `activity`, and `signal_to_noise`, activity over mean variance.
+
+    Reads kl, z_mean, z_variance and p, (image, latent), of sample_stats; the prior's variance is the attribute of
+    z_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two images.
+    Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units).
+    """
+    stats = _sample_stats(tree)
+    prior = _prior_variance(stats, prior_variance)
+    variance = stats["z_variance"].mean("image")
+    activity = stats["z_mean"].var("image", ddof=1)
+    ratio, kl = variance / prior, stats["kl"].mean("image")
+    columns = [
+        _number("variance", variance, "mean variance of q(z|x)", "latent squared"),
+        _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
+        _number("kl", kl, "mean KL of q(z|x) from the prior", "nats"),
+        _number("activity", activity, "variance of the posterior means over the images", "latent squared"),
+        _number("signal_to_noise", _quotient(activity, variance), "activity over the mean variance", "1"),
+        _rule("by_variance", ratio < max_variance_ratio, f"variance_ratio < {max_variance_ratio:g}"),
+        _rule("by_kl", kl > min_kl, f"kl > {min_kl:g} nats"),
+        _rule("active_units", activity > min_activity, f"activity > {min_activity:g}"),
+    ]
+    if "p" in stats:
+        probability = stats["p"].mean("image")
+        columns += [
+            _number("probability", probability, "mean probability of being uninformative", "1"),
+            _rule("by_probability", probability < max_probability, f"probability < {max_probability:g}"),
+        ]
+    if ablation is not None:
+        worsening, relative = _ablation(ablation, variance)
+        columns += [
+            _number("worsening", worsening, "increase of -log p(x|z) under ablation", "nats per image"),
+            _number("relative", relative, "relative increase of the squared error under ablation", "1"),
+            _rule("by_ablation", relative > min_relative, f"relative > {min_relative:g}"),
+        ]
+    return xr.Dataset({column.name: column for column in columns}, attrs={"prior_variance": prior})
+
+
+def count_informative(latents: xr.Dataset) -> xr.Dataset:
+    """How many latents each rule calls informative: the boolean variables of `informative_latents`, summed.
+
+    Returns integer scalars under the rules' names. Raises UserError for a Dataset without a rule over dim latent.
+    """
+    rules = {name: rule for name, rule in latents.data_vars.items() if rule.dtype == bool and "latent" in rule.dims}
+    if not rules:
+        raise UserError(f"latents holds {sorted(map(str, latents))}, no rule; give what informative_latents returned")
+    counts = {name: rule.sum("latent").assign_attrs(rule.attrs | {"units": "latents"}) for name, rule in rules.items()}
+    return xr.Dataset(counts, attrs={"latents": latents.sizes["latent"]})
+
+
+def _number(name: str, values: xr.DataArray, long_name: str, units: str) -> xr.DataArray:
+    labelled = values.rename(name)
+    labelled.attrs = {"long_name": long_name, "units": units}
+    return labelled
+
+
+def _rule(name: str, values: xr.DataArray, rule: str) -> xr.DataArray:
+    labelled = values.rename(name)
+    labelled.attrs = {"long_name": f"informative {name.replace('_', ' ')}", "units": "boolean", "rule": rule}
+    return labelled
+
+
+def _quotient(signal: xr.DataArray, noise: xr.DataArray) -> xr.DataArray:
+    """signal / noise; infinite for a code without noise, 0 for one that is constant besides."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (signal / noise).where(signal > 0, 0.0)
+
+
+def _sample_stats(tree: xr.DataTree) -> xr.Dataset:
+    if "sample_stats" not in tree.children:
+        raise UserError(f"tree holds groups {sorted(tree.children)}, no sample_stats; make it with from_pyro_svi")
+    stats = tree["sample_stats"].to_dataset()
+    names = ["kl", "z_mean", "z_variance"] + ["p"] * ("p" in stats)
+    for name in names:
+        _check_statistic(stats, name)
+    if stats.sizes["image"] < 2:
+        raise UserError("sample_stats came with fewer than two images; the variance over images needs more: give more")
+    return stats[names].astype(np.float64)  # a float32 mean over 10 000 images loses digits
+
+
+def _check_statistic(stats: xr.Dataset, name: str) -> None:
+    if name not in stats:
+        raise UserError(f"sample_stats lacks {name!r}, holds {sorted(map(str, stats))}; make it with from_pyro_svi")
+    if set(stats[name].dims) != {"image", "latent"}:
+        raise UserError(f"{name!r} has dims {stats[name].dims}, expected (image, latent); average any other dim first")
+    if bool(stats[name].isnull().any()):
+        latents = np.flatnonzero(stats[name].isnull().any("image")).tolist()
+        raise UserError(f"{name!r} is NaN for latents {latents}, expected numbers: look for a diverged run")
+
+
+def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
+    found = stats["z_variance"].attrs.get("prior_variance") if given is None else given
+    if found is None or not 0 < float(found) < np.inf:
+        raise UserError(
+            f"prior_variance came as {found}, expected a positive number: give informative_latents(prior_variance=)"
+        )
+    return float(found)
+
+
+def _ablation(ablation: xr.Dataset, reference: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Its two columns in the order of the tree's latents."""
+    if not {"worsening", "relative"} <= set(ablation) or ablation.sizes.get("latent") != reference.sizes["latent"]:
+        raise UserError(
+            f"ablation holds {sorted(map(str, ablation))} with sizes {dict(ablation.sizes)}, expected worsening and "
+            f"relative of {reference.sizes['latent']} latents: ablate the model that made this tree"
+        )
+    matched = ablation[["worsening", "relative"]].reindex_like(reference)
+    if bool(matched.to_array().isnull().any()):
+        raise UserError(
+            "ablation is NaN or lacks latents of the tree, expected a number each: ablate this tree's model"
+        )
+    return matched["worsening"], matched["relative"]

@@ -1,0 +1,77 @@
+"""The convolutional encoder and decoder of Jouffroy et al. (NGVAE, Sec. IV)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from ppvae.networks.images import check_image_shape
+
+__all__ = ["ConvDecoder", "ConvEncoder"]
+
+
+def _halved(size: int, times: int) -> list[int]:
+    """Sizes of a map before and after each 3 × 3 convolution of stride 2 and padding 1."""
+    sizes = [size]
+    for _ in range(times):
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+class ConvEncoder(nn.Module):
+    """Images to features: 3 × 3 convolutions of stride 2 with leaky ReLU, then flattened.
+
+    Shapes: images (..., C, H, W) → features (..., ``features``). The defaults are the paper's 32, 32, 64, 64
+    filters; it leaves the slope open, here 0.2.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], channels: Sequence[int] = (32, 32, 64, 64), slope: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape)
+        rows, columns = (_halved(size, len(channels))[-1] for size in self.image_shape[1:])
+        self.features = channels[-1] * rows * columns
+        self.layers = nn.Sequential(
+            *(
+                layer
+                for i, o in pairwise([self.image_shape[0], *channels])
+                for layer in (nn.Conv2d(i, o, 3, stride=2, padding=1), nn.LeakyReLU(slope))
+            )
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.layers(images.reshape(-1, *self.image_shape))
+        return maps.reshape(*images.shape[:-3], self.features)
+
+
+class ConvDecoder(nn.Module):
+    """Latents to the parameters of each pixel: the encoder reversed, with transposed convolutions.
+
+    Shapes: z (..., ``latents``) → (..., C, H, W), unbounded; the likelihood chooses the link function.
+    """
+
+    def __init__(
+        self,
+        latents: int,
+        image_shape: Sequence[int],
+        channels: Sequence[int] = (64, 64, 32, 32),
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.latents = latents
+        self.image_shape = check_image_shape(image_shape)
+        rows, columns = (_halved(size, len(channels))[::-1] for size in self.image_shape[1:])
+        self.smallest = (channels[0], rows[0], columns[0])
+        self.project = nn.Linear(latents, channels[0] * rows[0] * columns[0])
+        layers: list[nn.Module] = []
+        sizes = zip(pairwise(rows), pairwise(columns), strict=True)
+        for (i, o), ((r0, r1), (c0, c1)) in zip(pairwise([*channels, self.image_shape[0]]), sizes, strict=True):
+            padding = (r1 - 2 * r0 + 1, c1 - 2 * c0 + 1)
+            layers += [nn.LeakyReLU(slope), nn.ConvTranspose2d(i, o, 3, 2, padding=1, output_padding=padding)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        maps = self.layers(self.project(z).reshape(-1, *self.smallest))
+        return maps.reshape(*z.shape[:-1], *self.image_shape)

@@ -1,0 +1,53 @@
+"""Fully connected encoder and decoder."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from ppvae.networks.images import check_image_shape
+
+__all__ = ["MLPDecoder", "MLPEncoder"]
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky_relu": lambda: nn.LeakyReLU(0.2), "elu": nn.ELU}
+
+
+def _hidden_layers(widths: Sequence[int], activation: str) -> list[nn.Module]:
+    return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), ACTIVATIONS[activation]())]
+
+
+class MLPEncoder(nn.Module):
+    """Images to features through fully connected layers.
+
+    Shapes: images (..., C, H, W) → features (..., ``features``).
+    """
+
+    def __init__(self, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu") -> None:
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape)
+        self.features = hidden[-1]
+        self.layers = nn.Sequential(*_hidden_layers([math.prod(self.image_shape), *hidden], activation))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images.flatten(-3))
+
+
+class MLPDecoder(nn.Module):
+    """Latents to the parameters of each pixel through fully connected layers.
+
+    Shapes: z (..., ``latents``) → (..., C, H, W), unbounded; the likelihood chooses the link function.
+    """
+
+    def __init__(
+        self, latents: int, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        self.latents = latents
+        self.image_shape = check_image_shape(image_shape)
+        last = nn.Linear(hidden[-1], math.prod(self.image_shape))
+        self.layers = nn.Sequential(*_hidden_layers([latents, *hidden], activation), last)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.layers(z).unflatten(-1, self.image_shape)

@@ -1,0 +1,133 @@
+"""Checks of a model/guide pair before any training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro import poutine, validation_enabled
+from torch import nn
+from torch.distributions import constraints, kl_divergence
+
+from ppvae.errors import UserError
+from ppvae.evaluation import evaluating
+from ppvae.objectives import BetaELBO
+from ppvae.terms import Site, latent_sites, observed_sites
+
+__all__ = ["check_images", "check_pair"]
+
+
+def check_images(images: torch.Tensor, *parts: Any) -> None:
+    """Raise a one-line :class:`~ppvae.errors.UserError` for images that the networks in ``parts`` cannot take.
+
+    Shapes: images (image, C, H, W), at least one, finite, of the networks' ``image_shape``.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise UserError(f"images have shape {shape}; expected (image, channel, row, column)")
+    if shape[0] == 0:
+        raise UserError("there are no images; expected at least one")
+    for expected in sorted({m.image_shape for part in parts for m in _networks(part)}):
+        if shape[1:] != expected:
+            raise UserError(f"images have shape {shape[1:]}; the pair's networks were built for {expected}")
+    if not torch.isfinite(images).all():
+        bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
+        raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
+
+
+def check_pair(model: Callable, guide: Callable, images: torch.Tensor, objective: BetaELBO | None = None) -> None:
+    """Raise a one-line :class:`~ppvae.errors.UserError` where model and guide do not fit each other.
+
+    Looks for sites that only one side has, for shapes, supports or orders that differ, for images that the networks
+    cannot take or the likelihood refuses, and for a mean-field ``objective`` that the pair does not allow. Runs each
+    program once, on the images given; the random state and the parameters stay as they were.
+    """
+    check_images(images, model, guide)
+    with evaluating(model, guide, device=images.device):
+        with validation_enabled(False):
+            guide_trace = poutine.trace(guide).get_trace(images)
+            model_trace = poutine.trace(model).get_trace(images)
+        drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
+        wanted = {site["name"]: site for site in latent_sites(model_trace)}
+        _check_same_sites(drawn, wanted)
+        for name in wanted:
+            _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
+        _check_observations(model_trace)
+        if objective is not None and objective.estimator == "mean_field":
+            _check_mean_field(drawn, wanted)
+
+
+def _check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
+    for name in wanted.keys() - drawn.keys():
+        raise UserError(f"site {name!r} is in the model but not in the guide ({_listed(drawn)}); draw it in the guide")
+    for name in drawn.keys() - wanted.keys():
+        raise UserError(
+            f"site {name!r} is in the guide but not in the model ({_listed(wanted)}); "
+            "rename it, remove it, or mark it infer={'is_auxiliary': True}"
+        )
+
+
+def _check_site(name: str, q: Any, p: Any) -> None:
+    for what, of_guide, of_model in (
+        ("event shape", tuple(q.event_shape), tuple(p.event_shape)),
+        ("batch shape", tuple(q.batch_shape), tuple(p.batch_shape)),
+    ):
+        if of_guide != of_model:
+            raise UserError(f"site {name!r} has {what} {of_guide} in the guide but {of_model} in the model")
+    if not _same_support(q.support, p.support):
+        raise UserError(
+            f"site {name!r} has support {_named(q.support)} in the guide but {_named(p.support)} in the model; "
+            "use a guide distribution on the model's support"
+        )
+
+
+def _check_observations(model_trace: poutine.Trace) -> None:
+    for site in observed_sites(model_trace):
+        distribution, value = site["fn"], site["value"]
+        if not distribution.support.check(value).all():
+            base = getattr(distribution, "base_dist", distribution)
+            raise UserError(
+                f"site {site['name']!r}: some values in [{value.min():.3g}, {value.max():.3g}] are outside the support "
+                f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood or change the data"
+            )
+
+
+def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
+    if list(drawn) != list(wanted):
+        raise UserError(
+            f"mean_field needs one order of sites; the guide draws {_listed(drawn)}, the model {_listed(wanted)}: "
+            "reorder one of them or use objective=trace"
+        )
+    for name, site in drawn.items():
+        q, p = site["fn"], wanted[name]["fn"]
+        try:
+            kl_divergence(q, p)
+        except NotImplementedError:
+            q, p = (type(getattr(d, "base_dist", d)).__name__ for d in (q, p))
+            raise UserError(
+                f"mean_field needs a closed-form KL at site {name!r}; none is registered for {q} and {p}: "
+                "use objective=trace"
+            ) from None
+
+
+def _same_support(first: Any, second: Any) -> bool:
+    first, second = _base_constraint(first), _base_constraint(second)
+    return _named(first) == _named(second)
+
+
+def _base_constraint(constraint: Any) -> Any:
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    return constraint
+
+
+def _named(constraint: Any) -> str:
+    name = repr(_base_constraint(constraint)).removesuffix("()")
+    return {"GreaterThan(lower_bound=0.0)": "positive", "Real": "real"}.get(name, name)
+
+
+def _listed(sites: dict[str, Site]) -> str:
+    return ", ".join(map(repr, sites)) or "no sites"
+
+
+def _networks(part: Any) -> list[nn.Module]:
+    return [m for m in part.modules() if hasattr(m, "image_shape")] if isinstance(part, nn.Module) else []

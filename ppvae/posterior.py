@@ -1,0 +1,169 @@
+"""A fitted pair's posterior as an ArviZ DataTree."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+import xarray as xr
+from arviz_base import make_attrs
+from pyro import poutine
+from torch.distributions import kl_divergence
+
+from ppvae.errors import UserError
+from ppvae.evaluation import evaluating
+from ppvae.pairs import check_images
+from ppvae.terms import Site, elementwise, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites
+
+__all__ = ["from_pyro_svi"]
+
+type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
+
+
+def from_pyro_svi(
+    model: Callable,
+    guide: Callable,
+    images: torch.Tensor,
+    num_samples: int = 64,
+    *,
+    posterior_predictive: bool = False,
+    constant_data: xr.Dataset | None = None,
+    coords: Mapping[str, Any] | None = None,
+    sample_dims: tuple[str, ...] = ("chain", "draw"),
+    batch_size: int = 1024,
+    seed: int = 0,
+) -> xr.DataTree:
+    """Draw from q(z | x) for each image and return a DataTree with ArviZ's groups.
+
+    Shapes: images (image, C, H, W), as the pair takes them.
+    ``posterior``: the latent sites (chain, draw, image, *event dims); ``log_likelihood``: log p(x | z) (chain, draw,
+    image); ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` = log q(z | x) (chain, draw, image), ``elbo``
+    (image), ``kl`` (image, latent) in closed form where one is registered, the mean and variance of each latent site
+    under q(z | x), and the guide's recorded sites; ``observed_data``; ``constant_data``, for example factors;
+    ``posterior_predictive`` on request (each draw holds every pixel). Everything is in nats.
+
+    ``sample_dims``: ``("chain", "draw")`` with one chain, which ``az.summary`` and ``az.loo`` need, or ``("sample",)``.
+    ``batch_size``: images × draws decoded at a time, the bound on memory. The modules, the random state and the
+    parameter store stay as they were; one ``seed`` gives one result.
+
+    Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
+    """
+    check_images(images, model, guide)
+    if num_samples < 1 or batch_size < 1:
+        raise UserError(f"num_samples={num_samples}, batch_size={batch_size}; expected both at least 1")
+    if sample_dims not in (("chain", "draw"), ("sample",)):
+        raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
+    if constant_data is not None and constant_data.sizes.get("image", len(images)) != len(images):
+        raise UserError(f"constant_data has {constant_data.sizes['image']} images, there are {len(images)}")
+    chunk = max(1, batch_size // num_samples)
+    with (
+        evaluating(model, guide, device=images.device, seed=seed),
+        pyro.validation_enabled(False),
+        pyro.get_param_store().scope(),
+    ):
+        parts = [_groups(model, guide, x, num_samples, posterior_predictive) for x in images.split(chunk)]
+        prior_variances = _prior_variances(model, images[:chunk], num_samples)
+    groups = {name: _dataset([part[name] for part in parts], sample_dims) for name in parts[0]}
+    for site, variance in prior_variances.items():
+        groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
+    if constant_data is not None:
+        groups["constant_data"] = constant_data.drop_vars("image", errors="ignore")
+    tree = xr.DataTree.from_dict({name: _labelled(group, coords) for name, group in groups.items()})
+    tree.attrs.update(make_attrs({"num_samples": num_samples, "seed": seed}, inference_library=pyro))
+    return tree
+
+
+def _groups(model: Callable, guide: Callable, images: torch.Tensor, draws: int, predictive: bool) -> dict[str, Arrays]:
+    """All groups for a few images; arrays with draws begin with dims (draw, image), the others with (image,)."""
+    with pyro.plate("draws", draws, dim=-2):
+        guide_trace, model_trace = pair_traces(model, guide, images)
+    latents = latent_sites(guide_trace)
+    posterior: Arrays = {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents}
+    likelihoods = {s["name"]: s["fn"].log_prob(s["value"]) for s in observed_sites(model_trace)}
+    log_q = sum(site["fn"].log_prob(site["value"]) for site in latents)
+    log_prior = sum(model_trace.nodes[s["name"]]["fn"].log_prob(s["value"]) for s in latents)
+    log_p = sum(likelihoods.values()) + log_prior
+    statistics: Arrays = {
+        "log_p": (("draw", "image"), log_p),
+        "log_q": (("draw", "image"), log_q),
+        "elbo": (("image",), (log_p - log_q).mean(0)),
+        **_kls(latents, model_trace),
+        **_moments(latents),
+        **{s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded_sites(guide_trace)},
+    }
+    observed = observed_sites(model_trace)
+    groups = {
+        "posterior": posterior,
+        "sample_stats": statistics,
+        "log_likelihood": {name: (("draw", "image"), value) for name, value in likelihoods.items()},
+        "observed_data": {s["name"]: (("image", *event_dims(s)), s["value"]) for s in observed},
+    }
+    if predictive:
+        groups["posterior_predictive"] = {
+            s["name"]: (("draw", "image", *event_dims(s)), s["fn"].sample()) for s in observed
+        }
+    return groups
+
+
+def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
+    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws."""
+    kls: dict[tuple[str, ...], torch.Tensor] = {}
+    for site in latents:
+        q, p = elementwise(site["fn"], model_trace.nodes[site["name"]]["fn"])
+        try:
+            kl = kl_divergence(q, p)
+        except NotImplementedError:
+            kl = q.log_prob(site["value"]) - p.log_prob(site["value"])
+        dims = event_dims(site)[: kl.dim() - 2]
+        kls[dims] = kls.get(dims, 0) + kl.mean(0)
+    return {"kl" if len(kls) == 1 else "kl_" + "_".join(d): (("image", *d), kl) for d, kl in kls.items()}
+
+
+def _moments(latents: list[Site]) -> Arrays:
+    """Mean and variance of each site under q(z | x), by the law of total expectation over earlier sites' draws."""
+    moments: Arrays = {}
+    for site in latents:
+        dims, (mean, variance) = event_dims(site), _mean_and_variance(site)
+        moments[f"{site['name']}_mean"] = (("image", *dims), mean.mean(0))
+        moments[f"{site['name']}_variance"] = (("image", *dims), variance.mean(0) + mean.var(0, correction=0))
+    return moments
+
+
+def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        return site["fn"].mean, site["fn"].variance
+    except NotImplementedError:
+        return site["value"], torch.zeros_like(site["value"])
+
+
+def _prior_variances(model: Callable, images: torch.Tensor, draws: int) -> dict[str, float]:
+    """Variance of each latent site under p(z), from draws of its parents; exact where it has none."""
+    with pyro.plate("draws", draws, dim=-2):
+        trace = poutine.trace(poutine.uncondition(model)).get_trace(images)
+    variances = {}
+    for site in latent_sites(trace):
+        if site["infer"].get("was_observed") or not site["value"].is_floating_point():
+            continue
+        mean, variance = _mean_and_variance(site)
+        over_draws = mean.flatten(0, 1).var(0, correction=0)
+        variances[site["name"]] = float((variance.flatten(0, 1).mean(0) + over_draws).mean())
+    return variances
+
+
+def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...]) -> xr.Dataset:
+    """Chunks joined along ``image``; the draw dim becomes ``sample_dims``."""
+    variables = {}
+    for name, (dims, _) in parts[0].items():
+        joined = torch.cat([part[name][1].cpu() for part in parts], dims.index("image")).numpy()
+        if dims[0] == "draw":
+            joined = joined[None] if len(sample_dims) == 2 else joined
+            dims = (*sample_dims, *dims[1:])
+        variables[name] = (dims, joined, {"units": "nats"} if name in ("log_p", "log_q", "elbo", "kl") else {})
+    return xr.Dataset(variables)
+
+
+def _labelled(group: xr.Dataset, coords: Mapping[str, Any] | None) -> xr.Dataset:
+    given = {dim: values for dim, values in (coords or {}).items() if dim in group.dims}
+    default = {dim: np.arange(size) for dim, size in group.sizes.items() if dim not in given}
+    return group.assign_coords({**default, **given})

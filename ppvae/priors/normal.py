@@ -1,0 +1,22 @@
+"""The standard normal prior."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+__all__ = ["NormalPrior"]
+
+
+class NormalPrior(nn.Module):
+    """p(z) = N(0, I). Site ``z`` (latent)."""
+
+    def __init__(self, latents: int) -> None:
+        super().__init__()
+        self.latents = latents
+        self.register_buffer("loc", torch.zeros(latents), persistent=False)
+        self.register_buffer("scale", torch.ones(latents), persistent=False)
+
+    def forward(self) -> torch.Tensor:
+        normal = dist.Normal(self.loc, self.scale).to_event(1)
+        return pyro.sample("z", normal, infer={"event_dims": ["latent"]})

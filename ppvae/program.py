@@ -1,0 +1,46 @@
+"""Pyro programs that own their parameters."""
+
+import weakref
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.poutine.runtime import am_i_wrapped, effectful
+from torch import nn
+
+__all__ = ["Program", "record"]
+
+
+class Program(nn.Module):
+    """A Pyro program (a model or a guide) that is an ``nn.Module`` and whose parameters live in it.
+
+    Plain ``pyro.infer.SVI`` finds the parameters through Pyro's own messages, as with ``pyro.module``, yet nothing
+    enters the global parameter store: two pairs in one process cannot overwrite each other.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if am_i_wrapped():
+            for name, parameter in self.named_parameters():
+                _declare(f"{type(self).__name__}$$${name}", parameter)
+        return super().__call__(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        for parameter in self.parameters():  # weak references cannot be pickled
+            parameter.__dict__.pop("unconstrained", None)
+        return self.__dict__.copy()
+
+
+def _declare(name: str, parameter: nn.Parameter) -> None:
+    parameter.unconstrained = weakref.ref(parameter)  # what SVI asks of a parameter site's value
+    effectful(type="param")(lambda *_args, **_kwargs: parameter)(name=name)
+
+
+def record(name: str, value: torch.Tensor, event_dims: tuple[str, ...] = ("latent",)) -> torch.Tensor:
+    """Record ``value`` as a deterministic site of a guide, beside the sites that it shares with the model.
+
+    Shapes: value (image, *event_dims). Training averages it into the history, ``from_pyro_svi`` exports it.
+    ``pyro.deterministic`` alone would make Pyro warn of a site that the model lacks.
+    """
+    infer = {"is_auxiliary": True, "_deterministic": True, "event_dims": list(event_dims)}
+    return pyro.sample(name, dist.Delta(value, event_dim=len(event_dims)).mask(False), obs=value, infer=infer)

@@ -1,0 +1,143 @@
+"""Capture: record a step's tensor operations once, so that no Pyro handler runs in the training loop.
+
+``make_fx`` above the autograd key writes down every ATen call of one run of Pyro's handlers. Parameters and buffers
+become references to the original tensors, random draws stay random, ``detach`` and ``no_grad`` keep their meaning
+(below the autograd key they would vanish, and with them every score-function gradient).
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from torch import fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+__all__ = ["capture", "compile_graph", "unchanged"]
+
+logger = logging.getLogger(__name__)
+
+
+def capture(function: Callable, *inputs: torch.Tensor, preserve: nn.Module) -> fx.GraphModule:
+    """``function`` as a graph of ATen operations that gives the same values and gradients.
+
+    ``inputs`` set the shapes the graph is for; tensors are its only step-dependent inputs (a Python number that
+    changes is frozen). What ``function`` computes twice is computed once. Recording runs it once: the random state
+    and the buffers of ``preserve`` are put back.
+    """
+    with unchanged(preserve, *inputs), pyro.validation_enabled(False):
+        graph_module = make_fx(lambda *tensors: function(*tensors), pre_dispatch=True)(*inputs)
+    _share_attributes(graph_module)
+    _detach_ungraded(graph_module.graph)
+    _merge_repeated(graph_module.graph)
+    graph_module.graph.eliminate_dead_code()
+    graph_module.recompile()
+    return graph_module
+
+
+def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module) -> Callable:
+    """The graph through ``torch.compile``, or the graph itself with the reason logged where that fails."""
+    try:
+        compiled = torch.compile(graph_module, dynamic=False, fullgraph=True)
+        with unchanged(preserve, *inputs):
+            compiled(*inputs)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        logger.warning("torch.compile failed, the captured graph runs uncompiled: %s", reason)
+        return graph_module
+    return compiled
+
+
+@contextmanager
+def unchanged(module: nn.Module, *inputs: torch.Tensor) -> Iterator[None]:
+    """Put back the random state and the buffers of ``module`` after a rehearsal on ``inputs``."""
+    devices = sorted({tensor.device for tensor in inputs if tensor.is_cuda}, key=str)
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.random.fork_rng(devices=devices):
+        yield
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+def _share_attributes(graph_module: fx.GraphModule) -> None:
+    """One ``get_attr`` node for each tensor, however often it is read."""
+    first: dict[int, fx.Node] = {}
+    start = next(node for node in graph_module.graph.nodes if node.op != "placeholder")
+    for node in list(graph_module.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        key = id(getattr(graph_module, node.target))
+        if key in first:
+            node.replace_all_uses_with(first[key])
+            graph_module.graph.erase_node(node)
+        else:
+            first[key] = node
+            if node is not start:
+                start.prepend(node)
+
+
+def _detach_ungraded(graph: fx.Graph) -> None:
+    """Replace switches of grad mode by ``detach`` on whatever leaves a region without gradients."""
+    enabled, ungraded = True, []
+    for node in list(graph.nodes):
+        if node.target is torch._C._set_grad_enabled:
+            enabled = node.args[0]
+            graph.erase_node(node)
+        elif not enabled and node.op == "call_function":
+            ungraded.append(node)
+    inside = set(ungraded)
+    for node in ungraded:
+        outside = [user for user in node.users if user not in inside]
+        if outside and isinstance(node.meta.get("val"), torch.Tensor):
+            with graph.inserting_after(node):
+                detached = graph.call_function(torch.ops.aten.detach.default, (node,))
+            for user in outside:
+                user.replace_input_with(node, detached)
+
+
+def _merge_repeated(graph: fx.Graph) -> None:
+    """Common subexpressions computed once, forward and therefore backward."""
+    if any(_changes_intermediate(node) for node in graph.nodes):
+        return
+    seen: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not _is_pure(node):
+            continue
+        key = (node.target, _frozen(node.args), _frozen(node.kwargs))
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            graph.erase_node(node)
+        else:
+            seen[key] = node
+
+
+def _changes_intermediate(node: fx.Node) -> bool:
+    """An in-place operation on anything but a parameter or buffer."""
+    schema = getattr(node.target, "_schema", None)
+    if node.op != "call_function" or schema is None or not schema.is_mutable:
+        return False
+    written = [a for a, d in zip(node.args, schema.arguments, strict=False) if d.alias_info and d.alias_info.is_write]
+    return any(isinstance(argument, fx.Node) and argument.op != "get_attr" for argument in written)
+
+
+def _is_pure(node: fx.Node) -> bool:
+    """Same arguments, same value, nothing else changed. Normalisation layers update their running statistics."""
+    operator = node.target
+    if not isinstance(operator, torch._ops.OpOverload):
+        return operator.__name__ == "getitem"
+    random = torch.Tag.nondeterministic_seeded in operator.tags
+    return not (random or operator._schema.is_mutable or "batch_norm" in operator.name() or "empty" in operator.name())
+
+
+def _frozen(value: Any) -> Any:
+    """``value`` as something hashable; numbers keep their type, since 1, 1.0 and True are equal but differ."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in sorted(value.items()))
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    return value if isinstance(value, fx.Node) else (type(value), value)

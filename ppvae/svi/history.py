@@ -1,0 +1,74 @@
+"""What each epoch measured."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ppvae.files import replace_atomically
+from ppvae.terms import Terms
+
+__all__ = ["History", "Layout", "measured"]
+
+NATS = ("loss", "elbo", "rate", "distortion", "kl")
+type Layout = list[tuple[str, tuple[str, ...], tuple[int, ...]]]
+
+
+def measured(loss: torch.Tensor, terms: Terms) -> tuple[torch.Tensor, Layout]:
+    """Batch means of one step as one flat vector, and what stands where: name, dims, shape of each part."""
+    first = terms.distortion.dim()
+    parts = {"loss": ((), loss), "distortion": ((), terms.distortion.mean()), "rate": ((), terms.rate.mean())}
+    for dims, rate in terms.rates.items():
+        name = "kl" if len(terms.rates) == 1 else "kl_" + "_".join(dims)
+        parts[name] = (dims[: rate.dim() - first], rate.flatten(0, first - 1).mean(0))
+    for name, (dims, value) in terms.recorded.items():
+        parts[name] = (dims, value.flatten(0, -1 - len(dims)).mean(0))
+    layout = [(name, dims, tuple(value.shape)) for name, (dims, value) in parts.items()]
+    return torch.cat([value.detach().reshape(-1) for _, value in parts.values()]), layout
+
+
+@dataclass
+class History:
+    """Epoch means in nats per image, with the learning rate and the speed; grows by one row an epoch."""
+
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: dict[str, list[Any]] = field(default_factory=dict)
+
+    def append(self, means: torch.Tensor, layout: Layout, **scalars: float) -> None:
+        sizes = [int(np.prod(shape)) for *_, shape in layout]
+        for (name, dims, shape), part in zip(layout, means.double().cpu().split(sizes), strict=True):
+            self.dims[name] = dims
+            self.rows.setdefault(name, []).append(part.reshape(shape).tolist())
+        scalars["elbo"] = -self.rows["distortion"][-1] - self.rows["rate"][-1]
+        for name, value in scalars.items():
+            self.dims[name] = ()
+            self.rows.setdefault(name, []).append(value)
+
+    def __len__(self) -> int:
+        return len(self.rows.get("loss", []))
+
+    def state(self) -> dict[str, Any]:
+        """Lists and strings alone, for a checkpoint."""
+        return {name: {"dims": list(self.dims[name]), "rows": rows} for name, rows in self.rows.items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        dims = {name: tuple(entry["dims"]) for name, entry in state.items()}
+        return cls(dims, {name: list(entry["rows"]) for name, entry in state.items()})
+
+    def to_xarray(self) -> xr.Dataset:
+        """Dataset with dim ``epoch`` (1, 2, …) and the programs' own dims."""
+        variables = {
+            name: (("epoch", *self.dims[name]), np.asarray(rows), {"units": "nats per image"} if name in NATS else {})
+            for name, rows in self.rows.items()
+        }
+        return xr.Dataset(variables, coords={"epoch": np.arange(1, len(self) + 1)})
+
+    def write_csv(self, path: Path) -> None:
+        """One row an epoch, scalars alone; replaced atomically."""
+        scalars = [name for name in self.rows if not self.dims[name]]
+        table = self.to_xarray()[scalars].to_dataframe()
+        replace_atomically(path, lambda temporary: table.to_csv(temporary))

@@ -1,0 +1,62 @@
+"""One step of SVI as a module: eager Pyro, captured, or captured and compiled."""
+
+import logging
+from collections.abc import Callable
+
+import pyro
+import torch
+from torch import nn
+
+from ppvae.objectives import BetaELBO
+from ppvae.svi.batches import unit_interval
+from ppvae.svi.capture import capture, compile_graph, unchanged
+from ppvae.svi.history import Layout, measured
+
+__all__ = ["Step"]
+
+logger = logging.getLogger(__name__)
+
+
+class Step(nn.Module):
+    """Images to the loss to differentiate and the step's measurements.
+
+    Shapes: pixels (image, C, H, W), uint8 in 0..255 or float as the likelihood takes them; weight () → loss (),
+    measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape and the way it runs.
+    """
+
+    def __init__(self, model: nn.Module, guide: nn.Module, objective: BetaELBO) -> None:
+        super().__init__()
+        self.model = model
+        self.guide = guide
+        self.objective = objective
+        self.layout: Layout = []
+        self.run: Callable = self.eager
+
+    def forward(self, pixels: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.run(pixels, weight)
+
+    def eager(self, pixels: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The step through Pyro's handlers."""
+        terms = self.objective.measure(self.model, self.guide, unit_interval(pixels))
+        loss = self.objective.loss(terms, weight)
+        values, self.layout = measured(loss, terms)
+        return loss, values
+
+    def prepare(self, pixels: torch.Tensor, weight: torch.Tensor, *, compiled: bool) -> None:
+        """Rehearse one validated eager step on a batch, then capture and compile for its shape.
+
+        Where that is not possible the step stays eager and the log says why. Parameters, buffers and the random
+        state stay as they were.
+        """
+        with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
+            self.eager(pixels, weight)
+        self.run = self.eager
+        if not compiled:
+            return
+        try:
+            graph = capture(self.eager, pixels, weight, preserve=self)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
+            return
+        self.run = compile_graph(graph, pixels, weight, preserve=self)

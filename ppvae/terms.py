@@ -1,0 +1,136 @@
+"""What one pass through a model/guide pair measures, before any objective weighs it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pyro import poutine
+from pyro.distributions.util import is_identically_zero, sum_rightmost
+from torch.distributions import Distribution, Independent, kl_divergence
+
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "Terms",
+    "elementwise",
+    "event_dims",
+    "latent_sites",
+    "mean_field",
+    "observed_sites",
+]
+
+Estimator = Literal["mean_field", "trace"]
+Site = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of −ELBO = distortion + rate, per image, in nats.
+
+    Shapes: distortion (image,) = −log p(x | z); rates: by the site's event dims, (image, *dims), the KL of each
+    latent or its one-sample estimate, summed over sites that share their dims; score (image,) or None: the score
+    functions of sites that are not fully reparameterised; recorded: the guide's deterministic sites with their dims.
+    """
+
+    distortion: torch.Tensor
+    rates: dict[tuple[str, ...], torch.Tensor]
+    score: torch.Tensor | None
+    recorded: dict[str, tuple[tuple[str, ...], torch.Tensor]]
+    pixels: int
+
+    @property
+    def rate(self) -> torch.Tensor:
+        """KL(q(z | x) ‖ p(z)) over all sites, (image,)."""
+        return sum(sum_rightmost(rate, rate.dim() - self.distortion.dim()) for rate in self.rates.values())
+
+    @property
+    def latents(self) -> int:
+        """Number of latents M: entries of ``rates`` for one image."""
+        return sum(math.prod(rate.shape[self.distortion.dim() :]) for rate in self.rates.values())
+
+
+def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple[poutine.Trace, poutine.Trace]:
+    """The guide's trace and the model's trace replayed against it."""
+    guide_trace = poutine.trace(guide).get_trace(images)
+    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(images)
+    return guide_trace, model_trace
+
+
+def mean_field(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    """Terms with the closed-form KL of each site given the sites drawn before it."""
+    return _terms(model, guide, images, _closed_form_rate)
+
+
+def trace(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    """Terms with log q(z | x) − log p(z) at the guide's sample, as in ``pyro.infer.Trace_ELBO``."""
+    return _terms(model, guide, images, _sampled_rate)
+
+
+ESTIMATORS: dict[str, Callable[..., Terms]] = {"mean_field": mean_field, "trace": trace}
+
+
+def _terms(
+    model: Callable, guide: Callable, images: torch.Tensor, rate_of: Callable[[Site, Site], torch.Tensor]
+) -> Terms:
+    guide_trace, model_trace = pair_traces(model, guide, images)
+    distortion = -sum(_scaled(site, site["fn"].log_prob(site["value"])) for site in observed_sites(model_trace))
+    rates: dict[tuple[str, ...], torch.Tensor] = {}
+    scores = []
+    for site in latent_sites(guide_trace):
+        dims = event_dims(site)
+        rates[dims] = rates.get(dims, 0) + _scaled(site, rate_of(site, model_trace.nodes[site["name"]]))
+        scores.append(site["fn"].score_parts(site["value"]).score_function)
+    scores = [score for score in scores if not is_identically_zero(score)]
+    recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
+    return Terms(distortion, rates, sum(scores) if scores else None, recorded, math.prod(images.shape[-3:]))
+
+
+def sample_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites in program order, plates left out."""
+    subsample = "_Subsample"
+    return [s for s in trace.nodes.values() if s["type"] == "sample" and type(s["fn"]).__name__ != subsample]
+
+
+def latent_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites whose value was drawn."""
+    return [site for site in sample_sites(trace) if not site["is_observed"]]
+
+
+def observed_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites whose value was given, deterministic ones left out."""
+    return [s for s in sample_sites(trace) if s["is_observed"] and not s["infer"].get("_deterministic")]
+
+
+def recorded_sites(trace: poutine.Trace) -> list[Site]:
+    """Deterministic sites."""
+    return [site for site in sample_sites(trace) if site["infer"].get("_deterministic")]
+
+
+def event_dims(site: Site) -> tuple[str, ...]:
+    """Names of the event dims that the program declares, else ``<site>_dim_0`` and so on, as ArviZ names them."""
+    default = [f"{site['name']}_dim_{i}" for i in range(site["fn"].event_dim)]
+    return tuple(site["infer"].get("event_dims", default))
+
+
+def _scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
+    unscaled = not isinstance(site["scale"], torch.Tensor) and site["scale"] == 1
+    return term if unscaled else term * site["scale"]
+
+
+def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:
+    """Both without their ``Independent`` wrapper where they factorise alike, so that terms come latent by latent."""
+    both = isinstance(q, Independent) and isinstance(p, Independent)
+    if both and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
+        return q.base_dist, p.base_dist
+    return q, p
+
+
+def _closed_form_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
+    return kl_divergence(*elementwise(guide_site["fn"], model_site["fn"]))
+
+
+def _sampled_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
+    q, p = elementwise(guide_site["fn"], model_site["fn"])
+    return q.log_prob(guide_site["value"]) - p.log_prob(guide_site["value"])

@@ -1,0 +1,257 @@
+"""Every figure draws its input, says what it shows, and leaves matplotlib as it was."""
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from ppvae import plots
+from ppvae.errors import UserError
+from ppvae.plots.scales import choose_scale
+from ppvae.plots.style import ACCENT
+
+EPOCHS, LATENTS = 30, 6
+IMAGE_DIMS = ("image", "channel", "row", "column")
+
+
+def images(count: int = 4, channels: int = 3) -> xr.DataArray:
+    return xr.DataArray(np.random.default_rng(0).random((count, channels, 8, 8)), dims=IMAGE_DIMS)
+
+
+def history() -> xr.Dataset:
+    epochs = np.arange(1, EPOCHS + 1)
+    p = np.full((EPOCHS, LATENTS), 0.95)
+    p[10:, :3] = 0.03
+    curves = {
+        "rate": ("epoch", 20 - 18 / epochs),
+        "distortion": ("epoch", 1e5 * np.exp(-epochs / 1.5) - 36_000),
+        "learning_rate": ("epoch", np.where(epochs < 20, 1e-3, 1e-4)),
+    }
+    latents = {"p": (("epoch", "latent"), p), "kl": (("epoch", "latent"), 4 * (1 - p))}
+    return xr.Dataset(curves | latents, coords={"epoch": epochs, "latent": np.arange(LATENTS)})
+
+
+def covariance(seed: int = 0) -> xr.DataArray:
+    factor = np.random.default_rng(seed).standard_normal((LATENTS, LATENTS))
+    return xr.DataArray(factor @ factor.T, dims=("latent", "latent_"))
+
+
+def traversal() -> xr.DataArray:
+    values = np.random.default_rng(1).random((3, 5, 1, 8, 8))
+    coords = {"latent": [7, 2, 0], "step": np.linspace(-2, 2, 5), "kl": ("latent", [3.21, 1.0, 0.04])}
+    return xr.DataArray(values, dims=("latent", "step", "channel", "row", "column"), coords=coords)
+
+
+def informative() -> xr.Dataset:
+    columns = {
+        "probability": [0.1, 0.9, 0.2, 0.6],
+        "by_probability": [True, False, True, False],
+        "variance_ratio": [0.1, 1.0, 0.2, 0.1],
+        "by_variance": [True, False, True, True],
+        "kl": [3.0, 0.0, 2.0, 4.0],
+        "by_kl": [True, False, True, True],
+        "relative": [2.0, 0.0, 1.0, 3.0],
+        "by_ablation": [True, False, True, True],
+    }
+    dataset = xr.Dataset({name: ("latent", values) for name, values in columns.items()})
+    dataset["by_kl"].attrs["rule"] = "kl > 0.25 nats"
+    return dataset
+
+
+FIGURES = {
+    "reconstructions": lambda: plots.plot_reconstructions(images(), images()),
+    "latent_history_p": lambda: plots.plot_latent_history(history()),
+    "latent_history_kl": lambda: plots.plot_latent_history(history(), "kl"),
+    "covariances": lambda: plots.plot_covariances({"vanilla": covariance(0), "NGVAE": covariance(1)}),
+    "traversals": lambda: plots.plot_traversals(traversal()),
+    "rate_distortion": lambda: plots.plot_rate_distortion(history()),
+    "informative": lambda: plots.plot_informative(informative()),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_draws_and_leaves_the_settings_alone(name: str, tmp_path) -> None:
+    before = dict(matplotlib.rcParams)
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    assert dict(matplotlib.rcParams) == before
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    labels = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
+    assert all(labels) or name == "rate_distortion"
+
+
+def test_figures_are_unknown_to_pyplot() -> None:
+    before = pyplot.get_fignums()
+    for draw in FIGURES.values():
+        draw()
+    assert pyplot.get_fignums() == before
+
+
+def test_reconstructions_show_both_rows_and_the_error() -> None:
+    observed = images(3)
+    reconstructed = (observed * 0 + 0.5).rename("other")
+    figure = plots.plot_reconstructions(observed, reconstructed, max_images=2)
+    drawn = [np.asarray(image.get_array()) for image in figure.axes[0].images]
+    assert len(drawn) == 4
+    np.testing.assert_allclose(drawn[1], observed[1].transpose("row", "column", "channel").values)
+    np.testing.assert_allclose(drawn[2], 0.5)
+    error = float(np.sqrt(((observed[0] - 0.5) ** 2).mean()))
+    assert figure.axes[0].get_xticklabels()[0].get_text() == f"{error:.2f}"
+
+
+def test_reconstructions_of_grey_images_out_of_range_are_cut_off() -> None:
+    bright = images(2, channels=1) + 1
+    figure = plots.plot_reconstructions(bright, bright)
+    assert float(np.max([image.get_array() for image in figure.axes[0].images])) == 1.0
+
+
+@pytest.mark.parametrize("variable", ["p", "kl"])
+def test_latent_history_draws_every_latent_and_names_it(variable: str) -> None:
+    record = history()
+    axes = plots.plot_latent_history(record, variable).axes[0]
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    for latent in range(LATENTS):
+        np.testing.assert_array_equal(lines[f"z{latent}"], record[variable][:, latent])
+    places = sorted(text.get_position()[1] for text in axes.texts)
+    assert {text.get_text() for text in axes.texts} == {f"z{latent}" for latent in range(LATENTS)}
+    assert np.diff(places).min() > 0.03
+    assert places[0] >= 0
+    assert places[-1] <= 1
+
+
+def test_latent_history_of_p_marks_one_half() -> None:
+    axes = plots.plot_latent_history(history()).axes[0]
+    assert any(list(line.get_ydata()) == [0.5, 0.5] for line in axes.lines)
+    assert "probability" in axes.get_ylabel()
+
+
+def test_latent_history_names_only_some_of_many_latents_and_stands_missing_values() -> None:
+    values = np.full((3, 40), 0.9)
+    values[:, :30] = 0.1
+    values[:, 7] = np.nan
+    axes = plots.plot_latent_history(xr.Dataset({"p": (("epoch", "latent"), values)})).axes[0]
+    names = {text.get_text() for text in axes.texts}
+    assert len(names) == 24
+    assert "z7" not in names
+    assert len([line for line in axes.lines if line.get_label().startswith("z")]) == 40
+
+
+def test_covariances_are_absolute_and_scaled() -> None:
+    matrix = covariance()
+    figure = plots.plot_covariances({"a": matrix, "b": -5 * matrix})
+    expected = abs(matrix) / abs(matrix).max()
+    for axes, name in zip(figure.axes, "ab", strict=False):
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
+        assert axes.get_title(loc="left") == name
+        assert axes.images[0].get_clim() == (0, 1)
+    assert len(figure.axes) == 3  # one colour bar
+
+
+def test_traversals_keep_the_order_and_name_the_rows() -> None:
+    given = traversal()
+    axes = plots.plot_traversals(given.transpose("row", "column", ...)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["z7 · KL 3.2", "z2 · KL 1.0", "z0 · KL 0.0"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["−2.0", "−1.0", "0", "+1.0", "+2.0"]
+    drawn = np.array([image.get_array() for image in axes.images])
+    np.testing.assert_allclose(drawn, given.values.reshape(15, 8, 8))
+
+
+def test_traversals_read_kl_from_an_attribute_or_do_without() -> None:
+    bare = traversal().drop_vars("kl")
+    assert plots.plot_traversals(bare).axes[0].get_yticklabels()[0].get_text() == "z7"
+    bare.attrs["kl"] = [2.5, 1.0, 0.0]
+    assert plots.plot_traversals(bare).axes[0].get_yticklabels()[0].get_text() == "z7 · KL 2.5"
+
+
+def test_rate_distortion_draws_both_and_marks_the_drop() -> None:
+    record = history()
+    distortion, rate = plots.plot_rate_distortion(record).axes
+    np.testing.assert_array_equal(distortion.lines[0].get_ydata(), record["distortion"])
+    np.testing.assert_array_equal(rate.lines[0].get_ydata(), record["rate"])
+    for axes in (distortion, rate):
+        assert axes.get_ylabel() == "nats per image"
+        assert any(list(line.get_xdata()) == [20, 20] for line in axes.lines)
+    assert "lr 1e−4" in [text.get_text() for text in distortion.texts]
+    assert distortion.get_title(loc="right") == "log scale above −36\u2009100"
+    assert rate.get_yscale() == "linear"
+    assert rate.get_xlabel() == "epoch"
+
+
+def test_rate_distortion_does_without_learning_rate_and_with_one_epoch() -> None:
+    short = history()[["rate", "distortion"]].isel(epoch=slice(0, 1))
+    figure = plots.plot_rate_distortion(short)
+    figure.draw_without_rendering()
+    assert [axis.get_yscale() for axis in figure.axes] == ["linear", "linear"]
+
+
+def test_log_scale_is_monotone_over_all_values_and_names_true_ones() -> None:
+    values = history()["distortion"].values
+    scale = choose_scale(values)
+    assert scale is not None
+    assert scale.floor < values.min()
+    positions = scale.forward(values)
+    assert np.all(np.diff(positions) <= 0)
+    np.testing.assert_allclose(scale.inverse(positions), values)
+
+
+def test_linear_scale_for_a_rising_or_a_noisy_curve() -> None:
+    assert choose_scale(history()["rate"].values) is None
+    assert choose_scale(np.random.default_rng(0).normal(size=50)) is None
+    assert choose_scale(np.ones(50)) is None
+    assert choose_scale(np.full(50, np.nan)) is None
+
+
+def test_log_scale_of_positive_values_near_zero_starts_at_zero() -> None:
+    scale = choose_scale(10.0 ** -np.linspace(0, 5, 60))
+    assert scale is not None
+    assert scale.floor == 0
+
+
+def test_informative_shows_numbers_counts_thresholds_and_disputes() -> None:
+    figure = plots.plot_informative(informative())
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["z3", "z0", "z2", "z1"]
+    drawn = figure.axes[2].collections[-1]
+    np.testing.assert_allclose(drawn.get_offsets()[:, 0], [4, 3, 2, 0])
+    assert [tuple(face) == to_rgba(ACCENT) for face in drawn.get_facecolors()] == [True, True, True, False]
+    counts = [axes.texts[0].get_text() for axes in figure.axes]
+    assert counts == ["2 of 4 informative"] + ["3 of 4 informative"] * 3
+    thresholds = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
+    assert thresholds == [[0.5], [], [0.25], []]
+    assert [len(axes.patches) for axes in figure.axes] == [1, 1, 1, 1]  # z3 alone is disputed
+
+
+def test_informative_without_a_criterion_leaves_its_panel_out() -> None:
+    figure = plots.plot_informative(informative().drop_vars(["by_probability", "probability"]))
+    assert [axes.get_xlabel() for axes in figure.axes][:2] == ["variance / prior variance", "nats per image"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.plot_reconstructions(images().rename(row="y"), images()), r"observed: got dims .*y.*expected"),
+        (lambda: plots.plot_reconstructions(images().values, images()), "observed: got ndarray, expected"),
+        (lambda: plots.plot_reconstructions(images(4), images(3)), r"got shape \(3, 3, 8, 8\), expected"),
+        (lambda: plots.plot_reconstructions(images(), images(), max_images=0), "max_images: got 0"),
+        (lambda: plots.plot_reconstructions(images(2, channels=2), images(2, channels=2)), "got 2 channels"),
+        (lambda: plots.plot_reconstructions(images(0), images(0)), "got an empty array"),
+        (lambda: plots.plot_latent_history(history(), "q"), "no variable 'q', expected one of"),
+        (lambda: plots.plot_latent_history(history(), "rate"), r"got dims \(epoch\), expected \(epoch, latent\)"),
+        (lambda: plots.plot_latent_history(history()["p"]), "got DataArray, expected an xarray.Dataset"),
+        (lambda: plots.plot_covariances({}), "got none"),
+        (lambda: plots.plot_covariances({"a": covariance()[:2]}), "expected a square matrix"),
+        (lambda: plots.plot_covariances({"a": covariance().rename(latent="k")}), "covariance 'a': got dims"),
+        (lambda: plots.plot_traversals(traversal()[0]), r"got dims \(step, channel, row, column\), expected"),
+        (lambda: plots.plot_rate_distortion(history().drop_vars("rate")), "no variable 'rate'"),
+        (lambda: plots.plot_informative(informative()[["kl"]]), r"got variables \['kl'\], expected"),
+        (lambda: plots.plot_informative(informative().drop_vars("kl")), "no variable 'kl'"),
+        (lambda: plots.plot_informative(informative().rename(latent="k")), r"got dims \(k\), expected \(latent\)"),
+    ],
+)
+def test_wrong_input_is_one_line_that_names_both_sides(draw, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        draw()
+    assert "\n" not in str(caught.value)
