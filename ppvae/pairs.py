@@ -87,7 +87,7 @@ def _check_observations(model_trace: poutine.Trace) -> None:
             base = getattr(distribution, "base_dist", distribution)
             raise UserError(
                 f"site {site['name']!r}: some values in [{value.min():.3g}, {value.max():.3g}] are outside the support "
-                f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood or change the data"
+                f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood"
             )
 
 

@@ -15,7 +15,7 @@ from ppvae.errors import UserError
 
 __all__ = ["DEFAULT_LEVELS", "sprite_grid", "sprites"]
 
-DEFAULT_LEVELS = {"hue": 16, "x": 32, "y": 32, "depth": 8}
+DEFAULT_LEVELS = {"hue": 16, "x": 20, "y": 20, "depth": 8}
 
 _DESCRIPTIONS = {
     "hue": {"long_name": "colour hue", "units": "turn"},
@@ -62,11 +62,13 @@ def sprite_grid(
     """Every combination of the factors hue, shape, x, y, depth, in C order (depth fastest), drawn when asked for.
 
     `hue` is a range in turns: the whole circle (0, 1) leaves its end out, a part includes both ends (one level: its
-    start). `shapes` are names of `drawing.SHAPES`. `levels` overrides 16 hues, 32 x, 32 y, 8 depths. x and y are
-    the mid-points of equal steps across the middle half of the image (32 levels at 64 pixels: one pixel apart),
-    depth those between 10/64 and 20/64 of its width, so every sprite lies inside the image and no factor limits
-    another. A factor with one level is a constant: it is left out of `factors` and named in its attributes.
-    Raises UserError for unknown shapes or factors, a bad hue range, levels below one, or images under 16 pixels.
+    start). `shapes` are names of `drawing.SHAPES`. `levels` overrides 16 hues, 20 x, 20 y, 8 depths. x and y are
+    the mid-points of equal steps between 22/64 and 42/64 of the image (20 levels at 64 pixels: one pixel apart),
+    depth those between 13/64 and 27/64 of its width, so every sprite lies inside the image and no factor limits
+    another. (Half that size, and the squared error of a black image is so small that a VAE with a fixed scale stays
+    at it for many epochs.) A factor with one level is a constant: it is left out of `factors` and named in its
+    attributes.
+    Raises UserError for unknown shapes or factors, a bad hue range, levels below one, or images under 32 pixels.
     """
     values = _factor_values(hue, shapes, levels, image_size)
     positions = torch.arange(math.prod(map(len, values.values())))
@@ -79,10 +81,10 @@ def _factor_values(
     hue: tuple[float, float], shapes: Sequence[str], levels: Mapping[str, int] | None, image_size: int
 ) -> dict[str, list[float] | list[str]]:
     """The values of every factor's levels, in grid order."""
-    check_whole("image_size", image_size, 16)
+    check_whole("image_size", image_size, 32)
     counts = DEFAULT_LEVELS | _checked_levels(levels or {})
-    place = {name: _midpoints(image_size / 4, image_size * 3 / 4, counts[name]) for name in ("x", "y")}
-    depth = _midpoints(image_size * 10 / 64, image_size * 20 / 64, counts["depth"])
+    place = {name: _midpoints(22 * image_size / 64, 42 * image_size / 64, counts[name]) for name in ("x", "y")}
+    depth = _midpoints(image_size * 13 / 64, image_size * 27 / 64, counts["depth"])
     return {"hue": _hues(hue, counts["hue"]), "shape": _checked_shapes(shapes), **place, "depth": depth}
 
 

@@ -26,7 +26,7 @@ def placed() -> dict[str, torch.Tensor]:
     """Places and sizes that have nothing to do with the pixel grid."""
     generator = torch.Generator().manual_seed(0)
     x, y, depth = torch.rand(3, 300, generator=generator)
-    return {"x": 16 + 32 * x, "y": 16 + 32 * y, "depth": 10 + 10 * depth}
+    return {"x": 22 + 20 * x, "y": 22 + 20 * y, "depth": 13 + 14 * depth}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_centroid_is_x_and_y(placed, shape):
 def test_one_level_of_x_or_y_is_one_pixel(shape, factor, axis):
     others = {"hue", "x", "y", "depth"} - {factor}
     images = sprite_grid(shapes=(shape,), levels=dict.fromkeys(others, 1)).stored()
-    assert len(images) == 32
-    for level in range(32):
+    assert len(images) == 20
+    for level in range(20):
         assert torch.equal(images[level], images[0].roll(level, axis))
 
 
@@ -82,22 +82,22 @@ def test_shapes_are_symmetric_about_their_vertical_axis(shape):
     assert torch.equal(image, image.flip(-2)) == (shape in ("square", "disc"))
 
 
-@pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sprites_stay_inside_the_image(shape, size):
     """At the ends of the ranges of x, y and depth, on a canvas twice as wide, nothing shows outside the image."""
-    x, y = np.array([(x, y) for x in (0.25, 0.75) for y in (0.25, 0.75)]).T * size + size / 2
-    drawn = draw_sprites(0.0, shape, x, y, size * 20 / 64, image_size=2 * size)
+    x, y = np.array([(x, y) for x in (22 / 64, 42 / 64) for y in (22 / 64, 42 / 64)]).T * size + size / 2
+    drawn = draw_sprites(0.0, shape, x, y, size * 27 / 64, image_size=2 * size)
     inside = slice(size // 2, size // 2 + size)
     assert drawn[..., inside, inside].sum() == drawn.sum() > 0
 
 
-@pytest.mark.parametrize("size", [16, 33, 64])
+@pytest.mark.parametrize("size", [32, 33, 64])
 def test_ranges_scale_with_the_image(size):
     factors = sprite_grid(image_size=size).factors
-    assert size / 4 < min(factors["x"].attrs["values"]) < max(factors["y"].attrs["values"]) < size * 3 / 4
+    assert size * 22 / 64 < min(factors["x"].attrs["values"]) < max(factors["y"].attrs["values"]) < size * 42 / 64
     assert (
-        size * 10 / 64 < min(factors["depth"].attrs["values"]) < max(factors["depth"].attrs["values"]) < size * 20 / 64
+        size * 13 / 64 < min(factors["depth"].attrs["values"]) < max(factors["depth"].attrs["values"]) < size * 27 / 64
     )
 
 
@@ -136,7 +136,7 @@ def test_grid_index_is_the_factor_levels_in_c_order():
 
 def test_default_grid_is_lazy_and_equals_eager_drawing():
     grid = sprite_grid()
-    assert len(grid) == 16 * 3 * 32 * 32 * 8
+    assert len(grid) == 16 * 3 * 20 * 20 * 8
     chosen = torch.randint(len(grid), (200,), generator=torch.Generator().manual_seed(3))
     part = grid.subset(chosen)
     values = {name: np.array(part.factors[name].attrs["values"])[part.factors[name]] for name in FACTORS}
@@ -148,7 +148,7 @@ def test_default_grid_is_lazy_and_equals_eager_drawing():
 
 def test_random_sprites_are_images_of_the_grid():
     data, grid = sprites(100, seed=5), sprite_grid()
-    index = np.ravel_multi_index([data.factors[name] for name in FACTORS], (16, 3, 32, 32, 8))
+    index = np.ravel_multi_index([data.factors[name] for name in FACTORS], (16, 3, 20, 20, 8))
     assert torch.equal(data.stored(), grid.stored(index))
 
 
@@ -167,7 +167,7 @@ def chi_square_p(counts: np.ndarray, expected: np.ndarray, freedom: int) -> floa
 
 def test_factors_are_uniform_and_pairwise_independent():
     """Chi-square: a false-alarm rate of 1e-4 for a fresh seed, over the 5 + 10 tests together."""
-    data = sprites(8192, seed=0, levels={"x": 8, "y": 8}, image_size=16)
+    data = sprites(8192, seed=0, levels={"x": 8, "y": 8}, image_size=32)
     columns = {name: (data.factors[name].values, data.factors[name].attrs["levels"]) for name in FACTORS}
     for column, levels in columns.values():
         uniform = np.full(levels, len(data) / levels)
@@ -181,7 +181,7 @@ def test_factors_are_uniform_and_pairwise_independent():
 def test_constant_factors_are_named_not_listed():
     factors = sprite_grid(shapes=("heart",), levels={"hue": 1, "depth": 1}).factors
     assert list(factors.data_vars) == ["x", "y"]
-    assert (factors.attrs["constant_shape"], factors.attrs["constant_depth"]) == ("heart", 15.0)
+    assert (factors.attrs["constant_shape"], factors.attrs["constant_depth"]) == ("heart", 20.0)
     assert (
         "image" in sprite_grid(shapes=("disc",), levels=dict.fromkeys(("hue", "x", "y", "depth"), 1)).to_xarray().dims
     )
@@ -199,7 +199,7 @@ def test_tables_describe_themselves():
 
 def test_depth_levels_are_equal_steps():
     values = sprite_grid().factors["depth"].attrs["values"]
-    assert values == pytest.approx([10 + 10 / 8 * (i + 0.5) for i in range(8)])
+    assert values == pytest.approx([13 + 14 / 8 * (i + 0.5) for i in range(8)])
 
 
 def test_broadcasting_and_no_sprites():
@@ -229,7 +229,7 @@ def test_broadcasting_and_no_sprites():
         ({"levels": {"x": 2.5}}, "whole number"),
         ({"levels": {"heu": 3}}, "did you mean 'hue'"),
         ({"levels": {"shape": 3}}, "shapes="),
-        ({"image_size": 8}, "at least 16"),
+        ({"image_size": 8}, "at least 32"),
         ({"size": 0}, "size=0"),
         ({"size": 1.5}, "whole number"),
         ({"seed": -1}, "seed=-1"),
