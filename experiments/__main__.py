@@ -18,9 +18,6 @@ EXIT_USER_ERROR = 2
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def _job(configuration: DictConfig) -> None:
-    # What Hydra could not check at composition: a misspelt job, or a resumed directory that is not there.
-    if configuration.resume is not None and not (Path(configuration.resume) / "checkpoint.pt").is_file():
-        raise UserError(f"there is no checkpoint.pt in resume={configuration.resume}; give a run's directory")
     get_method(configuration.job)(configuration, Path(HydraConfig.get().runtime.output_dir))
 
 
@@ -29,6 +26,7 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line below is ours
     OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
     try:
+        _check_resume(sys.argv[1:])
         _job()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         cause = _users_mistake(error)
@@ -40,6 +38,14 @@ def main() -> int:
         print("interrupted; resume=DIRECTORY continues from the last epoch's checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_resume(arguments: list[str]) -> None:
+    """Refuse a directory that is not there, before Hydra would make it."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "resume" and value != "null" and not Path(value).is_dir():
+            raise UserError(f"there is no directory resume={value}; give the directory of a run, runs/NAME/TIME")
 
 
 def _users_mistake(error: Exception) -> str | None:

@@ -59,7 +59,7 @@ def traverse(model: Callable, tree: xr.DataTree, *, image: int = 0, steps: int =
     order = np.argsort(-kl)
     quantiles = torch.quantile(codes, torch.tensor([0.01, 0.99], dtype=codes.dtype), dim=0)
     values = torch.stack([torch.linspace(*quantiles[:, k].tolist(), steps) for k in order])
-    moved = codes[image].expand(len(order), steps, -1).clone()
+    moved = codes[image].expand(len(order), steps, -1).clone()  # (latent, step, latent)
     for row, latent in enumerate(order):
         moved[row, :, latent] = values[row]
     pixels = _decoded(model, moved.flatten(0, 1), site)[0].unflatten(0, (len(order), steps))

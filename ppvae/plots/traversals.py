@@ -18,8 +18,9 @@ DIMS = ("latent", "step", "channel", "row", "column")
 def plot_traversals(traversal: xr.DataArray) -> Figure:
     """One row a latent, in the given order, one column a value of z, all other latents held.
 
-    traversal (latent, step, channel, row, column) in [0, 1]; its `step` coordinate is the value of z; a `kl`
-    coordinate or attribute (latent), nats per image, is printed beside the latent's name. UserError for other dims.
+    traversal (latent, step, channel, row, column) in [0, 1]; its `step` coordinate is the value of z, or a `value`
+    coordinate (latent, step) says that each latent has a range of its own; a `kl` coordinate or attribute (latent),
+    nats per image, is printed beside the latent's name. UserError for other dims.
     """
     images = require_array(traversal, DIMS, "traversal")
     lines, places = images.sizes["latent"], images.sizes["step"]
@@ -27,8 +28,9 @@ def plot_traversals(traversal: xr.DataArray) -> Figure:
     figure = new_figure(tile * places + 1.2, tile * lines * images.sizes["row"] / images.sizes["column"] + 0.6)
     axes = figure.subplots()
     draw_tiles(axes, images.drop_vars(images.coords).rename(latent="line", step="place"))
-    tile_ticks(axes, lines=_row_names(images), places=[_signed(value) for value in coordinate(images, "step")])
-    axes.set_xlabel("value of the latent z")
+    tile_ticks(axes, lines=_row_names(images), places=_column_names(images))
+    own_ranges = "value" in images.coords
+    axes.set_xlabel("each latent from low to high in its codes' range" if own_ranges else "value of the latent z")
     return finish(figure)
 
 
@@ -38,6 +40,12 @@ def _row_names(images: xr.DataArray) -> list[str]:
     if kl is None or np.shape(kl) != (len(names),):
         return names
     return [f"{name} · KL {value:.1f}" for name, value in zip(names, np.asarray(kl, dtype=float), strict=True)]
+
+
+def _column_names(images: xr.DataArray) -> list[str]:
+    if "value" in images.coords:
+        return ["low", *[""] * (images.sizes["step"] - 2), "high"][: images.sizes["step"]]
+    return [_signed(value) for value in coordinate(images, "step")]
 
 
 def _signed(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Table I of Jouffroy et al. 2022: vanilla, β = 27, β = 150 and NGVAE, over seeds, beside the paper's numbers."""
+"""A study: several models over several seeds, one table, beside a paper's numbers where the configuration has them."""
 
 import json
 import os
@@ -22,13 +22,7 @@ from ppvae.plots import plot_covariances
 
 __all__ = ["run"]
 
-PAPER = {
-    "entropy_sampled": {"vanilla": 2.6, "beta_27": 2.6, "beta_150": 2.6, "ngvae": 2.3},
-    "decorrelation_sampled": {"vanilla": 12.7, "beta_27": 7.8, "beta_150": 11.9, "ngvae": 14.3},
-    "disentanglement": {"vanilla": 0.67, "beta_27": 0.64, "beta_150": 0.62, "ngvae": 0.68},
-    "informative_by_variance": {"vanilla": 15, "beta_27": 15, "beta_150": 7, "ngvae": None},
-    "informative_by_probability": {"vanilla": None, "beta_27": None, "beta_150": None, "ngvae": 7},
-}
+STUDY_KEYS = ("experiment", "seeds", "workers", "models", "paper", "title", "seed", "job", "resume")
 METRICS = {
     "entropy_sampled": "entropy, sampled latents",
     "entropy_mean": "entropy, mean latents",
@@ -60,18 +54,19 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
     if configuration.workers > 1:
         with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
-            list(pool.map(_one, *zip(*((*job, configuration.workers) for job in jobs), strict=True)) if jobs else [])
+            for done in [pool.submit(_one, *job, configuration.workers) for job in jobs]:
+                done.result()
     else:
         for job in jobs:
             _one(*job, workers=1)
     results = _collected(configuration, directory)
-    replace_atomically(directory / "table1.csv", lambda path: results.to_csv(path, index=False))
-    table = _table(results, list(configuration.models))
-    replace_atomically(directory / "table1.md", lambda path: path.write_text(_markdown(table)))
+    replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
+    table = _table(results, configuration)
+    replace_atomically(directory / "table.md", lambda path: path.write_text(_markdown(table)))
     page = write_report(
         directory,
-        title="Table I: which model selects its latents?",
-        lead=f"{len(configuration.seeds)} seeds a model, mean ± standard deviation, beside Jouffroy et al.'s numbers.",
+        title=configuration.title,
+        lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration),
         tables=[table],
@@ -91,9 +86,6 @@ def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> D
     return one
 
 
-STUDY_KEYS = ("experiment", "seeds", "workers", "models", "seed", "job", "resume")
-
-
 def _one(configuration: str, directory: Path, workers: int) -> None:
     """Train and measure one model with one seed, continuing from its checkpoint where there is one."""
     if workers > 1:
@@ -110,26 +102,36 @@ def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _table(results: pd.DataFrame, models: list[str]) -> Table:
-    columns = ["metric", *(column for name in models for column in (name, f"paper {name}"))]
+def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
+    """One row a metric; for each model its mean ± standard deviation and, where there is one, the paper's number."""
+    paper = configuration.get("paper") or {}
+    published = {name for numbers in paper.values() for name in numbers}
+    heads = [
+        (name, of) for name in configuration.models for of in ("here", "paper") if of == "here" or name in published
+    ]
     rows = []
     for metric, label in METRICS.items():
-        cells: list[object] = [label]
-        for name in models:
-            values = results.loc[results.model == name, metric] if metric in results else pd.Series(dtype=float)
-            cells += [_mean_and_deviation(values.dropna()), PAPER.get(metric, {}).get(name)]
-        rows.append(cells)
-    seeds = results.seed.nunique()
-    caption = (
-        f"Mean ± standard deviation over {seeds} seeds. The paper gives one number a cell and leaves the readings open."
-    )
-    return Table("Table I", columns, rows, caption)
+        if metric not in results:
+            continue
+        values = {name: results.loc[results.model == name, metric].dropna() for name in configuration.models}
+        rows.append(
+            [
+                label,
+                *(
+                    _mean_and_deviation(values[name]) if of == "here" else paper.get(metric, {}).get(name)
+                    for name, of in heads
+                ),
+            ]
+        )
+    columns = ["metric", *(name if of == "here" else f"paper {name}" for name, of in heads)]
+    return Table(configuration.title, columns, rows, f"Mean ± standard deviation over {results.seed.nunique()} seeds.")
 
 
 def _mean_and_deviation(values: pd.Series) -> str | None:
     if values.empty:
         return None
-    digits = 0 if values.abs().max() >= 1000 else 2
+    whole = (values == values.round()).all()
+    digits = 0 if values.abs().max() >= 1000 or (whole and values.nunique() == 1) else 1 if whole else 2
     deviation = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{deviation}"
 
