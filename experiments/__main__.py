@@ -1,5 +1,6 @@
 """The command line: ``uv run -m experiments [group=choice] [key=value] …``."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -18,26 +19,25 @@ EXIT_USER_ERROR = 2
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def _job(configuration: DictConfig) -> None:
-    get_method(configuration.job)(configuration, Path(HydraConfig.get().runtime.output_dir))
+    try:  # here, not around Hydra, which would announce the error in a line of its own
+        get_method(configuration.job)(configuration, Path(HydraConfig.get().runtime.output_dir))
+    except (HydraException, OmegaConfBaseException, UserError) as error:
+        _end_on_users_mistake(error)
 
 
-def main() -> int:
+def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line below is ours
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
     try:
         _check_resume(sys.argv[1:])
         _job()
     except (HydraException, OmegaConfBaseException, UserError) as error:
-        cause = _users_mistake(error)
-        if cause is None:
-            raise
-        print(f"error: {cause}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        _end_on_users_mistake(error)
     except KeyboardInterrupt:
         print("interrupted; resume=DIRECTORY continues from the last epoch's checkpoint", file=sys.stderr)
-        return 130
-    return 0
+        sys.exit(130)
 
 
 def _check_resume(arguments: list[str]) -> None:
@@ -48,17 +48,16 @@ def _check_resume(arguments: list[str]) -> None:
             raise UserError(f"there is no directory resume={value}; give the directory of a run, runs/NAME/TIME")
 
 
-def _users_mistake(error: Exception) -> str | None:
-    """One line for what the user can mend; None for an error of the program's own."""
-    if isinstance(error, InstantiationException):
-        cause = error.__cause__
-        while isinstance(cause, InstantiationException):
-            cause = cause.__cause__
-        if not isinstance(cause, UserError | TypeError | ImportError | None):
-            return None
-        error = cause or error
-    return " ".join(str(error).split())
+def _end_on_users_mistake(error: Exception) -> None:
+    """Print one line and exit with code 2; an error of the program's own keeps its traceback."""
+    while isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if not isinstance(error, HydraException | OmegaConfBaseException | UserError | TypeError | ImportError):
+        raise error
+    line = " ".join(str(error).split()).split(" Config search path:")[0]
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from ppvae import VAE, BetaELBO
 from ppvae.datasets import ImageDataset
+from ppvae.errors import check_whole
 from ppvae.svi import Plateau
 
 __all__ = ["Parts", "assemble"]
@@ -30,6 +31,8 @@ def assemble(configuration: DictConfig) -> Parts:
 
     Fills in ``image_shape`` from the data, which the networks refer to.
     """
+    for name, number in configuration.posterior.items():  # now, not after the training
+        check_whole(f"posterior.{name}", number, 1)
     data = instantiate(configuration.data, _convert_="all")
     configuration.image_shape = list(data.image_shape)
     with torch.random.fork_rng(devices=[]):

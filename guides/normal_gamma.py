@@ -1,5 +1,6 @@
 """The Normal-Gamma guide of Jouffroy et al."""
 
+import math
 from typing import Literal, get_args
 
 import pyro
@@ -9,7 +10,7 @@ from torch import nn
 
 from guides.encoders import feature_count
 from ppvae.distributions import GRepGamma, PrecisionNormal
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_choice, check_positive
 from ppvae.program import Program, record
 
 __all__ = ["NormalGammaGuide", "relaxed_switch"]
@@ -26,8 +27,8 @@ def relaxed_switch(p: torch.Tensor, slope: float, *, endpoint_exact: bool = Fals
     s = torch.sigmoid(slope * (p - 0.5))
     if not endpoint_exact:
         return s
-    low, high = torch.sigmoid(torch.tensor([-0.5 * slope, 0.5 * slope], dtype=p.dtype)).tolist()
-    return (s - low) / (high - low)
+    low = 1 / (1 + math.exp(0.5 * slope))
+    return (s - low) / (1 - 2 * low)
 
 
 class NormalGammaGuide(Program):
@@ -59,12 +60,12 @@ class NormalGammaGuide(Program):
         initial_probability: float = 0.5,
     ) -> None:
         super().__init__()
-        if estimator not in get_args(Estimator):
-            raise UserError(f"estimator is {estimator!r}; expected one of {', '.join(get_args(Estimator))}")
+        check_choice("estimator", estimator, get_args(Estimator))
         if not 0 < initial_probability < 1:
             raise UserError(f"initial_probability is {initial_probability}; expected a number between 0 and 1")
-        if min(*informative, *uninformative, slope) <= 0:
-            raise UserError(f"informative={informative}, uninformative={uninformative}, slope={slope}: all must be > 0")
+        for name, ends in (("informative", informative), ("uninformative", uninformative), ("slope", [slope])):
+            for value in ends:
+                check_positive(name, value)
         self.encoder = encoder
         self.gamma = dist.Gamma if estimator == "implicit" else GRepGamma
         self.ends = tuple(zip(informative, uninformative, strict=True))

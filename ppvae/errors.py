@@ -1,6 +1,10 @@
-"""The one exception for mistakes a user can mend."""
+"""The one exception for mistakes a user can mend, and the checks that many places share."""
 
-__all__ = ["UserError"]
+import math
+from numbers import Integral, Real
+from typing import Any
+
+__all__ = ["UserError", "check_choice", "check_not_negative", "check_positive", "check_whole"]
 
 
 class UserError(ValueError):
@@ -8,3 +12,27 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """UserError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UserError(f"{name}={value!r}: expected a whole number of at least {least}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """UserError unless ``value`` is a finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise UserError(f"{name}={value!r}: expected a finite number above zero")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """UserError unless ``value`` is a finite number of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise UserError(f"{name}={value!r}: expected a finite number of at least zero")
+
+
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """UserError unless ``value`` is one of ``choices``, which it lists."""
+    if value not in choices:
+        raise UserError(f"{name}={value!r}: expected one of {', '.join(choices)}")

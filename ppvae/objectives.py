@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import torch
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_choice, check_not_negative
 from ppvae.terms import ESTIMATORS, Estimator, Terms
 
 __all__ = ["BetaELBO"]
@@ -37,13 +37,12 @@ class BetaELBO:
     estimator: Estimator = "mean_field"
 
     def __post_init__(self) -> None:
-        if self.estimator not in get_args(Estimator):
-            raise UserError(f"estimator is {self.estimator!r}; expected one of {', '.join(get_args(Estimator))}")
+        check_choice("estimator", self.estimator, get_args(Estimator))
         if self.beta is not None and self.beta_norm is not None:
             raise UserError(f"beta={self.beta} and beta_norm={self.beta_norm} are both given; give one of them")
         for name, value in (("beta", self.beta), ("beta_norm", self.beta_norm)):
-            if value is not None and not 0 <= value < float("inf"):
-                raise UserError(f"{name} is {value}; expected a finite number ≥ 0")
+            if value is not None:
+                check_not_negative(name, value)
 
     def __call__(self, model: object, guide: object, images: torch.Tensor) -> torch.Tensor:
         terms = self.measure(model, guide, images)

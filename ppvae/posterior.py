@@ -11,7 +11,7 @@ from arviz_base import make_attrs
 from pyro import poutine
 from torch.distributions import kl_divergence
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_whole
 from ppvae.evaluation import evaluating
 from ppvae.pairs import check_images
 from ppvae.terms import Site, elementwise, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites
@@ -50,8 +50,8 @@ def from_pyro_svi(
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
     """
     check_images(images, model, guide)
-    if num_samples < 1 or batch_size < 1:
-        raise UserError(f"num_samples={num_samples}, batch_size={batch_size}; expected both at least 1")
+    check_whole("num_samples", num_samples, 1)
+    check_whole("batch_size", batch_size, 1)
     if sample_dims not in (("chain", "draw"), ("sample",)):
         raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
     if constant_data is not None and constant_data.sizes.get("image", len(images)) != len(images):

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae.datasets.images import check_whole
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_whole
 
 __all__ = ["REACH", "SHAPES", "draw_sprites", "hue_to_rgb", "shape_code"]
 

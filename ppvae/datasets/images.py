@@ -9,9 +9,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_whole
 
-__all__ = ["ImageDataset", "Images", "RenderedImages", "StoredImages", "check_whole", "factor"]
+__all__ = ["ImageDataset", "Images", "RenderedImages", "StoredImages", "factor"]
 
 type Index = slice | Sequence[int] | np.ndarray | Tensor
 
@@ -170,12 +170,6 @@ class ImageDataset:
 def factor(index: Any, values: Sequence[Any], **attrs: Any) -> xr.DataArray:
     """A factor of variation: (N,) indices into `values` (one number or name a level), with further attributes."""
     return xr.DataArray(np.asarray(index), dims="image", attrs={"levels": len(values), "values": list(values), **attrs})
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """UserError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise UserError(f"{name}={value!r}: expected a whole number of at least {least}")
 
 
 def _positions(index: Index, n: int) -> Tensor:

@@ -10,8 +10,8 @@ import xarray as xr
 from torch import Tensor
 
 from ppvae.datasets.drawing import SHAPES, draw_sprites, shape_code
-from ppvae.datasets.images import ImageDataset, RenderedImages, check_whole, factor
-from ppvae.errors import UserError
+from ppvae.datasets.images import ImageDataset, RenderedImages, factor
+from ppvae.errors import UserError, check_whole
 
 __all__ = ["DEFAULT_LEVELS", "sprite_grid", "sprites"]
 

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from ppvae.errors import UserError
+from ppvae.errors import check_positive
 
 __all__ = ["NormalLikelihood"]
 
@@ -23,8 +23,7 @@ class NormalLikelihood(nn.Module):
 
     def __init__(self, decoder: nn.Module, scale: float = 0.02, *, learn_scale: bool = False) -> None:
         super().__init__()
-        if not scale > 0:
-            raise UserError(f"normal likelihood has scale={scale}; expected a standard deviation > 0, such as 0.02")
+        check_positive("scale", scale)
         self.decoder = decoder
         log_scale = torch.tensor(math.log(scale))
         if learn_scale:

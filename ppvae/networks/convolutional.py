@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ppvae.errors import check_whole
 from ppvae.networks.images import check_image_shape
 
 __all__ = ["ConvDecoder", "ConvEncoder"]
@@ -60,6 +61,7 @@ class ConvDecoder(nn.Module):
         slope: float = 0.2,
     ) -> None:
         super().__init__()
+        check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
         rows, columns = (_halved(size, len(channels))[::-1] for size in self.image_shape[1:])

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ppvae.errors import check_choice, check_whole
 from ppvae.networks.images import check_image_shape
 
 __all__ = ["MLPDecoder", "MLPEncoder"]
@@ -15,6 +16,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky_relu": lambda: nn.LeakyR
 
 
 def _hidden_layers(widths: Sequence[int], activation: str) -> list[nn.Module]:
+    check_choice("activation", activation, ACTIVATIONS)
     return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), ACTIVATIONS[activation]())]
 
 
@@ -44,6 +46,7 @@ class MLPDecoder(nn.Module):
         self, latents: int, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu"
     ) -> None:
         super().__init__()
+        check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
         last = nn.Linear(hidden[-1], math.prod(self.image_shape))

@@ -5,6 +5,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.errors import check_whole
+
 __all__ = ["NormalPrior"]
 
 
@@ -13,6 +15,7 @@ class NormalPrior(nn.Module):
 
     def __init__(self, latents: int) -> None:
         super().__init__()
+        check_whole("latents", latents, 1)
         self.latents = latents
         self.register_buffer("loc", torch.zeros(latents), persistent=False)
         self.register_buffer("scale", torch.ones(latents), persistent=False)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ppvae.distributions import PrecisionNormal
-from ppvae.errors import UserError
+from ppvae.errors import check_positive, check_whole
 
 __all__ = ["NormalGammaPrior"]
 
@@ -22,8 +22,9 @@ class NormalGammaPrior(nn.Module):
 
     def __init__(self, latents: int, shape: float = 8.25, rate: float = 3.62) -> None:
         super().__init__()
-        if not (shape > 0 and rate > 0):
-            raise UserError(f"Normal-Gamma prior has shape={shape}, rate={rate}; expected both > 0")
+        check_whole("latents", latents, 1)
+        check_positive("shape", shape)
+        check_positive("rate", rate)
         self.latents = latents
         self.register_buffer("loc", torch.zeros(latents), persistent=False)
         self.register_buffer("shape", torch.full((latents,), float(shape)), persistent=False)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import StoredImages
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.objectives import BetaELBO
 from ppvae.pairs import check_images, check_pair
 from ppvae.svi.batches import Batches, mixed, unit_interval
@@ -119,10 +119,9 @@ def _check(run: _Run, devices: int) -> None:
         if not isinstance(program, nn.Module):
             raise UserError(f"{name} is a {type(program).__name__}; expected an nn.Module such as ppvae.Program")
     for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size), ("devices", devices)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1")
-    if not settings.learning_rate > 0:
-        raise UserError(f"learning_rate is {settings.learning_rate}; expected a number > 0")
+        check_whole(name, value, 1)
+    check_whole("seed", settings.seed, 0)
+    check_positive("learning_rate", settings.learning_rate)
     if settings.batch_size % devices:
         raise UserError(f"batch_size {settings.batch_size} cannot be shared by {devices} devices; give a multiple")
     if run.resume and run.directory is None:

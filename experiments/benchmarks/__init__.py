@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a Markdown table with what made it."""

@@ -1,0 +1,67 @@
+"""Whether the candidates compute the same thing: a benchmark of different computations is worthless."""
+
+import pyro
+import torch
+from torch import nn
+
+from experiments.benchmarks.pythae_vae import build_pythae, pythae_parts
+from experiments.benchmarks.setups import Kind, Setup
+from ppvae import BetaELBO
+
+__all__ = ["check_agreement", "disagreement"]
+
+TOLERANCE = 1e-4
+type Parts = tuple[torch.Tensor, torch.Tensor]
+
+
+def check_agreement(setup: Setup, kind: Kind, *, pythae: bool = False) -> float:
+    """Largest relative difference between ours and the others; RuntimeError above 1e-4.
+
+    Distortion and rate, and with the hand-written system every gradient, are compared in double precision, from the
+    same parameters and the same noise.
+    """
+    differences = disagreement(setup, kind, setup.hand_written(kind))
+    if pythae and kind == "VAE":
+        system, images = build_pythae(setup).double(), setup.images().double()
+        differences |= _compared(_ours(setup, kind)[0], seeded(lambda: pythae_parts(setup, system, images)), "pythae's")
+    worst = max(differences, key=differences.get)
+    if not differences[worst] < TOLERANCE:
+        raise RuntimeError(f"{setup.title}, {kind}: {worst} differs by {differences[worst]:.2g}, relative")
+    return differences[worst]
+
+
+def disagreement(setup: Setup, kind: Kind, system: nn.Module) -> dict[str, float]:
+    """Relative differences of a hand-written system from our pair: distortion, rate and each gradient."""
+    parts, expected = _ours(setup, kind)
+    system, images = system.double(), setup.images().double()
+    hand_written = seeded(lambda: system.parts(images))
+    sum(hand_written).backward()
+    gradients = {name: parameter.grad for name, parameter in system.named_parameters()}
+    differences = _compared(parts, hand_written, "hand-written")
+    return differences | {f"gradient of {n}": _relative(gradients[n], expected[n]) for n in expected}
+
+
+def seeded(function: object) -> Parts:
+    """``function()`` with the noise of seed 0; the global random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return function()
+
+
+def _ours(setup: Setup, kind: Kind) -> tuple[Parts, dict[str, torch.Tensor]]:
+    model, guide = (program.double() for program in setup.pair(kind))
+    objective, images = BetaELBO(), setup.images().double()
+    with pyro.validation_enabled(False):
+        terms = seeded(lambda: objective.measure(model, guide, images))
+    objective.loss(terms, torch.tensor(1.0)).backward()
+    named = [*guide.named_parameters(), *model.likelihood.named_parameters()]
+    return (terms.distortion.mean(), terms.rate.mean()), {name: parameter.grad for name, parameter in named}
+
+
+def _compared(ours: Parts, theirs: Parts, whose: str) -> dict[str, float]:
+    names = (f"{whose} distortion", f"{whose} rate")
+    return {name: _relative(value, true) for name, value, true in zip(names, theirs, ours, strict=True)}
+
+
+def _relative(value: torch.Tensor, true: torch.Tensor) -> float:
+    return float(((value - true).norm() / true.norm()).detach())

@@ -1,0 +1,110 @@
+"""Who competes: each candidate is a function that trains for so many steps."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import pyro
+import torch
+from lightning_fabric import Fabric
+from pyro.infer import SVI, Trace_ELBO
+from torch import nn
+
+from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
+from experiments.benchmarks.setups import Kind, Setup
+from ppvae import BetaELBO
+from ppvae.svi import capture
+from ppvae.svi.step import Step
+
+__all__ = ["BASELINE", "LEARNING_RATE", "OURS", "Candidate", "candidates"]
+
+BASELINE, OURS = "hand-written, compiled", "ours, compiled"
+LEARNING_RATE = 1e-6  # parameters hardly move, so that every round times the same work
+Run = Callable[[int], None]
+Way = Literal["compiled", "captured", "eager"]
+
+
+class Candidate(NamedTuple):
+    """``run(steps)`` trains one system for so many steps."""
+
+    model: str
+    name: str
+    run: Run
+
+
+def candidates(setup: Setup, fabric: Fabric, *, compiled: bool = True) -> Iterator[Candidate]:
+    """All that compete in one set-up, in the order of a round; without the compiled ones if so wished."""
+    images = setup.images().to(fabric.device)
+    ways: tuple[Way, ...] = ("compiled", "captured", "eager") if compiled else ("captured", "eager")
+    for kind in ("VAE", "NGVAE"):
+        for way in ways:
+            yield Candidate(kind, f"ours, {way}", ours(setup.pair(kind), BetaELBO(), images, fabric, way))
+        if compiled:
+            yield Candidate(kind, BASELINE, _hand_written(setup, kind, images, compiled=True))
+        yield Candidate(kind, "hand-written, eager", _hand_written(setup, kind, images, compiled=False))
+        yield Candidate(kind, "plain Pyro SVI", plain_pyro(setup, kind, images))
+        if kind == "VAE" and pythae_version():
+            yield Candidate(kind, "pythae", _pythae(setup, images))
+    for way in ways:
+        pair = setup.pair("NGVAE", estimator="g-rep")
+        yield Candidate("NGVAE, g-rep", f"ours, {way}", ours(pair, BetaELBO(estimator="trace"), images, fabric, way))
+
+
+def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.Tensor, fabric: Fabric, way: Way) -> Run:
+    """The loop of :func:`ppvae.svi.fit` without its data, bar and log; RuntimeError where compilation fell back."""
+    step = Step(*pair, objective).to(fabric.device).train()
+    adam = torch.optim.Adam(step.parameters(), lr=LEARNING_RATE, fused=True)
+    weight = torch.tensor(objective.weight(0), device=fabric.device)
+    step.prepare(images, weight, compiled=way == "compiled")
+    if way == "captured":
+        step.run = capture(step.eager, images, weight, preserve=step)
+    if way == "compiled" and not isinstance(step.run, torch._dynamo.OptimizedModule):
+        raise RuntimeError("ours fell back to an uncompiled step; its log says why")
+    module, optimizer = fabric.setup(step, adam, move_to_device=False)
+
+    def run(steps: int) -> None:
+        total = 0
+        with pyro.validation_enabled(False):
+            for _ in range(steps):
+                optimizer.zero_grad()
+                loss, values = module(images, weight)
+                fabric.backward(loss)
+                optimizer.step()
+                total = total + values
+
+    return run
+
+
+def plain_torch(loss: Callable[[torch.Tensor], torch.Tensor], system: nn.Module, images: torch.Tensor) -> Run:
+    """The loop of everybody: forward, backward, fused Adam."""
+    adam = torch.optim.Adam(system.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            adam.zero_grad()
+            loss(images).backward()
+            adam.step()
+
+    return run
+
+
+def plain_pyro(setup: Setup, kind: Kind, images: torch.Tensor) -> Run:
+    """``SVI.step`` with ``Trace_ELBO`` and Pyro's own Adam, as in Pyro's tutorials."""
+    model, guide = (program.to(images.device) for program in setup.pair(kind))
+    svi = SVI(model, guide, pyro.optim.Adam({"lr": LEARNING_RATE}), Trace_ELBO())
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            svi.step(images)
+
+    return run
+
+
+def _hand_written(setup: Setup, kind: Kind, images: torch.Tensor, *, compiled: bool) -> Run:
+    system = setup.hand_written(kind).to(images.device)
+    loss = torch.compile(system, dynamic=False, fullgraph=True) if compiled else system
+    return plain_torch(loss, system, images)
+
+
+def _pythae(setup: Setup, images: torch.Tensor) -> Run:
+    system = build_pythae(setup).to(images.device)
+    return plain_torch(lambda batch: system({"data": batch}).loss, system, images)

@@ -1,0 +1,88 @@
+"""Shared fixtures: one thread, one seed, tiny pairs, and a parameter store that every test leaves empty."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import pyro
+import pytest
+import torch
+
+from guides import MeanFieldNormal, NormalGammaGuide
+from ppvae import VAE
+from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
+from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.priors import NormalGammaPrior, NormalPrior
+
+torch.set_num_threads(1)
+
+PAIRS = ("normal", "normal-gamma implicit", "normal-gamma g-rep")
+LIKELIHOODS = ("normal", "bernoulli")
+IMAGE_SHAPE = (1, 6, 6)
+LATENTS = 3
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _empty_param_store() -> Iterator[None]:
+    yield
+    left = list(pyro.get_param_store().keys())
+    pyro.clear_param_store()
+    assert not left, f"the test left {left} in Pyro's global parameter store"
+
+
+def make_pair(name: str, likelihood: str = "normal", encoder=None, decoder=None) -> SimpleNamespace:
+    """A pair by its name, over tiny images unless networks are given; equal names share no parameter."""
+    encoder = encoder or MLPEncoder(IMAGE_SHAPE, (16,))
+    decoder = decoder or MLPDecoder(LATENTS, IMAGE_SHAPE, (16,))
+    if name == "normal":
+        prior, guide = NormalPrior(decoder.latents), MeanFieldNormal(encoder, decoder.latents)
+    else:
+        prior = NormalGammaPrior(decoder.latents)
+        guide = NormalGammaGuide(encoder, decoder.latents, estimator=name.split()[-1])
+    pixels = NormalLikelihood(decoder, 0.3) if likelihood == "normal" else BernoulliLikelihood(decoder)
+    images = torch.rand(16, *decoder.image_shape)
+    images = images.round() if likelihood == "bernoulli" else images
+    return SimpleNamespace(name=name, model=VAE(prior, pixels), guide=guide, images=images)
+
+
+@pytest.fixture
+def build() -> Callable[..., SimpleNamespace]:
+    """:func:`make_pair`, for tests that want several pairs or other networks."""
+    return make_pair
+
+
+@pytest.fixture(params=PAIRS)
+def pair_name(request: pytest.FixtureRequest) -> str:
+    """The name of each pair in turn."""
+    return request.param
+
+
+@pytest.fixture(params=LIKELIHOODS)
+def pair(pair_name: str, request: pytest.FixtureRequest) -> SimpleNamespace:
+    """Each pair with each likelihood: ``model``, ``guide``, ``images`` (16, 1, 6, 6) and ``name``."""
+    return make_pair(pair_name, request.param)
+
+
+@pytest.fixture
+def within_errors() -> Callable[..., None]:
+    """Assert that the means of independent samples (draw, ...) are within 5 standard errors of what is expected.
+
+    The two-sided chance of a false alarm is 6e-7 an entry. ``resolution`` bounds the 5 standard errors, as a share
+    of the largest expected magnitude, so that noise cannot hide a wrong answer.
+    """
+
+    def check(samples: torch.Tensor, expected: torch.Tensor | float, *, resolution: float) -> None:
+        expected = torch.as_tensor(expected, dtype=samples.dtype)
+        errors = 5 * samples.std(0) / len(samples) ** 0.5
+        assert errors.max() <= resolution * expected.abs().max(), "too few draws to tell right from wrong"
+        assert ((samples.mean(0) - expected).abs() <= errors + 1e-6 * expected.abs()).all(), (
+            samples.mean(0),
+            expected,
+            errors,
+        )
+
+    return check

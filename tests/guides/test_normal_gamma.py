@@ -1,0 +1,156 @@
+"""The Normal-Gamma guide's path from informative to uninformative, against the paper's numbers (recipes, 9b)."""
+
+import pytest
+import torch
+from pyro import poutine
+from scipy.optimize import minimize_scalar
+from torch import nn
+from torch.distributions import Gamma, kl_divergence
+
+from guides import NormalGammaGuide
+from guides.normal_gamma import relaxed_switch
+from ppvae import UserError
+from ppvae.distributions import GRepGamma
+from ppvae.priors import NormalGammaPrior
+
+PRIOR = (8.25, 3.62)
+INFORMATIVE, UNINFORMATIVE = (3.65, 0.24), (902.0, 810.9)
+
+
+class Features(nn.Module):
+    """An encoder that returns its images, flattened."""
+
+    features = 4
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(-3)
+
+
+def parameters_at(p: float, **options: float) -> tuple[float, float]:
+    shape, rate = NormalGammaGuide(Features(), 2, **options).gamma_parameters(torch.tensor(p, dtype=torch.float64))
+    return shape.item(), rate.item()
+
+
+def rate_at(p: float, **options: float) -> float:
+    """KL of the guide's Gamma at p from the default prior, nats."""
+    q = Gamma(*(torch.tensor(v, dtype=torch.float64) for v in parameters_at(p, **options)))
+    return kl_divergence(q, Gamma(*(torch.tensor(v, dtype=torch.float64) for v in PRIOR))).item()
+
+
+@pytest.mark.parametrize(
+    ("slope", "shape", "rate"),
+    [(5, "71.8", "61.7"), (10, "9.66", "5.67"), (15, "4.15", ".688"), (20, "3.69", ".277"), (25, "3.653", ".243")],
+)
+def test_soft_slopes_miss_the_informative_end(slope, shape, rate):
+    """To the digits quoted in recipes 9b, row 2."""
+    for value, quoted in zip(parameters_at(0.0, slope=slope), (shape, rate), strict=True):
+        assert value == pytest.approx(float(quoted), abs=0.51 * 10.0 ** -len(quoted.partition(".")[2]))
+
+
+def test_ends_of_the_default_path():
+    for p, end, variance in [(0.0, INFORMATIVE, 0.0906), (1.0, UNINFORMATIVE, 0.900)]:
+        shape, rate = parameters_at(p)
+        assert (shape, rate) == pytest.approx(end, rel=2e-3)
+        assert rate / (shape - 1) == pytest.approx(variance, abs=5e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_endpoint_exact_hits_both_ends(dtype):
+    ends = torch.tensor([0.0, 1.0], dtype=dtype)
+    for slope in range(1, 61):
+        assert relaxed_switch(ends, slope, endpoint_exact=True).tolist() == [0.0, 1.0]
+        guide = NormalGammaGuide(Features(), 2, slope=slope, endpoint_exact=True)
+        low, high = torch.stack(guide.gamma_parameters(ends), -1).tolist()
+        assert low == pytest.approx(INFORMATIVE, rel=1e-6)
+        assert high == pytest.approx(UNINFORMATIVE, rel=1e-6)
+
+
+@pytest.mark.parametrize("endpoint_exact", [False, True])
+@pytest.mark.parametrize("slope", [5.0, 15.0, 30.0])
+def test_the_switch_is_a_symmetric_rise(slope, endpoint_exact):
+    p = torch.linspace(0, 1, 101, dtype=torch.float64)
+    s = relaxed_switch(p, slope, endpoint_exact=endpoint_exact)
+    assert (s.diff() > 0).all()
+    torch.testing.assert_close(s + s.flip(0), torch.ones_like(s))
+    torch.testing.assert_close(s[50].item(), 0.5)
+    if not endpoint_exact:
+        torch.testing.assert_close(torch.logit(s), slope * (p - 0.5))
+
+
+@pytest.mark.parametrize("slope", [15.0, 20.0, 30.0, 50.0])
+def test_the_path_crosses_the_prior(slope):
+    """Erratum to the paper's Fig. 3: the KL is least at p* = ½ − 5.69/slope, not at p = 1."""
+    best = minimize_scalar(rate_at_slope := lambda p: rate_at(p, slope=slope), bounds=(0, 0.5), method="bounded")
+    assert best.fun == pytest.approx(0.0134, abs=5e-5)
+    assert slope * (0.5 - best.x) == pytest.approx(5.69, abs=5e-3)
+    assert relaxed_switch(torch.tensor(best.x), slope).item() == pytest.approx(0.00337, abs=5e-6)
+    shape, rate = parameters_at(best.x, slope=slope)
+    assert rate / (shape - 1) == pytest.approx(0.5, abs=0.03)
+    assert rate_at_slope(1.0) > 200 * best.fun
+
+
+def test_rates_at_the_ends():
+    assert rate_at(0.0, endpoint_exact=True) == pytest.approx(31.38, abs=5e-3)
+    assert rate_at(1.0) == pytest.approx(3.556, abs=5e-3)
+
+
+def test_prior_has_the_papers_numbers():
+    prior = NormalGammaPrior(2)
+    torch.manual_seed(0)
+    trace = poutine.trace(prior).get_trace()
+    precision, z = trace.nodes["precision"], trace.nodes["z"]
+    assert precision["fn"].base_dist.concentration.tolist() == [8.25, 8.25]
+    assert precision["fn"].base_dist.rate.tolist() == pytest.approx([3.62, 3.62])
+    torch.testing.assert_close(z["fn"].base_dist.variance, 1 / precision["value"])
+    assert not z["fn"].base_dist.loc.any()
+
+
+@pytest.mark.parametrize(("estimator", "family"), [("implicit", Gamma), ("g-rep", GRepGamma)])
+def test_sites_of_the_guide(estimator, family):
+    guide = NormalGammaGuide(Features(), 2, estimator=estimator)
+    images = torch.rand(5, 1, 2, 2)
+    nodes = poutine.trace(guide).get_trace(images).nodes
+    precision, z, p = nodes["precision"], nodes["z"], nodes["p"]
+    gamma, normal = precision["fn"].base_dist, z["fn"].base_dist
+    features = images.flatten(1)
+    torch.testing.assert_close(p["value"], guide.logit(features).sigmoid())
+    torch.testing.assert_close(gamma.concentration, guide.gamma_parameters(p["value"])[0])
+    torch.testing.assert_close(gamma.rate, guide.gamma_parameters(p["value"])[1])
+    torch.testing.assert_close(normal.loc, guide.loc(features))
+    torch.testing.assert_close(normal.variance, 1 / precision["value"])
+    torch.testing.assert_close(normal.mean_precision, gamma.concentration / gamma.rate)
+    assert isinstance(gamma, family)
+    assert isinstance(gamma, GRepGamma) == (estimator == "g-rep")
+    assert [node for node in nodes if node in ("p", "precision", "z")] == ["p", "precision", "z"]
+    assert all(site["fn"].batch_shape == (5,) and site["fn"].event_shape == (2,) for site in (precision, z))
+
+
+@pytest.mark.parametrize("initial", [0.1, 0.5, 0.8])
+def test_training_starts_at_the_initial_probability(initial):
+    guide = NormalGammaGuide(Features(), 2, initial_probability=initial)
+    p = poutine.trace(guide).get_trace(torch.zeros(3, 1, 2, 2)).nodes["p"]["value"]
+    torch.testing.assert_close(p, torch.full((3, 2), initial))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"estimator": "grep"}, "estimator is 'grep'; expected one of implicit, g-rep"),
+        ({"initial_probability": 0.0}, "initial_probability is 0.0; expected"),
+        ({"initial_probability": 1.0}, "initial_probability is 1.0; expected"),
+        ({"initial_probability": float("nan")}, "initial_probability is nan; expected"),
+        ({"slope": 0.0}, "slope=0.0: all must be > 0"),
+        ({"informative": (-1.0, 0.24)}, "must be > 0"),
+        ({"uninformative": (902.0, 0.0)}, "must be > 0"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(options, match):
+    with pytest.raises(UserError, match=match) as error:
+        NormalGammaGuide(Features(), 2, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("shape", "rate"), [(0.0, 1.0), (8.25, -1.0), (float("nan"), 1.0)])
+def test_prior_wants_positive_numbers(shape, rate):
+    with pytest.raises(UserError, match="expected both > 0"):
+        NormalGammaPrior(2, shape, rate)

@@ -1,0 +1,126 @@
+"""Shapes, mirror symmetry and gradients of the networks; what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+from guides import MeanFieldNormal, NormalGammaGuide
+from ppvae import VAE, BetaELBO, UserError, check_pair
+from ppvae.likelihoods import NormalLikelihood
+from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from ppvae.priors import NormalGammaPrior, NormalPrior
+
+SHAPES = [(1, 28, 28), (3, 33, 33), (3, 64, 64), (2, 28, 33), (1, 1, 5)]
+
+
+def one_line(error: pytest.ExceptionInfo) -> bool:
+    return "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("encoder", "decoder"), [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder)])
+def test_shapes_with_extra_leading_dims(encoder, decoder, shape):
+    encode, decode = encoder(shape), decoder(4, shape)
+    for lead in [(), (2,), (3, 2)]:
+        features = encode(torch.rand(*lead, *shape))
+        assert features.shape == (*lead, encode.features)
+        assert decode(torch.randn(*lead, 4)).shape == (*lead, *shape)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder)])
+def test_leading_dims_are_independent(encoder, decoder):
+    images, z = torch.rand(3, 2, 2, 9, 7), torch.randn(3, 2, 4)
+    encode, decode = encoder((2, 9, 7)), decoder(4, (2, 9, 7))
+    torch.testing.assert_close(encode(images)[2, 1], encode(images[2, 1]))
+    torch.testing.assert_close(decode(z)[2, 1], decode(z[2, 1]))
+
+
+def map_sizes(network: nn.Module, value: torch.Tensor, kind: type) -> list[tuple[int, ...]]:
+    """Shapes of the maps into and out of each layer of one kind."""
+    sizes = []
+    for layer in network.modules():
+        if isinstance(layer, kind):
+            layer.register_forward_hook(lambda _, i, o: sizes.extend([tuple(i[0].shape[1:]), tuple(o.shape[1:])]))
+    network(value)
+    return sizes
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_decoder_mirrors_the_encoder(shape):
+    """The paper's 32, 32, 64, 64 filters of 3 × 3, stride 2: the same maps and kernels, in reverse."""
+    encode, decode = ConvEncoder(shape), ConvDecoder(4, shape)
+    down = map_sizes(encode, torch.rand(1, *shape), nn.Conv2d)
+    up = map_sizes(decode, torch.randn(1, 4), nn.ConvTranspose2d)
+    assert [size[0] for size in down[1::2]] == [32, 32, 64, 64]
+    assert down == up[::-1]
+    kernels = [layer.weight.shape for layer in encode.layers if isinstance(layer, nn.Conv2d)]
+    transposed = [layer.weight.shape for layer in decode.layers if isinstance(layer, nn.ConvTranspose2d)]
+    assert kernels == transposed[::-1]
+    assert {tuple(kernel[2:]) for kernel in kernels} == {(3, 3)}
+    assert isinstance(decode.layers[-1], nn.ConvTranspose2d), "the last layer must be unbounded"
+
+
+@pytest.mark.parametrize("convolutional", [True, False])
+def test_every_parameter_gets_a_gradient(pair_name, convolutional, build):
+    shape = (2, 9, 7)
+    encoder = ConvEncoder(shape, (4, 8)) if convolutional else MLPEncoder(shape, (16, 12), "tanh")
+    decoder = ConvDecoder(3, shape, (8, 4)) if convolutional else MLPDecoder(3, shape, (12, 16), "elu")
+    pair = build(pair_name, "normal", encoder, decoder)
+    BetaELBO()(pair.model, pair.guide, pair.images).backward()
+    names = {
+        name
+        for part in (pair.model, pair.guide)
+        for name, p in part.named_parameters()
+        if p.grad is None or not p.grad.any()
+    }
+    assert not names, f"no gradient reaches {sorted(names)}"
+    assert len(list(pair.model.parameters())) + len(list(pair.guide.parameters())) >= 14
+
+
+@pytest.mark.parametrize(
+    "network", [ConvEncoder, MLPEncoder, lambda shape: MLPDecoder(2, shape), lambda shape: ConvDecoder(2, shape)]
+)
+@pytest.mark.parametrize("shape", [(28, 28), (1, 0, 5), (1, 1, 28, 28), (-3, 8, 8)])
+def test_image_shape_has_three_positive_sizes(network, shape):
+    with pytest.raises(UserError, match=r"image_shape is .*expected \(channels, rows, columns\)") as error:
+        network(shape)
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("prior", [NormalPrior, NormalGammaPrior])
+def test_prior_and_decoder_agree_on_latents(prior):
+    with pytest.raises(UserError, match="prior has 4 latents but the decoder takes 3") as error:
+        VAE(prior(4), NormalLikelihood(MLPDecoder(3, (1, 6, 6))))
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("guide", [MeanFieldNormal, NormalGammaGuide])
+@pytest.mark.parametrize("features", [None, 4.0, "4"])
+def test_an_encoder_says_how_wide_it_is(guide, features):
+    encoder = nn.Flatten()
+    if features is not None:
+        encoder.features = features
+    with pytest.raises(UserError, match="encoder Flatten has no integer `features`") as error:
+        guide(encoder, 3)
+    assert one_line(error)
+
+
+def test_images_of_another_shape_are_refused(pair_name, build):
+    pair = build(pair_name)
+    check_pair(pair.model, pair.guide, pair.images)
+    for images, match in [
+        (torch.rand(2, 6, 6), "expected .image, channel, row, column"),
+        (torch.rand(2, 1, 6, 5), r"images have shape \(1, 6, 5\).*built for \(1, 6, 6\)"),
+    ]:
+        with pytest.raises(UserError, match=match) as error:
+            check_pair(pair.model, pair.guide, images)
+        assert one_line(error)
+
+
+def test_guide_and_model_agree_on_latents():
+    model = VAE(NormalPrior(3), NormalLikelihood(MLPDecoder(3, (1, 6, 6))))
+    with pytest.raises(
+        UserError, match=r"site 'z' has event shape \(4,\) in the guide but \(3,\) in the model"
+    ) as error:
+        check_pair(model, MeanFieldNormal(MLPEncoder((1, 6, 6)), 4), torch.rand(2, 1, 6, 6))
+    assert one_line(error)
