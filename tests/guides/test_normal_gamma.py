@@ -56,13 +56,15 @@ def test_ends_of_the_default_path():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_endpoint_exact_hits_both_ends(dtype):
+    """To rounding, which the span of the path (900 around 0.24) enlarges at the informative end."""
     ends = torch.tensor([0.0, 1.0], dtype=dtype)
     for slope in range(1, 61):
-        assert relaxed_switch(ends, slope, endpoint_exact=True).tolist() == [0.0, 1.0]
+        switched = relaxed_switch(ends, slope, endpoint_exact=True)
+        torch.testing.assert_close(switched, ends, rtol=0, atol=2 * torch.finfo(dtype).eps)
         guide = NormalGammaGuide(Features(), 2, slope=slope, endpoint_exact=True)
         low, high = torch.stack(guide.gamma_parameters(ends), -1).tolist()
-        assert low == pytest.approx(INFORMATIVE, rel=1e-6)
-        assert high == pytest.approx(UNINFORMATIVE, rel=1e-6)
+        assert low == pytest.approx(INFORMATIVE, rel=1e4 * torch.finfo(dtype).eps)
+        assert high == pytest.approx(UNINFORMATIVE, rel=4 * torch.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("endpoint_exact", [False, True])
@@ -135,13 +137,15 @@ def test_training_starts_at_the_initial_probability(initial):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"estimator": "grep"}, "estimator is 'grep'; expected one of implicit, g-rep"),
-        ({"initial_probability": 0.0}, "initial_probability is 0.0; expected"),
-        ({"initial_probability": 1.0}, "initial_probability is 1.0; expected"),
-        ({"initial_probability": float("nan")}, "initial_probability is nan; expected"),
-        ({"slope": 0.0}, "slope=0.0: all must be > 0"),
-        ({"informative": (-1.0, 0.24)}, "must be > 0"),
-        ({"uninformative": (902.0, 0.0)}, "must be > 0"),
+        ({"estimator": "grep"}, "estimator.*'grep'.*expected one of implicit, g-rep"),
+        ({"initial_probability": 0.0}, "initial_probability.*0.0.*expected"),
+        ({"initial_probability": 1.0}, "initial_probability.*1.0.*expected"),
+        ({"initial_probability": float("nan")}, "initial_probability.*nan.*expected"),
+        ({"slope": 0.0}, "slope.*0.0.*expected"),
+        ({"slope": float("nan")}, "slope.*nan.*expected"),
+        ({"informative": (-1.0, 0.24)}, "informative.*-1.0.*expected"),
+        ({"informative": (3.65, float("nan"))}, "informative.*nan.*expected"),
+        ({"uninformative": (902.0, 0.0)}, "uninformative.*0.0.*expected"),
     ],
 )
 def test_mistakes_are_named_in_one_line(options, match):
@@ -150,7 +154,16 @@ def test_mistakes_are_named_in_one_line(options, match):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("shape", "rate"), [(0.0, 1.0), (8.25, -1.0), (float("nan"), 1.0)])
-def test_prior_wants_positive_numbers(shape, rate):
-    with pytest.raises(UserError, match="expected both > 0"):
-        NormalGammaPrior(2, shape, rate)
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"shape": 0.0}, "shape.*0.0.*expected"),
+        ({"rate": -1.0}, "rate.*-1.0.*expected"),
+        ({"shape": float("nan")}, "shape.*nan.*expected"),
+        ({"rate": float("inf")}, "rate.*inf.*expected"),
+        ({"latents": 0}, "latents.*0.*expected"),
+    ],
+)
+def test_prior_wants_positive_numbers(options, match):
+    with pytest.raises(UserError, match=match):
+        NormalGammaPrior(**{"latents": 2, **options})

@@ -105,6 +105,21 @@ def test_an_encoder_says_how_wide_it_is(guide, features):
     assert one_line(error)
 
 
+@pytest.mark.parametrize("latents", [0, -1, 2.5])
+@pytest.mark.parametrize("part", [NormalPrior, NormalGammaPrior, MLPDecoder, ConvDecoder])
+def test_latents_are_a_count(part, latents):
+    arguments = () if part in (NormalPrior, NormalGammaPrior) else ((1, 6, 6),)
+    with pytest.raises(UserError, match=f"latents.*{latents}.*expected") as error:
+        part(latents, *arguments)
+    assert one_line(error)
+
+
+def test_a_misspelt_activation_lists_the_names():
+    with pytest.raises(UserError, match=r"'swish'.*relu, tanh, leaky_relu, elu") as error:
+        MLPEncoder((1, 6, 6), (16,), "swish")
+    assert one_line(error)
+
+
 def test_images_of_another_shape_are_refused(pair_name, build):
     pair = build(pair_name)
     check_pair(pair.model, pair.guide, pair.images)

@@ -1,0 +1,131 @@
+"""A linear β-VAE is probabilistic PCA with noise βσ² (recipes, 14.3): its optimum is known in closed form.
+
+The objective under test is exact and deterministic here: the batch holds data of a given covariance and noise of
+covariance one, uncorrelated with the data, so that one draw for each image is the population's expectation.
+"""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from ppvae import VAE, BetaELBO, Program
+from ppvae.priors import NormalPrior
+
+VARIANCES = torch.tensor([3.0, 2.0, 1.2, 0.7, 0.35, 0.15, 0.05, 0.02], dtype=torch.float64)
+NOISE = 0.1  # σ²
+LATENTS, PIXELS, IMAGES = 6, 8, 20
+
+
+class Drawn(dist.Normal):
+    """A normal whose draw uses the noise it is given."""
+
+    def __init__(self, loc: torch.Tensor, scale: torch.Tensor, noise: torch.Tensor) -> None:
+        super().__init__(loc, scale)
+        self.noise = noise
+
+    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Drawn":
+        return Drawn(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.noise)
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:  # noqa: B008 - torch's signature
+        assert not sample_shape
+        return self.loc + self.scale * self.noise
+
+
+class LinearGuide(Program):
+    """q(z | x) = N(Vx, diag s²): a linear mean and one free variance for each latent."""
+
+    def __init__(self, noise: torch.Tensor) -> None:
+        super().__init__()
+        self.loc = nn.Linear(PIXELS, LATENTS, bias=False)
+        self.log_variance = nn.Parameter(torch.zeros(LATENTS))
+        self.noise = noise
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        loc = self.loc(images.flatten(1))
+        scale = (0.5 * self.log_variance).exp().expand_as(loc)
+        with pyro.plate("image", len(images), dim=-1):
+            return pyro.sample("z", Drawn(loc, scale, self.noise).to_event(1))
+
+
+class LinearLikelihood(nn.Module):
+    """p(x | z) = N(Wz, σ²)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loadings = nn.Linear(LATENTS, PIXELS, bias=False)
+
+    def forward(self, z: torch.Tensor) -> dist.TorchDistribution:
+        return dist.Normal(self.loadings(z)[:, None, None, :], NOISE**0.5).to_event(3)
+
+
+def exact_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images whose covariance has the given eigenvalues, its eigenvectors, and noise orthogonal to both."""
+    raw = torch.randn(IMAGES, PIXELS + LATENTS, dtype=torch.float64)
+    white = torch.linalg.qr(raw - raw.mean(0)).Q * IMAGES**0.5
+    axes = torch.linalg.qr(torch.randn(PIXELS, PIXELS, dtype=torch.float64)).Q
+    images = (white[:, :PIXELS] * VARIANCES.sqrt()) @ axes.T
+    return images[:, None, None, :], axes, white[:, PIXELS:]
+
+
+def optimum(beta: float, steps: int = 400):
+    """The trained pair's loadings, the axes of the data, the images, and the terms at the optimum."""
+    images, axes, noise = exact_batch()
+    model, guide = VAE(NormalPrior(LATENTS), LinearLikelihood()).double(), LinearGuide(noise).double()
+    objective = BetaELBO(beta=beta)
+    optimiser = torch.optim.LBFGS(
+        [*model.parameters(), *guide.parameters()],
+        max_iter=steps,
+        history_size=20,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-13,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = objective(model, guide, images)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    with torch.no_grad():
+        return model.likelihood.loadings.weight, axes, images, objective.measure(model, guide, images)
+
+
+def test_the_batch_is_the_population():
+    images, axes, noise = exact_batch()
+    flat = images.flatten(1)
+    torch.testing.assert_close(flat.T @ flat / IMAGES, axes @ VARIANCES.diag() @ axes.T)
+    torch.testing.assert_close(noise.T @ noise / IMAGES, torch.eye(LATENTS, dtype=torch.float64))
+    assert max((noise.T @ flat).abs().max(), flat.mean(0).abs().max(), noise.mean(0).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize(("beta", "active"), [(1.0, 6), (2.0, 5), (4.0, 4), (10.0, 3)])
+def test_optimum_is_pca_with_noise_beta_sigma_squared(beta, active):
+    """KL_i = ½ log(λ_i / βσ²) for λ_i > βσ², zero otherwise; WWᵀ = U(Λ − βσ²)₊Uᵀ; at β = 1 there is no gap."""
+    loadings, axes, images, terms = optimum(beta)
+    kl = terms.rates["z_dim_0",].mean(0).sort(descending=True).values
+    expected = (0.5 * (VARIANCES[:LATENTS] / (beta * NOISE)).log()).clamp(min=0)
+    assert int((kl > 0.01).sum()) == int((expected > 0).sum()) == active
+    torch.testing.assert_close(kl, expected, rtol=1e-4, atol=1e-4)
+    excess = (VARIANCES[:LATENTS] - beta * NOISE).clamp(min=0)
+    kept = axes[:, :LATENTS]
+    torch.testing.assert_close(loadings @ loadings.T, kept @ excess.diag() @ kept.T, rtol=0, atol=1e-3)
+    if beta == 1:
+        covariance = loadings @ loadings.T + NOISE * torch.eye(PIXELS)
+        marginal = torch.distributions.MultivariateNormal(torch.zeros(PIXELS).double(), covariance)
+        likelihood = marginal.log_prob(images.flatten(1)).mean()
+        assert (terms.distortion + terms.rate).mean().item() == pytest.approx(-likelihood.item(), abs=1e-6)
+
+
+def test_without_a_rate_it_is_plain_pca():
+    """β = 0: the distortion reaches PCA's residual and the posterior shrinks, so the rate grows without bound."""
+    _, _, _, terms = optimum(0.0)
+    residual = VARIANCES[LATENTS:].sum().item()
+    floor = residual / (2 * NOISE) + PIXELS / 2 * math.log(2 * math.pi * NOISE)
+    assert floor < terms.distortion.mean().item() < floor + 0.005
+    assert terms.rate.mean().item() > 3 * 0.5 * (VARIANCES[:LATENTS] / NOISE).log().sum().item()

@@ -1,0 +1,63 @@
+"""Evaluation leaves no trace."""
+
+import pytest
+import torch
+from torch import nn
+
+from ppvae.evaluation import evaluating
+
+
+@pytest.fixture
+def modules() -> tuple[nn.Module, nn.Module]:
+    first = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), nn.BatchNorm1d(2))
+    second = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.5)))
+    second[1].eval()  # modes of its own for each part
+    return first, second
+
+
+def modes(modules) -> list[bool]:
+    return [part.training for module in modules for part in module.modules()]
+
+
+def test_modules_are_in_evaluation_mode_inside_and_as_before_outside(modules):
+    before = modes(modules)
+    with evaluating(*modules):
+        assert not any(modes(modules))
+        assert not torch.is_grad_enabled()
+    assert modes(modules) == before
+    assert torch.is_grad_enabled()
+
+
+def test_the_random_state_is_put_back_after_an_error_too(modules):
+    before, state = modes(modules), torch.get_rng_state()
+    with pytest.raises(ZeroDivisionError), evaluating(*modules, seed=4):
+        torch.rand(3)
+        raise ZeroDivisionError
+    assert modes(modules) == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_seed_fixes_the_stream_inside():
+    draws = []
+    for _ in range(2):
+        torch.rand(1)
+        with evaluating(seed=4):
+            draws.append(torch.rand(3))
+    with evaluating(seed=5):
+        draws.append(torch.rand(3))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_without_a_seed_the_callers_stream_goes_on():
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    with evaluating():
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_anything_that_is_no_module_is_left_alone(modules):
+    with evaluating(modules[0], lambda x: x, None):
+        assert not modules[0].training

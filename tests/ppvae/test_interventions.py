@@ -1,0 +1,167 @@
+"""Interventions on a linear model, where every answer is a closed form."""
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from ppvae import VAE, Program, UserError, from_pyro_svi
+from ppvae.interventions import ablate, reconstruct, traverse
+from ppvae.priors import NormalPrior
+
+SHAPE, LATENTS, IMAGES, SCALE = (2, 3, 4), 4, 40, 0.5
+UNUSED = 2
+
+
+class Linear(nn.Module):
+    """Normal images whose mean is linear in z; latent 2 is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(LATENTS, math.prod(SHAPE), generator=generator))
+        self.b = nn.Parameter(torch.randn(math.prod(SHAPE), generator=generator))
+        with torch.no_grad():
+            self.w[UNUSED] = 0
+
+    def mean(self, z):
+        return (z @ self.w + self.b).unflatten(-1, SHAPE)
+
+    def forward(self, z):
+        mean = self.mean(z)
+        return dist.Normal(mean, torch.tensor(SCALE).expand_as(mean)).to_event(3)
+
+
+class Pixels(Program):
+    """q(z | x): each latent reads one pixel, with a standard deviation of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor([0.1, 0.4, 0.9, 0.2]).log())
+        self.gain = nn.Parameter(torch.tensor([1.0, 2.0, 0.1, 0.5]))
+
+    def forward(self, images):
+        with pyro.plate("image", images.shape[-4], dim=-1):
+            q = dist.Normal(self.gain * images.flatten(-3)[..., :LATENTS], self.log_scale.exp()).to_event(1)
+            return pyro.sample("z", q, infer={"event_dims": ["latent"]})
+
+
+@pytest.fixture
+def model() -> VAE:
+    return VAE(NormalPrior(LATENTS), Linear())
+
+
+@pytest.fixture
+def tree(model):
+    images = torch.randn(IMAGES, *SHAPE, generator=torch.Generator().manual_seed(1))
+    return from_pyro_svi(model, Pixels(), images, 3)
+
+
+def codes(tree) -> torch.Tensor:
+    return torch.from_numpy(tree["sample_stats"]["z_mean"].values)
+
+
+def test_a_reconstruction_is_the_decoders_mean(model, tree):
+    pixels = reconstruct(model, tree)
+    assert pixels.dims == ("image", "channel", "row", "column")
+    with torch.no_grad():
+        expected = model.likelihood.mean(codes(tree))
+    np.testing.assert_allclose(pixels, expected, rtol=1e-5, atol=1e-5)
+    few = tree.isel(image=[3, 30])
+    np.testing.assert_allclose(reconstruct(model, few), pixels[[3, 30]], rtol=1e-5, atol=1e-5)
+    assert reconstruct(model, few)["image"].values.tolist() == [3, 30]
+
+
+def test_an_unused_latent_ablates_to_zero(model, tree):
+    ablation = ablate(model, tree)
+    assert ablation["worsening"].dims == ablation["relative"].dims == ("latent",)
+    assert float(ablation["worsening"][UNUSED]) == pytest.approx(0, abs=1e-6)
+    assert float(ablation["relative"][UNUSED]) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_used_latent_ablates_to_its_closed_form(model, tree):
+    """Moving z_k by d changes the mean by d·w_k: the squared error rises by d²|w_k|² − 2 d (x − mean)·w_k."""
+    ablation = ablate(model, tree)
+    z, x = codes(tree).double(), torch.from_numpy(tree["observed_data"]["x"].values).flatten(1).double()
+    w, b = model.likelihood.w.detach().double(), model.likelihood.b.detach().double()
+    residual = x - (z @ w + b)
+    error = residual.square().sum(1).mean()
+    shift = z.mean(0) - z
+    rises = torch.stack(
+        [(shift[:, k] ** 2 * w[k].square().sum() - 2 * shift[:, k] * (residual @ w[k])).mean() for k in range(LATENTS)]
+    )
+    np.testing.assert_allclose(ablation["worsening"], rises / (2 * SCALE**2), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ablation["relative"], rises / error, rtol=1e-4, atol=1e-6)
+    constant = math.prod(SHAPE) * (math.log(SCALE) + 0.5 * math.log(2 * math.pi))
+    assert ablation.attrs["squared_error"] == pytest.approx(float(error), rel=1e-5)
+    assert ablation.attrs["distortion"] == pytest.approx(float(error) / (2 * SCALE**2) + constant, rel=1e-5)
+    assert ablation.attrs["images"] == IMAGES
+    assert "nats" in ablation["worsening"].attrs["units"]
+
+
+def test_a_traversal_moves_one_latent_over_its_quantiles(model, tree):
+    traversal = traverse(model, tree, image=5, steps=7)
+    assert traversal.dims == ("latent", "step", "channel", "row", "column")
+    assert traversal.shape == (LATENTS, 7, *SHAPE)
+    kl = tree["sample_stats"]["kl"].mean("image").values
+    order = traversal["latent"].values
+    assert sorted(order) == list(range(LATENTS))
+    assert (np.diff(traversal["kl"]) <= 0).all()
+    np.testing.assert_allclose(traversal["kl"], kl[order], rtol=1e-6)
+    z = codes(tree)
+    low, high = np.quantile(z.numpy(), [0.01, 0.99], axis=0)
+    for row, latent in enumerate(order):
+        values = traversal["value"][row].values
+        np.testing.assert_allclose(values, np.linspace(low[latent], high[latent], 7), rtol=1e-5, atol=1e-6)
+        moved = z[5].repeat(7, 1)
+        moved[:, latent] = torch.from_numpy(values)
+        with torch.no_grad():
+            expected = model.likelihood.mean(moved)
+        np.testing.assert_allclose(traversal[row], expected, rtol=1e-4, atol=1e-5)
+    unused = traversal.sel(latent=UNUSED)
+    np.testing.assert_allclose(unused, np.broadcast_to(unused[:1], unused.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("image", [-1, IMAGES, 1000])
+def test_an_image_that_is_not_there_ends_in_one_line(model, tree, image):
+    with pytest.raises(UserError, match=str(image)) as caught:
+        traverse(model, tree, image=image)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_steps_end_in_one_line(model, tree):
+    with pytest.raises(UserError, match="steps") as caught:
+        traverse(model, tree, steps=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("intervention", [reconstruct, ablate, traverse])
+def test_a_site_that_is_not_there_ends_in_one_line(model, tree, intervention):
+    with pytest.raises(UserError, match="'w'") as caught:
+        intervention(model, tree, site="w")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("intervention", [reconstruct, ablate, traverse])
+def test_interventions_change_nothing(model, tree, intervention):
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    copy = tree.copy(deep=True)
+    torch.manual_seed(3)
+    state, settings = torch.get_rng_state(), pyro.settings.get()
+    first = intervention(model, tree)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(4)
+    second = intervention(model, tree)
+    assert first.identical(second)
+    assert pyro.settings.get() == settings
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not pyro.get_param_store().keys()
+    for name, group in copy.children.items():
+        assert group.to_dataset().identical(tree[name].to_dataset())
