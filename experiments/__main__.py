@@ -1,6 +1,5 @@
 """The command line: ``uv run -m experiments [group=choice] [key=value] …``."""
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,11 @@ EXIT_USER_ERROR = 2
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def _job(configuration: DictConfig) -> None:
     try:  # here, not around Hydra, which would announce the error in a line of its own
-        get_method(configuration.job)(configuration, Path(HydraConfig.get().runtime.output_dir))
+        job = get_method(configuration.job)
+    except Exception as error:
+        _end_on_users_mistake(UserError(f"job={configuration.job}: {error}"))
+    try:
+        job(configuration, Path(HydraConfig.get().runtime.output_dir))
     except (HydraException, OmegaConfBaseException, UserError) as error:
         _end_on_users_mistake(error)
 
@@ -28,7 +31,6 @@ def _job(configuration: DictConfig) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line below is ours
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
     try:
         _check_resume(sys.argv[1:])

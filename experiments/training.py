@@ -1,6 +1,7 @@
 """Train what a configuration describes, measure it, and keep everything in one directory."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ def train_and_evaluate(
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
     ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     parts = assemble(configuration)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
     trainer = configuration.trainer
@@ -46,6 +48,7 @@ def train_and_evaluate(
     table = evaluation.latents.to_dataframe()
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = evaluation.metrics | {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
+    metrics = {name: None if value != value else value for name, value in metrics.items()}  # JSON has no NaN
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
 

@@ -1,13 +1,21 @@
-"""Evaluation that leaves no trace: modules' modes, random state and gradients stay as they were."""
+"""Evaluation that leaves no trace: modes, random state, gradients and the parameter store stay as they were."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyro
 import torch
 from torch import nn
 
-__all__ = ["evaluating"]
+__all__ = ["evaluating", "parameter_store_kept"]
+
+
+@contextmanager
+def parameter_store_kept() -> Iterator[None]:
+    """Read Pyro's global parameter store as it is; what is added inside is gone outside."""
+    with pyro.get_param_store().scope(pyro.get_param_store().get_state()):
+        yield
 
 
 @contextmanager
@@ -20,7 +28,7 @@ def evaluating(*programs: Any, device: torch.device | str = "cpu", seed: int | N
     modules = [m for program in programs if isinstance(program, nn.Module) for m in program.modules()]
     modes = [module.training for module in modules]
     cuda = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices=cuda):
+    with torch.no_grad(), torch.random.fork_rng(devices=cuda), parameter_store_kept():
         if seed is not None:
             torch.manual_seed(seed)
         try:

@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 from pyro import poutine, validation_enabled
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.evaluation import evaluating
 
 __all__ = ["ablate", "reconstruct", "traverse"]
@@ -52,6 +52,7 @@ def traverse(model: Callable, tree: xr.DataTree, *, image: int = 0, steps: int =
     Returns (latent, step, channel, row, column) with coords ``latent`` (largest KL first), ``kl`` (latent), nats, and
     ``value`` (latent, step).
     """
+    check_whole("steps", steps, 1)
     codes = _codes(tree, site)
     if not 0 <= image < len(codes):
         raise UserError(f"image is {image}; expected an index below {len(codes)}")
@@ -72,6 +73,8 @@ def traverse(model: Callable, tree: xr.DataTree, *, image: int = 0, steps: int =
 
 
 def _codes(tree: xr.DataTree, site: str) -> torch.Tensor:
+    sites = [name.removesuffix("_mean") for name in tree["sample_stats"].data_vars if name.endswith("_mean")]
+    check_choice("site", site, sites)
     return torch.from_numpy(tree["sample_stats"][f"{site}_mean"].values)
 
 

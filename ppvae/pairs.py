@@ -13,14 +13,22 @@ from ppvae.evaluation import evaluating
 from ppvae.objectives import BetaELBO
 from ppvae.terms import Site, latent_sites, observed_sites
 
-__all__ = ["check_images", "check_pair"]
+__all__ = ["check_images", "check_pair", "check_sites"]
+
+NAMES = {
+    "GreaterThan(lower_bound=0.0)": "positive",
+    "GreaterThanEq(lower_bound=0.0)": "positive",  # as torch's Gamma says; zero has no mass
+    "Real": "real",
+}
 
 
 def check_images(images: torch.Tensor, *parts: Any) -> None:
     """Raise a one-line :class:`~ppvae.errors.UserError` for images that the networks in ``parts`` cannot take.
 
-    Shapes: images (image, C, H, W), at least one, finite, of the networks' ``image_shape``.
+    Shapes: images (image, C, H, W), at least one, finite, of the networks' ``image_shape`` and floating type.
     """
+    if not isinstance(images, torch.Tensor):
+        raise UserError(f"images are a {type(images).__name__}; expected a torch tensor (image, channel, row, column)")
     shape = tuple(images.shape)
     if len(shape) != 4:
         raise UserError(f"images have shape {shape}; expected (image, channel, row, column)")
@@ -29,6 +37,9 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
     for expected in sorted({m.image_shape for part in parts for m in _networks(part)}):
         if shape[1:] != expected:
             raise UserError(f"images have shape {shape[1:]}; the pair's networks were built for {expected}")
+    for dtype in {parameter.dtype for part in parts for parameter in _parameters(part)[:1]}:
+        if images.dtype != dtype:
+            raise UserError(f"images are {images.dtype}, the pair's parameters {dtype}; convert the images")
     if not torch.isfinite(images).all():
         bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
         raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
@@ -43,17 +54,26 @@ def check_pair(model: Callable, guide: Callable, images: torch.Tensor, objective
     """
     check_images(images, model, guide)
     with evaluating(model, guide, device=images.device):
-        with validation_enabled(False):
-            guide_trace = poutine.trace(guide).get_trace(images)
-            model_trace = poutine.trace(model).get_trace(images)
-        drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
-        wanted = {site["name"]: site for site in latent_sites(model_trace)}
-        _check_same_sites(drawn, wanted)
+        drawn, wanted, model_trace = check_sites(model, guide, images)
         for name in wanted:
             _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
         _check_observations(model_trace)
         if objective is not None and objective.estimator == "mean_field":
             _check_mean_field(drawn, wanted)
+
+
+def check_sites(
+    model: Callable, guide: Callable, images: torch.Tensor
+) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
+    """Run both programs; UserError for a latent site that only one has. Returns the guide's and the model's latent
+    sites by name, and the model's trace."""
+    with validation_enabled(False):
+        guide_trace = poutine.trace(guide).get_trace(images)
+        model_trace = poutine.trace(model).get_trace(images)
+    drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
+    wanted = {site["name"]: site for site in latent_sites(model_trace)}
+    _check_same_sites(drawn, wanted)
+    return drawn, wanted, model_trace
 
 
 def _check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
@@ -81,8 +101,16 @@ def _check_site(name: str, q: Any, p: Any) -> None:
 
 
 def _check_observations(model_trace: poutine.Trace) -> None:
-    for site in observed_sites(model_trace):
+    observed = observed_sites(model_trace)
+    if not observed:
+        raise UserError("the model observes nothing; give its likelihood's site obs=images")
+    for site in observed:
         distribution, value = site["fn"], site["value"]
+        if distribution.shape() != value.shape:
+            raise UserError(
+                f"site {site['name']!r} observes values of shape {tuple(value.shape)}, its distribution has "
+                f"{tuple(distribution.shape())}"
+            )
         if not distribution.support.check(value).all():
             base = getattr(distribution, "base_dist", distribution)
             raise UserError(
@@ -122,11 +150,15 @@ def _base_constraint(constraint: Any) -> Any:
 
 def _named(constraint: Any) -> str:
     name = repr(_base_constraint(constraint)).removesuffix("()")
-    return {"GreaterThan(lower_bound=0.0)": "positive", "Real": "real"}.get(name, name)
+    return NAMES.get(name, name)
 
 
 def _listed(sites: dict[str, Site]) -> str:
     return ", ".join(map(repr, sites)) or "no sites"
+
+
+def _parameters(part: Any) -> list[nn.Parameter]:
+    return list(part.parameters()) if isinstance(part, nn.Module) else []
 
 
 def _networks(part: Any) -> list[nn.Module]:

@@ -13,11 +13,12 @@ from torch.distributions import kl_divergence
 
 from ppvae.errors import UserError, check_whole
 from ppvae.evaluation import evaluating
-from ppvae.pairs import check_images
+from ppvae.pairs import check_images, check_sites
 from ppvae.terms import Site, elementwise, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites
 
 __all__ = ["from_pyro_svi"]
 
+NATS = ("log_p", "log_q", "elbo", "kl")
 type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
 
 
@@ -57,13 +58,11 @@ def from_pyro_svi(
     if constant_data is not None and constant_data.sizes.get("image", len(images)) != len(images):
         raise UserError(f"constant_data has {constant_data.sizes['image']} images, there are {len(images)}")
     chunk = max(1, batch_size // num_samples)
-    with (
-        evaluating(model, guide, device=images.device, seed=seed),
-        pyro.validation_enabled(False),
-        pyro.get_param_store().scope(),
-    ):
+    with evaluating(model, guide, device=images.device, seed=seed), pyro.validation_enabled(False):
+        check_sites(model, guide, images[:1])
         parts = [_groups(model, guide, x, num_samples, posterior_predictive) for x in images.split(chunk)]
-        prior_variances = _prior_variances(model, images[:chunk], num_samples)
+        prior_variances = _prior_variances(model, images[:1])
+    _check_coords(coords or {}, parts[0], len(images))
     groups = {name: _dataset([part[name] for part in parts], sample_dims) for name in parts[0]}
     for site, variance in prior_variances.items():
         groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
@@ -137,7 +136,7 @@ def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         return site["value"], torch.zeros_like(site["value"])
 
 
-def _prior_variances(model: Callable, images: torch.Tensor, draws: int) -> dict[str, float]:
+def _prior_variances(model: Callable, images: torch.Tensor, draws: int = 1024) -> dict[str, float]:
     """Variance of each latent site under p(z), from draws of its parents; exact where it has none."""
     with pyro.plate("draws", draws, dim=-2):
         trace = poutine.trace(poutine.uncondition(model)).get_trace(images)
@@ -159,8 +158,19 @@ def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...]) -> xr.Dataset:
         if dims[0] == "draw":
             joined = joined[None] if len(sample_dims) == 2 else joined
             dims = (*sample_dims, *dims[1:])
-        variables[name] = (dims, joined, {"units": "nats"} if name in ("log_p", "log_q", "elbo", "kl") else {})
+        variables[name] = (dims, joined, {"units": "nats"} if name.startswith(NATS) else {})
     return xr.Dataset(variables)
+
+
+def _check_coords(coords: Mapping[str, Any], part: dict[str, Arrays], images: int) -> None:
+    """UserError for a dim that no variable has, or values of another number than the dim's size."""
+    sizes = {d: n for group in part.values() for dims, a in group.values() for d, n in zip(dims, a.shape, strict=True)}
+    sizes["image"] = images
+    for dim, values in coords.items():
+        if dim not in sizes:
+            raise UserError(f"coords has {dim!r}; expected one of the dims {', '.join(sizes)}")
+        if len(values) != sizes[dim]:
+            raise UserError(f"coords has {len(values)} values for {dim!r}; expected {sizes[dim]}")
 
 
 def _labelled(group: xr.Dataset, coords: Mapping[str, Any] | None) -> xr.Dataset:

@@ -25,6 +25,6 @@ def write_posterior(tree: xr.DataTree, path: Path | str) -> None:
 
 def read_posterior(path: Path | str) -> xr.DataTree:
     """Open a Zarr folder lazily; one-line :class:`~ppvae.errors.UserError` where there is none."""
-    if not Path(path).is_dir():
+    if not (Path(path) / "zarr.json").is_file():
         raise UserError(f"there is no posterior at {path}; make one with ppvae.from_pyro_svi and write_posterior")
     return xr.open_datatree(path, engine="zarr", consolidated=False)

@@ -2,7 +2,7 @@
 
 from ppvae.svi.capture import capture, compile_graph
 from ppvae.svi.checkpoints import load_pair
-from ppvae.svi.loop import fit
 from ppvae.svi.stopping import Plateau
+from ppvae.svi.training import fit
 
 __all__ = ["Plateau", "capture", "compile_graph", "fit", "load_pair"]

@@ -14,6 +14,7 @@ import pyro
 import torch
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["capture", "compile_graph", "unchanged"]
 
@@ -24,8 +25,11 @@ def capture(function: Callable, *inputs: torch.Tensor, preserve: nn.Module) -> f
     """``function`` as a graph of ATen operations that gives the same values and gradients.
 
     ``inputs`` set the shapes the graph is for; tensors are its only step-dependent inputs (a Python number that
-    changes is frozen). What ``function`` computes twice is computed once. Recording runs it once: the random state
-    and the buffers of ``preserve`` are put back.
+    changes is frozen). What ``function`` computes twice is computed once. Recording runs it: the random state and the
+    buffers of ``preserve``, the module whose parameters it trains, are put back.
+
+    Errors: RuntimeError where the graph's values or gradients differ from the function's under one seed. A custom
+    ``autograd.Function`` (of Beta, Dirichlet, straight-through draws) does not survive recording.
     """
     with unchanged(preserve, *inputs), pyro.validation_enabled(False):
         graph_module = make_fx(lambda *tensors: function(*tensors), pre_dispatch=True)(*inputs)
@@ -34,13 +38,18 @@ def capture(function: Callable, *inputs: torch.Tensor, preserve: nn.Module) -> f
     _merge_repeated(graph_module.graph)
     graph_module.graph.eliminate_dead_code()
     graph_module.recompile()
+    with pyro.validation_enabled(False):
+        expected, recorded = (_rehearsed(run, inputs, preserve) for run in (function, graph_module))
+    if not all(map(_same, recorded, expected)):
+        raise RuntimeError("the recorded step's values or gradients differ from the eager step's")
     return graph_module
 
 
 def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module) -> Callable:
     """The graph through ``torch.compile``, or the graph itself with the reason logged where that fails."""
     try:
-        compiled = torch.compile(graph_module, dynamic=False, fullgraph=True)
+        # eager's random draws, so that one seed means one result however the step runs
+        compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
         with unchanged(preserve, *inputs):
             compiled(*inputs)
     except Exception as error:
@@ -55,11 +64,31 @@ def unchanged(module: nn.Module, *inputs: torch.Tensor) -> Iterator[None]:
     """Put back the random state and the buffers of ``module`` after a rehearsal on ``inputs``."""
     devices = sorted({tensor.device for tensor in inputs if tensor.is_cuda}, key=str)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with torch.random.fork_rng(devices=devices):
-        yield
-    with torch.no_grad():
-        for name, buffer in module.named_buffers():
-            buffer.copy_(buffers[name])
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def _rehearsed(run: Callable, inputs: tuple[torch.Tensor, ...], module: nn.Module) -> list[torch.Tensor | None]:
+    """Outputs of one run under a fixed seed, and the gradients of the sum of those that have one."""
+    with unchanged(module, *inputs):
+        torch.manual_seed(0)
+        outputs = [output for output in tree_leaves(run(*inputs)) if isinstance(output, torch.Tensor)]
+        graded = [output.sum() for output in outputs if output.requires_grad]
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(sum(graded), parameters, allow_unused=True) if graded and parameters else ()
+    return [*(output.detach() for output in outputs), *gradients]
+
+
+def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
+    """Equal but for the rounding of a reordered sum; a missing gradient is a zero one."""
+    if first is None or second is None:
+        return all(tensor is None or not tensor.any() for tensor in (first, second))
+    return bool(((first - second).abs() <= 1e-3 * second.abs().max()).all())
 
 
 def _share_attributes(graph_module: fx.GraphModule) -> None:

@@ -41,7 +41,7 @@ def load_pair(path: Path, model: nn.Module, guide: nn.Module) -> None:
 def load_states(path: Path, content: dict[str, Any], **modules: nn.Module) -> None:
     """Fill each module from ``content``; one-line UserError where its parameters differ."""
     for name, module in modules.items():
-        own, saved = module.state_dict(), content[name]
+        own, saved = module.state_dict(), content.get(name, {})
         odd = [key for key in own.keys() | saved.keys() if _shape(own.get(key)) != _shape(saved.get(key))]
         if odd:
             raise UserError(

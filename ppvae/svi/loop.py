@@ -1,4 +1,4 @@
-"""The training loop."""
+"""The training loop of one process."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -7,72 +7,27 @@ from typing import Any
 
 import pyro
 import torch
-import xarray as xr
 from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
-from ppvae.datasets import ImageDataset
-from ppvae.datasets.images import StoredImages
-from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.errors import UserError
+from ppvae.evaluation import parameter_store_kept
 from ppvae.objectives import BetaELBO
-from ppvae.pairs import check_images, check_pair
-from ppvae.svi.batches import Batches, mixed, unit_interval
+from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
 from ppvae.svi.logs import Logs
 from ppvae.svi.step import Step
 from ppvae.svi.stopping import Plateau
 
-__all__ = ["fit"]
-
-
-def fit(
-    model: nn.Module,
-    guide: nn.Module,
-    data: ImageDataset | torch.Tensor,
-    objective: BetaELBO | None = None,
-    *,
-    epochs: int = 100,
-    batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    stopping: Plateau | None = None,
-    seed: int = 0,
-    compile: bool = True,
-    accelerator: str = "auto",
-    devices: int = 1,
-    directory: Path | str | None = None,
-    resume: bool = False,
-    progress: bool = True,
-) -> xr.Dataset:
-    """Train a pair by SVI, in place, and return its history.
-
-    ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W) as the likelihood takes them.
-    ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
-    earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
-    ``compile`` captures the step and compiles it; where that fails, training runs eagerly and the log says why.
-    ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch; ``resume``
-    continues from that checkpoint with the numbers of an uninterrupted run.
-
-    Returns: Dataset over ``epoch`` with loss, elbo, rate, distortion, kl and the guide's recorded sites, epoch means
-    in nats per image, and learning_rate, seconds, images_per_second.
-    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit.
-    """
-    settings = _Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
-    where = None if directory is None else Path(directory)
-    run = _Run(model, guide, objective or BetaELBO(), _pixels(data), settings, where, resume)
-    _check(run, devices)
-    if devices == 1:
-        return _train(Fabric(accelerator=accelerator, devices=1), run).to_xarray()
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
-    history, states = fabric.launch(_train_share, run)
-    model.load_state_dict(states["model"])
-    guide.load_state_dict(states["guide"])
-    return history.to_xarray()
+__all__ = ["Loop", "Run", "Settings"]
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
+    """How to train; the arguments of :func:`ppvae.fit` of the same names."""
+
     epochs: int
     batch_size: int
     learning_rate: float
@@ -83,12 +38,14 @@ class _Settings:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """What to train, on what, how, and where to keep it."""
+
     model: nn.Module
     guide: nn.Module
     objective: BetaELBO
     pixels: Any  # (image, C, H, W): a tensor, or images drawn on demand
-    settings: _Settings
+    settings: Settings
     directory: Path | None
     resume: bool
 
@@ -96,109 +53,139 @@ class _Run:
     def checkpoint(self) -> Path:
         return self.directory / "checkpoint.pt"
 
-
-@dataclass
-class _State:
-    """What a checkpoint holds beside the pair and the optimiser."""
-
-    history: History
-    drops: int = 0  # learning-rate drops so far
-    stable_from: int = 0  # epochs before this one no longer count for the plateau
-    finished: bool = False
+    def fingerprint(self) -> dict[str, Any]:
+        """What must not change between a run and its continuation."""
+        same = ("seed", "batch_size", "learning_rate")
+        settings = {name: getattr(self.settings, name) for name in same}
+        return {**settings, "images": len(self.pixels), **asdict(self.objective)}
 
 
-def _pixels(data: ImageDataset | torch.Tensor) -> Any:
-    if isinstance(data, torch.Tensor):
-        return data
-    return data.images.stored() if isinstance(data.images, StoredImages) else data.images
+class Loop:
+    """Trains a run's pair epoch by epoch; what an epoch needs of the past is in the checkpoint.
 
+    Each epoch's shuffling and noise come from (seed, epoch, process) alone, which is why a resumed run continues
+    with the numbers of an uninterrupted one.
+    """
 
-def _check(run: _Run, devices: int) -> None:
-    settings = run.settings
-    for name, program in (("model", run.model), ("guide", run.guide)):
-        if not isinstance(program, nn.Module):
-            raise UserError(f"{name} is a {type(program).__name__}; expected an nn.Module such as ppvae.Program")
-    for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size), ("devices", devices)):
-        check_whole(name, value, 1)
-    check_whole("seed", settings.seed, 0)
-    check_positive("learning_rate", settings.learning_rate)
-    if settings.batch_size % devices:
-        raise UserError(f"batch_size {settings.batch_size} cannot be shared by {devices} devices; give a multiple")
-    if run.resume and run.directory is None:
-        raise UserError("resume=True needs the directory of the run to continue")
-    if isinstance(run.pixels, torch.Tensor):
-        check_images(run.pixels, run.model, run.guide)
-    few = torch.arange(min(8, len(run.pixels)))
-    sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
-    device = next(run.guide.parameters()).device
-    check_pair(run.model, run.guide, unit_interval(sample.to(device)), run.objective)
+    def __init__(self, fabric: Fabric, run: Run) -> None:
+        self.fabric, self.run, settings = fabric, run, run.settings
+        self.step = Step(run.model, run.guide, run.objective).to(fabric.device).train()
+        self.adam = torch.optim.Adam(self.step.parameters(), lr=settings.learning_rate, fused=True)
+        ranks = (fabric.global_rank, fabric.world_size)
+        self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks)
+        self.weight = _Weight(run.objective, fabric.device)
+        self.history = History()
+        self.drops = 0  # learning-rate drops so far
+        self.stable_from = 0  # epochs before this one no longer count for the plateau
+        self.finished = False
+        self.execution: str | None = None  # how the resumed run's steps ran: rounding differs between the ways
+        if run.resume:
+            self._restore()
 
+    def train(self) -> History:
+        """Train to the last epoch or to the stopping rule's end."""
+        settings, fabric = self.run.settings, self.fabric
+        if self._epochs_left() == 0:
+            return self.history
+        cuda = [fabric.device] if fabric.device.type == "cuda" else []
+        with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(settings.seed)
+            first = self.batches.first()
+            self.step.prepare(first, self.weight(0), compiled=settings.compile, execution=self.execution)
+            module, optimizer = fabric.setup(self.step, self.adam, move_to_device=False)
+            with pyro.validation_enabled(False), self._logs() as logs, self._bar() as bar:
+                while self._epochs_left() > 0:
+                    self._epoch(module, optimizer, bar)
+                    self._apply_stopping_rule()
+                    logs.write(self.history)
+                    if logs.directory is not None:
+                        save_checkpoint(self.run.checkpoint, self._content())
+        return self.history
 
-def _train_share(fabric: Fabric, run: _Run) -> tuple[History, dict[str, Any]]:
-    """One process of several: train, and hand the pair back on the CPU."""
-    history = _train(fabric, run)
-    pair = {"model": run.model, "guide": run.guide}
-    return history, {k: {n: t.cpu() for n, t in m.state_dict().items()} for k, m in pair.items()}
+    def _epoch(self, module: Any, optimizer: Any, bar: tqdm) -> None:
+        epoch, batches = len(self.history), self.batches
+        torch.manual_seed(mixed(self.run.settings.seed, epoch, self.fabric.global_rank))
+        total, start = 0, time.perf_counter()
+        for count, pixels in enumerate(batches.epoch(epoch), start=1):
+            optimizer.zero_grad()
+            loss, values = module(pixels, self.weight(epoch * batches.steps + count - 1))
+            self.fabric.backward(loss)
+            optimizer.step()
+            total = total + values
+            if bar.update():  # only when it draws: reading the numbers waits for the device
+                bar.set_postfix_str(self._said(total / count, time.perf_counter() - start, count))
+        means = self.fabric.all_reduce(total / batches.steps, reduce_op="mean")
+        self._record(means, time.perf_counter() - start)
 
-
-def _train(fabric: Fabric, run: _Run) -> History:
-    settings = run.settings
-    step = Step(run.model, run.guide, run.objective).to(fabric.device).train()
-    adam = torch.optim.Adam(step.parameters(), lr=settings.learning_rate, fused=True)
-    state = _restored(run, adam) if run.resume else _State(History())
-    ranks = (fabric.global_rank, fabric.world_size)
-    batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks)
-    todo = 0 if state.finished else settings.epochs - len(state.history)
-    if todo < 1:
-        return state.history
-    cuda = [fabric.device] if fabric.device.type == "cuda" else []
-    with pyro.get_param_store().scope(), torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(settings.seed)
-        step.prepare(batches.first(), _Weight(run.objective, fabric.device)(0), compiled=settings.compile)
-        module, optimizer = fabric.setup(step, adam, move_to_device=False)
-        directory = run.directory if fabric.is_global_zero else None
-        bar = tqdm(total=todo * batches.steps, unit="step", disable=not (settings.progress and fabric.is_global_zero))
-        with pyro.validation_enabled(False), Logs(directory, len(state.history)) as logs, bar:
-            while not state.finished and len(state.history) < settings.epochs:
-                _epoch(fabric, run, module, optimizer, batches, state, step, bar)
-                _apply_stopping_rule(state, settings.stopping, adam)
-                logs.write(state.history)
-                if directory is not None:
-                    save_checkpoint(run.checkpoint, _content(run, adam, state))
-    return state.history
-
-
-def _epoch(
-    fabric: Fabric, run: _Run, module: Any, optimizer: Any, batches: Batches, state: _State, step: Step, bar: tqdm
-) -> None:
-    epoch = len(state.history)
-    torch.manual_seed(mixed(run.settings.seed, epoch, fabric.global_rank))
-    weight = _Weight(run.objective, fabric.device)
-    images = batches.size * fabric.world_size
-    total, start = 0, time.perf_counter()
-    for count, pixels in enumerate(batches.epoch(epoch), start=1):
-        optimizer.zero_grad()
-        loss, values = module(pixels, weight(epoch * batches.steps + count - 1))
-        fabric.backward(loss)
-        optimizer.step()
-        total = total + values
-        if bar.update():  # only when it draws: reading the numbers waits for the device
-            loss_now, distortion, rate = (total[:3] / count).tolist()
-            speed = count * images / (time.perf_counter() - start)
-            bar.set_postfix_str(
-                f"epoch {epoch + 1} loss {loss_now:.6g} rate {rate:.4g} "
-                f"distortion {distortion:.6g} {speed:.0f} images/s"
-            )
-    means = fabric.all_reduce(total / batches.steps, reduce_op="mean")
-    seconds = time.perf_counter() - start
-    learning_rate = optimizer.param_groups[0]["lr"]
-    if not torch.isfinite(means[0]):
-        raise UserError(
-            f"the loss became {means[0].item()} in epoch {epoch + 1}; lower learning_rate (now {learning_rate:g}) "
-            "or look for extreme pixels; the last epoch's checkpoint is kept"
+    def _said(self, means: torch.Tensor, seconds: float, steps: int) -> str:
+        """Progress so far in this epoch."""
+        loss, distortion, rate = means[:3].tolist()
+        speed = steps * self.batches.size * self.batches.ranks / seconds
+        return (
+            f"epoch {len(self.history) + 1} loss {loss:.6g} rate {rate:.4g} "
+            f"distortion {distortion:.6g} {speed:.0f} images/s"
         )
-    speed = batches.steps * images / seconds
-    state.history.append(means, step.layout, learning_rate=learning_rate, seconds=seconds, images_per_second=speed)
+
+    def _record(self, means: torch.Tensor, seconds: float) -> None:
+        learning_rate = self.adam.param_groups[0]["lr"]
+        if not torch.isfinite(means[0]):
+            raise UserError(
+                f"the loss became {means[0].item()} in epoch {len(self.history) + 1}; lower learning_rate "
+                f"(now {learning_rate:g}) or look for extreme pixels; the last epoch's checkpoint is kept"
+            )
+        speed = self.batches.steps * self.batches.size * self.batches.ranks / seconds
+        scalars = {"learning_rate": learning_rate, "seconds": seconds, "images_per_second": speed}
+        self.history.append(means, self.step.layout, **scalars)
+
+    def _epochs_left(self) -> int:
+        return 0 if self.finished else max(0, self.run.settings.epochs - len(self.history))
+
+    def _apply_stopping_rule(self) -> None:
+        rule = self.run.settings.stopping
+        if rule is None or not rule.reached(self.history.rows["loss"][self.stable_from :]):
+            return
+        if self.drops == rule.drops:
+            self.finished = True
+            return
+        self.drops += 1
+        self.stable_from = len(self.history)
+        for group in self.adam.param_groups:
+            group["lr"] *= rule.factor
+
+    def _logs(self) -> Logs:
+        """One process writes for all."""
+        return Logs(self.run.directory if self.fabric.is_global_zero else None, len(self.history))
+
+    def _bar(self) -> tqdm:
+        hidden = not (self.run.settings.progress and self.fabric.is_global_zero)
+        return tqdm(total=self._epochs_left() * self.batches.steps, unit="step", disable=hidden)
+
+    def _content(self) -> dict[str, Any]:
+        """The checkpoint."""
+        return {
+            "model": self.run.model.state_dict(),
+            "guide": self.run.guide.state_dict(),
+            "optimizer": self.adam.state_dict(),
+            "history": self.history.state(),
+            "stopping": {"drops": self.drops, "stable_from": self.stable_from, "finished": self.finished},
+            "settings": self.run.fingerprint(),
+            "execution": self.step.execution,
+        }
+
+    def _restore(self) -> None:
+        path, content = self.run.checkpoint, load_checkpoint(self.run.checkpoint)
+        for name, value in self.run.fingerprint().items():
+            saved = content["settings"].get(name)
+            if saved != value:
+                raise UserError(
+                    f"checkpoint {path} was trained with {name}={saved}, now it is {value}; give the same to resume"
+                )
+        load_states(path, content, model=self.run.model, guide=self.run.guide)
+        self.adam.load_state_dict(content["optimizer"])
+        self.history = History.from_state(content["history"])
+        self.execution = content["execution"] if self.run.settings.compile else None
+        for name, value in content["stopping"].items():
+            setattr(self, name, value)
 
 
 class _Weight:
@@ -215,46 +202,3 @@ class _Weight:
             self.value = value
             self.tensor = torch.tensor(value, device=self.device)
         return self.tensor
-
-
-def _apply_stopping_rule(state: _State, rule: Plateau | None, adam: torch.optim.Optimizer) -> None:
-    if rule is None or not rule.reached(state.history.rows["loss"][state.stable_from :]):
-        return
-    if state.drops == rule.drops:
-        state.finished = True
-        return
-    state.drops += 1
-    state.stable_from = len(state.history)
-    for group in adam.param_groups:
-        group["lr"] *= rule.factor
-
-
-def _fingerprint(run: _Run) -> dict[str, Any]:
-    """What must not change between a run and its continuation."""
-    settings = run.settings
-    same = {"seed": settings.seed, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
-    return {**same, "images": len(run.pixels), **asdict(run.objective)}
-
-
-def _content(run: _Run, adam: torch.optim.Optimizer, state: _State) -> dict[str, Any]:
-    return {
-        "model": run.model.state_dict(),
-        "guide": run.guide.state_dict(),
-        "optimizer": adam.state_dict(),
-        "history": state.history.state(),
-        "stopping": {"drops": state.drops, "stable_from": state.stable_from, "finished": state.finished},
-        "settings": _fingerprint(run),
-    }
-
-
-def _restored(run: _Run, adam: torch.optim.Optimizer) -> _State:
-    content = load_checkpoint(run.checkpoint)
-    for name, value in _fingerprint(run).items():
-        if content["settings"].get(name) != value:
-            raise UserError(
-                f"checkpoint {run.checkpoint} was trained with {name}={content['settings'].get(name)}, "
-                f"now it is {value}; give the same value to resume"
-            )
-    load_states(run.checkpoint, content, model=run.model, guide=run.guide)
-    adam.load_state_dict(content["optimizer"])
-    return _State(History.from_state(content["history"]), **content["stopping"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_positive, check_whole
 
 __all__ = ["Plateau"]
 
@@ -30,11 +30,12 @@ class Plateau:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.window < 2 or self.tolerance <= 0 or not 0 < self.factor < 1 or self.drops < 0:
-            raise UserError(
-                f"plateau rule has window={self.window}, tolerance={self.tolerance}, factor={self.factor}, "
-                f"drops={self.drops}; expected window ≥ 2, tolerance > 0, 0 < factor < 1, drops ≥ 0"
-            )
+        check_whole("window", self.window, 2)
+        check_whole("drops", self.drops, 0)
+        check_positive("tolerance", self.tolerance)
+        check_positive("factor", self.factor)
+        if not self.factor < 1:
+            raise UserError(f"factor={self.factor}: expected a number between 0 and 1, such as 0.1")
 
     def reached(self, losses: Sequence[float]) -> bool:
         """Whether the last ``window`` of ``losses`` (one an epoch, since the last drop) are stable."""

@@ -18,11 +18,20 @@ from ppvae import read_posterior
 from ppvae.svi import load_pair
 
 CONF = Path(experiments.__file__).parent / "conf"
-TINY = (
-    "data.size=96 data.image_size=32 network=mlp latents=4 trainer.epochs=2 trainer.batch_size=32 "
-    "trainer.compile=false trainer.progress=false trainer.accelerator=cpu posterior.images=40 posterior.draws=2 "
-    "posterior.ablation_images=16"
-).split()
+TINY = [
+    "data.size=96",
+    "data.image_size=32",
+    "network=mlp",
+    "latents=4",
+    "trainer.epochs=2",
+    "trainer.batch_size=32",
+    "trainer.compile=false",
+    "trainer.progress=false",
+    "trainer.accelerator=cpu",
+    "posterior.images=40",
+    "posterior.draws=2",
+    "posterior.ablation_images=16",
+]
 
 
 def configured(*overrides: str) -> DictConfig:

@@ -45,12 +45,13 @@ def test_two_pairs_of_one_class_share_nothing(pair_name, build):
 
 
 def test_parameters_appear_once_in_a_trace(pair):
+    """As param sites that end in ``$$$name``, whose values are the parameters themselves."""
     for program in (pair.model, pair.guide):
-        trace = poutine.trace(program).get_trace(pair.images)
-        names = [f"{type(program).__name__}$$${name}" for name, _ in program.named_parameters()]
-        assert [name for name, node in trace.nodes.items() if node["type"] == "param"] == names
-        for name, parameter in program.named_parameters():
-            assert trace.nodes[f"{type(program).__name__}$$${name}"]["value"] is parameter
+        nodes = poutine.trace(program).get_trace(pair.images).nodes
+        sites = {name.split("$$$")[-1]: node["value"] for name, node in nodes.items() if node["type"] == "param"}
+        assert list(sites) == [name for name, _ in program.named_parameters()]
+        assert all(sites[name] is parameter for name, parameter in program.named_parameters())
+        assert len(sites) == sum(node["type"] == "param" for node in nodes.values())
 
 
 def assert_same_program(first: nn.Module, second: nn.Module, images: torch.Tensor) -> None:

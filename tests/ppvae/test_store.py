@@ -65,7 +65,7 @@ def test_a_failed_write_keeps_the_old_posterior(tree, tmp_path, monkeypatch):
     path = tmp_path / "posterior.zarr"
     write_posterior(tree, path)
 
-    def halfway(self, store, **_):
+    def halfway(_tree, store, **_):
         store.mkdir()
         (store / "half").write_text("a")
         raise OSError("no space left on device")

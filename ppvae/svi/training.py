@@ -1,0 +1,114 @@
+"""Training a pair: what a user calls, and what is checked before anything is trained."""
+
+import copy
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from ppvae.datasets import ImageDataset
+from ppvae.datasets.images import StoredImages
+from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.objectives import BetaELBO
+from ppvae.pairs import check_images, check_pair
+from ppvae.svi.batches import unit_interval
+from ppvae.svi.history import History
+from ppvae.svi.loop import Loop, Run, Settings
+from ppvae.svi.stopping import Plateau
+
+__all__ = ["fit"]
+
+
+def fit(
+    model: nn.Module,
+    guide: nn.Module,
+    data: ImageDataset | torch.Tensor,
+    objective: BetaELBO | None = None,
+    *,
+    epochs: int = 100,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    stopping: Plateau | None = None,
+    seed: int = 0,
+    compile: bool = True,
+    accelerator: str = "auto",
+    devices: int = 1,
+    directory: Path | str | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Train a pair by SVI, in place, and return its history.
+
+    ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W) as the likelihood takes them.
+    ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
+    earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
+    ``compile`` captures the step and compiles it; where that fails, training runs eagerly and the log says why.
+    ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch; ``resume``
+    continues from that checkpoint with the numbers of an uninterrupted run.
+
+    Returns: Dataset over ``epoch`` with loss, elbo, rate, distortion, kl and the guide's recorded sites, epoch means
+    in nats per image, and learning_rate, seconds, images_per_second.
+    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit.
+    """
+    settings = Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
+    where = None if directory is None else Path(directory)
+    run = Run(model, guide, objective or BetaELBO(), _pixels(data), settings, where, resume)
+    _check(run, devices)
+    fabric = _fabric(accelerator, devices)
+    if devices == 1:
+        return Loop(fabric, run).train().to_xarray()
+    history, states = fabric.launch(partial(_train_share, run=run))
+    for name, module in (("model", model), ("guide", guide)):
+        module.load_state_dict({key: torch.from_numpy(array) for key, array in states[name].items()})
+    return history.to_xarray()
+
+
+def _fabric(accelerator: str, devices: int) -> Fabric:
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, strategy="auto" if devices == 1 else "ddp_spawn")
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"accelerator={accelerator!r} with devices={devices} is not to be had: {reason}") from None
+
+
+def _pixels(data: ImageDataset | torch.Tensor) -> Any:
+    if isinstance(data, torch.Tensor):
+        return data
+    if not isinstance(data, ImageDataset):
+        raise UserError(f"data is a {type(data).__name__}; expected an ImageDataset or a tensor of images")
+    return data.images.stored() if isinstance(data.images, StoredImages) else data.images
+
+
+def _check(run: Run, devices: int) -> None:
+    settings = run.settings
+    for name, program in (("model", run.model), ("guide", run.guide)):
+        if not isinstance(program, nn.Module):
+            raise UserError(f"{name} is a {type(program).__name__}; expected an nn.Module such as ppvae.Program")
+    for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size), ("devices", devices)):
+        check_whole(name, value, 1)
+    check_whole("seed", settings.seed, 0)
+    check_positive("learning_rate", settings.learning_rate)
+    if settings.batch_size % devices:
+        raise UserError(f"batch_size {settings.batch_size} cannot be shared by {devices} devices; give a multiple")
+    if run.resume and run.directory is None:
+        raise UserError("resume=True needs the directory of the run to continue")
+    few = torch.arange(min(8, len(run.pixels)))
+    sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
+    check_images(run.pixels if sample.is_floating_point() else unit_interval(sample), run.model, run.guide)
+    device = next(chain(run.model.parameters(), run.guide.parameters())).device
+    check_pair(run.model, run.guide, unit_interval(sample.to(device)), run.objective)
+
+
+def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]]:
+    """One process of several: train a copy (spawned processes share their tensors), and hand back its arrays."""
+    run = replace(run, model=copy.deepcopy(run.model), guide=copy.deepcopy(run.guide))
+    history = Loop(fabric, run).train()
+    pair = {"model": run.model, "guide": run.guide}
+    return history, {k: {n: t.cpu().numpy() for n, t in m.state_dict().items()} for k, m in pair.items()}

@@ -1,0 +1,54 @@
+"""The step-time benchmark times one computation, written several ways."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from experiments.benchmarks import step_time
+from experiments.benchmarks.agreement import check_agreement, disagreement
+from experiments.benchmarks.candidates import BASELINE, OURS, candidates
+from experiments.benchmarks.setups import CONV, MLP
+
+TINY = replace(MLP, image_shape=(1, 8, 8), batch_size=4)
+TINY_CONV = replace(CONV, image_shape=(3, 16, 16), batch_size=4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two threads wait long for each other on a busy machine
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("setup", [TINY, TINY_CONV], ids=["mlp", "conv"])
+@pytest.mark.parametrize("kind", ["VAE", "NGVAE"])
+def test_hand_written_is_the_same_computation(setup, kind):
+    assert check_agreement(setup, kind) < 1e-6
+
+
+def test_another_computation_is_noticed():
+    system = TINY.hand_written("NGVAE")
+    system.prior_rate = 3.63
+    assert disagreement(TINY, "NGVAE", system)["hand-written rate"] > 1e-4
+
+
+def test_every_candidate_trains_and_stands_in_the_table():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    rivals = list(candidates(TINY, fabric, compiled=False))
+    times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
+    assert {("VAE", "plain Pyro SVI"), ("NGVAE", "hand-written, eager"), ("NGVAE, g-rep", "ours, captured")} <= set(
+        times
+    )
+    assert all(row.shape == (2,) and (row > 0).all() for row in times.values())
+    assert step_time.table(times).count("\n") == len(times) + 1
+
+
+def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
+    times = {("VAE", OURS): [1, 2, 30], ("VAE", BASELINE): [1, 2, 10]}
+    times |= {("NGVAE", OURS): [2, 4, 31], ("NGVAE", BASELINE): [1, 2, 30]}
+    verdicts = step_time.verdicts({key: np.array(row, dtype=float) for key, row in times.items()})
+    assert [line.partition(":")[0] for line in verdicts] == ["held", "MISSED", "MISSED"]
