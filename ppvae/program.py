@@ -22,17 +22,19 @@ class Program(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if am_i_wrapped():
             for name, parameter in self.named_parameters():
-                _declare(f"{type(self).__name__}$$${name}", parameter)
+                _declare(f"{type(self).__name__}@{id(self):x}$$${name}", parameter)
         return super().__call__(*args, **kwargs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        for parameter in self.parameters():  # weak references cannot be pickled
-            parameter.__dict__.pop("unconstrained", None)
-        return self.__dict__.copy()
+
+class _Itself(weakref.ref):
+    """A weak reference that is pickled as None: the program's next run sets it anew."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(None), ()
 
 
 def _declare(name: str, parameter: nn.Parameter) -> None:
-    parameter.unconstrained = weakref.ref(parameter)  # what SVI asks of a parameter site's value
+    parameter.unconstrained = _Itself(parameter)  # what SVI asks of a parameter site's value
     effectful(type="param")(lambda *_args, **_kwargs: parameter)(name=name)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from pyro import poutine
-from pyro.distributions.util import is_identically_zero, sum_rightmost
+from pyro.distributions.util import is_identically_zero, scale_and_mask, sum_rightmost
 from torch.distributions import Distribution, Independent, kl_divergence
 
 __all__ = [
@@ -80,8 +80,9 @@ def _terms(
     scores = []
     for site in latent_sites(guide_trace):
         dims = event_dims(site)
-        rates[dims] = rates.get(dims, 0) + _scaled(site, rate_of(site, model_trace.nodes[site["name"]]))
-        scores.append(site["fn"].score_parts(site["value"]).score_function)
+        rates[dims] = rates.get(dims, 0) + rate_of(site, model_trace.nodes[site["name"]])
+        parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
+        scores.append(parts.score_function)
     scores = [score for score in scores if not is_identically_zero(score)]
     recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
     return Terms(distortion, rates, sum(scores) if scores else None, recorded, math.prod(images.shape[-3:]))
@@ -115,8 +116,11 @@ def event_dims(site: Site) -> tuple[str, ...]:
 
 
 def _scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
-    unscaled = not isinstance(site["scale"], torch.Tensor) and site["scale"] == 1
-    return term if unscaled else term * site["scale"]
+    """A site's term under its ``poutine.scale`` and ``poutine.mask``; term (*batch dims, *further dims)."""
+    mask = site["mask"]
+    if isinstance(mask, torch.Tensor):
+        mask = mask.reshape(mask.shape + (1,) * (term.dim() - len(site["fn"].batch_shape)))
+    return scale_and_mask(term, site["scale"], mask)
 
 
 def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:
@@ -128,9 +132,10 @@ def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distrib
 
 
 def _closed_form_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
-    return kl_divergence(*elementwise(guide_site["fn"], model_site["fn"]))
+    return _scaled(guide_site, kl_divergence(*elementwise(guide_site["fn"], model_site["fn"])))
 
 
 def _sampled_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
     q, p = elementwise(guide_site["fn"], model_site["fn"])
-    return q.log_prob(guide_site["value"]) - p.log_prob(guide_site["value"])
+    value = guide_site["value"]
+    return _scaled(guide_site, q.log_prob(value)) - _scaled(model_site, p.log_prob(value))

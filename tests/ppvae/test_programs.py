@@ -92,7 +92,6 @@ def test_copies_after_training(pair_name, build, duplicate):
     assert not all(torch.equal(value, before[name]) for name, value in state(pair).items())
 
 
-@pytest.mark.xfail(strict=True, reason="core: trained parameters hold a weak reference, which cannot be pickled")
 @pytest.mark.parametrize("part", ["likelihood", "likelihood.decoder", "likelihood.decoder.layers.0"])
 def test_parts_can_be_pickled_after_training(part, build):
     pair = build("normal")
@@ -114,9 +113,6 @@ class Half(Program):
         return pyro.sample(self.name, dist.Normal(self.loc, 1.0))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="core: parameter sites are named by class, so the second program hides the first"
-)
 def test_a_function_may_call_two_programs_of_one_class():
     halves = [Half("a"), Half("b")]
 
@@ -186,7 +182,6 @@ def test_recorded_sites_cost_nothing():
     assert not site["fn"].log_prob(value).any()
 
 
-@pytest.mark.xfail(strict=True, reason="core: ppvae.terms ignores poutine.mask")
 @pytest.mark.parametrize("estimator", ["mean_field", "trace"])
 def test_masked_images_count_for_nothing(estimator, build):
     """As in Pyro: under a mask on the images, only those kept enter −ELBO."""
