@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["command_line", "environment"]
+__all__ = ["as_markdown", "command_line", "environment"]
 
 
 def command_line() -> str:
@@ -29,6 +29,11 @@ def environment(seed: int | list[int]) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def as_markdown(facts: dict[str, str]) -> str:
+    """One line a fact."""
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
 def _commit() -> str:

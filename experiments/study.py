@@ -12,7 +12,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.provenance import command_line, environment
+from experiments.provenance import as_markdown, command_line, environment
 from experiments.report import ReportFigure, Table, write_report
 from experiments.training import share_cores, train_and_evaluate
 from ppvae import read_posterior
@@ -62,7 +62,9 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     results = _collected(configuration, directory)
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
     table = _table(results, configuration)
-    replace_atomically(directory / "table.md", lambda path: path.write_text(_markdown(table)))
+    facts = {"command": f"`{command_line()}`", **environment(list(configuration.seeds))}
+    text = f"# {configuration.title}\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{_markdown(table)}"
+    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     page = write_report(
         directory,
         title=configuration.title,
@@ -71,7 +73,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         configuration=OmegaConf.to_yaml(configuration),
         tables=[table],
         figures=[_covariances(configuration, directory)],
-        environment=environment(list(configuration.seeds)),
+        environment=facts,
     )
     print(_markdown(table), f"Report: {page}", sep="\n")
     return page

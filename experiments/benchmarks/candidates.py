@@ -12,12 +12,11 @@ from torch import nn
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
 from experiments.benchmarks.setups import Kind, Setup
 from ppvae import BetaELBO
-from ppvae.svi import capture
 from ppvae.svi.step import Step
 
-__all__ = ["BASELINE", "LEARNING_RATE", "OURS", "Candidate", "candidates"]
+__all__ = ["BASELINE", "CAPTURED", "LEARNING_RATE", "OURS", "Candidate", "candidates"]
 
-BASELINE, OURS = "hand-written, compiled", "ours, compiled"
+BASELINE, OURS, CAPTURED = "hand-written, compiled", "ours, compiled", "ours, captured"
 LEARNING_RATE = 1e-6  # parameters hardly move, so that every round times the same work
 Run = Callable[[int], None]
 Way = Literal["compiled", "captured", "eager"]
@@ -54,9 +53,7 @@ def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.T
     step = Step(*pair, objective).to(fabric.device).train()
     adam = torch.optim.Adam(step.parameters(), lr=LEARNING_RATE, fused=True)
     weight = torch.tensor(objective.weight(0), device=fabric.device)
-    step.prepare(images, weight, compiled=way == "compiled")
-    if way == "captured":
-        step.run = capture(step.eager, images, weight, preserve=step)
+    step.prepare(images, weight, compiled=way != "eager", execution=way)
     if way == "compiled" and not isinstance(step.run, torch._dynamo.OptimizedModule):
         raise RuntimeError("ours fell back to an uncompiled step; its log says why")
     module, optimizer = fabric.setup(step, adam, move_to_device=False)

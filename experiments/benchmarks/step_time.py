@@ -20,10 +20,10 @@ import torch
 from lightning_fabric import Fabric
 
 from experiments.benchmarks.agreement import check_agreement
-from experiments.benchmarks.candidates import BASELINE, LEARNING_RATE, OURS, Candidate, candidates
+from experiments.benchmarks.candidates import BASELINE, CAPTURED, LEARNING_RATE, OURS, Candidate, candidates
 from experiments.benchmarks.pythae_vae import INSTALL, pythae_version
 from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.provenance import environment
+from experiments.provenance import as_markdown, environment
 
 __all__ = ["main", "milliseconds", "table", "verdicts"]
 
@@ -75,9 +75,17 @@ def table(times: Times) -> str:
 
 def verdicts(times: Times) -> list[str]:
     """One line for each target: held or missed, with its number."""
-    pairs = [(kind, (kind, OURS), (kind, BASELINE), COMPILED_LIMIT) for kind in ("VAE", "NGVAE")]
-    lines = [_verdict(f"{kind}: ours compiled over hand-written compiled", times, *rest) for kind, *rest in pairs]
-    return [*lines, _verdict("ours compiled: NGVAE over VAE", times, ("NGVAE", OURS), ("VAE", OURS), NGVAE_LIMIT)]
+    kinds = ("VAE", "NGVAE")
+    kept = {kind: min(((kind, OURS), (kind, CAPTURED)), key=lambda name: np.median(times[name])) for kind in kinds}
+    pairs = [(kind, ours, (kind, BASELINE)) for kind in kinds for ours in dict.fromkeys([(kind, OURS), kept[kind]])]
+    lines = [
+        _verdict(f"{k}: {ours[1]} over hand-written compiled", times, ours, b, COMPILED_LIMIT) for k, ours, b in pairs
+    ]
+    between = [_verdict(f"NGVAE over VAE, {OURS}", times, ("NGVAE", OURS), ("VAE", OURS), NGVAE_LIMIT)]
+    if set(kept.values()) != {(kind, OURS) for kind in kinds}:
+        title = "NGVAE over VAE, each as `fit` runs it (the faster of captured and compiled)"
+        between.append(_verdict(title, times, kept["NGVAE"], kept["VAE"], NGVAE_LIMIT))
+    return [*lines, *between]
 
 
 def _verdict(title: str, times: Times, ours: tuple[str, str], other: tuple[str, str], limit: float) -> str:
@@ -116,7 +124,7 @@ def _provenance(fabric: Fabric, load: float) -> str:
         "threads": str(torch.get_num_threads()),
         "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
     }
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    return as_markdown(facts)
 
 
 HOW = f"""\
