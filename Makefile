@@ -13,11 +13,11 @@ help:
 	@echo "make install    only create .venv"
 
 .uv/bin/uv:
-	python3 -m venv .uv
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
 
 .venv/installed: pyproject.toml requirements.txt $(filter .uv/bin/uv,$(UV))
-	$(UV) venv --quiet --clear --python "$$(cat .python-version)" .venv
+	rm -rf .venv
+	$(UV) venv --quiet --no-python-downloads .venv 2>/dev/null || $(UV) venv --quiet --python ">=3.12" .venv
 	$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
 	@touch $@

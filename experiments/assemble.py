@@ -32,21 +32,16 @@ def assemble(configuration: DictConfig) -> Parts:
     Fills in ``image_shape`` from the data, which the networks refer to.
     """
     for name, number in configuration.posterior.items():  # now, not after the training
-        check_whole(f"posterior.{name}", number, 1)
+        check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
     data = instantiate(configuration.data, _convert_="all")
     configuration.image_shape = list(data.image_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model = VAE(_built(configuration.prior), _built(configuration.likelihood))
         guide = _built(configuration.guide)
-    return Parts(data, model, guide, _built(configuration.objective), _stopping(configuration, model))
+    stopping = configuration.trainer.stopping
+    return Parts(data, model, guide, _built(configuration.objective), None if stopping is None else _built(stopping))
 
 
-def _built(group: DictConfig, **arguments: Any) -> Any:
-    return instantiate(group, _convert_="all", **arguments)
-
-
-def _stopping(configuration: DictConfig, model: VAE) -> Plateau | None:
-    """The stopping rule, blind to the constant of a normal likelihood as the paper's Eq. 8 is."""
-    rule = configuration.trainer.stopping
-    return None if rule is None else _built(rule, floor=getattr(model.likelihood, "distortion_floor", 0.0))
+def _built(group: DictConfig) -> Any:
+    return instantiate(group, _convert_="all")

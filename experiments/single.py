@@ -22,7 +22,7 @@ ROWS = {
     "decorrelation_literal_mean": ("decorrelation, literal reading, mean latents", None),
     "disentanglement": ("β-VAE metric, preset locatello", 0.68),
     "informative_by_probability": ("informative latents by p < ½", 7),
-    "informative_by_variance": ("informative latents by E[1/λ]", None),
+    "informative_by_variance": ("informative latents by posterior variance (E[1/λ])", None),
     "informative_by_kl": ("informative latents by KL", None),
     "informative_by_ablation": ("informative latents by ablation", None),
     "informative_active_units": ("active units", None),
@@ -37,7 +37,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     _, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
     page = write_report(
         directory,
-        title=f"{configuration.name}, seed {configuration.seed}",
+        title=f"{(configuration.name or directory.parent.name).replace('_', ' ')}, seed {configuration.seed}",
         lead=_lead(history, evaluation),
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
@@ -54,7 +54,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     images = evaluation.tree["sample_stats"].sizes["image"]
     return (
-        f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s, "
+        f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s "
+        f"({history.attrs['execution']} steps), "
         f"measured on the first {images} training images."
     )
 
@@ -70,19 +71,19 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
     if "informative_by_probability" in metrics:
         summary["latents used, by p < ½"] = (metrics["informative_by_probability"], "paper: 7")
     if "disentanglement" in metrics:
-        summary["β-VAE metric"] = (metrics["disentanglement"], "paper: 0.68" if "p" in history else "locatello")
+        summary["β-VAE metric"] = (metrics["disentanglement"], "preset locatello")
     summary["speed"] = (float(history["images_per_second"].median()), "images per second")
     return summary
 
 
 def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
-    rows = [
-        (label, evaluation.metrics[name], paper if ngvae else None)
-        for name, (label, paper) in ROWS.items()
-        if name in evaluation.metrics
+    known = [
+        (label, evaluation.metrics[name], paper) for name, (label, paper) in ROWS.items() if name in evaluation.metrics
     ]
+    if not ngvae:
+        return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
     caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
-    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), rows, caption)
+    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
 
 
 def _latents_table(evaluation: Evaluation) -> Table:

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from experiments.provenance import as_markdown, command_line, environment
 from experiments.report import ReportFigure, Table, write_report
-from experiments.training import share_cores, train_and_evaluate
-from ppvae import read_posterior
+from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
+from ppvae import UserError, read_posterior
 from ppvae.files import replace_atomically
 from ppvae.metrics import scaled_covariance
 from ppvae.plots import plot_covariances
@@ -51,6 +51,10 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         for seed in configuration.seeds
         for name, overrides in configuration.models.items()
     ]
+    if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
+        raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
+    for text, where in jobs:
+        check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
     jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
     if configuration.workers > 1:
         with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
@@ -81,11 +85,16 @@ def run(configuration: DictConfig, directory: Path) -> Path:
 
 def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
     """The configuration of one model: the command line's overrides, then the model's own."""
-    given = [o for o in HydraConfig.get().overrides.task if o.split("=")[0].lstrip("+~") not in STUDY_KEYS]
+    given = [o for o in HydraConfig.get().overrides.task if _key(o) not in STUDY_KEYS]
     one = compose("config", [*given, *overrides, f"seed={seed}", "job=experiments.single.run"])
     with open_dict(one):
         one.name = configuration.name
     return one
+
+
+def _key(override: str) -> str:
+    """The top-level key that an override such as ``~models.vanilla`` or ``trainer.epochs=3`` is about."""
+    return override.split("=")[0].lstrip("+~").split(".")[0]
 
 
 def _one(configuration: str, directory: Path, workers: int) -> None:

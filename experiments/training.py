@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 import xarray as xr
@@ -10,10 +11,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts, assemble
 from experiments.evaluation import Evaluation, evaluate
-from ppvae import fit, write_posterior
+from ppvae import UserError, fit, write_posterior
 from ppvae.files import replace_atomically
 
-__all__ = ["train_and_evaluate"]
+__all__ = ["check_same_configuration", "share_cores", "train_and_evaluate"]
+
+RUNNING = (
+    "trainer.progress",
+    "trainer.compile",
+    "trainer.accelerator",
+    "trainer.devices",
+    "resume",
+    "image_shape",
+    "name",
+)
+FREE = (*RUNNING, "trainer.epochs", "trainer.stopping", "posterior", "job")  # what a resumed run may change
 
 
 def train_and_evaluate(
@@ -23,6 +35,7 @@ def train_and_evaluate(
     ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     parts = assemble(configuration)
+    check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
     trainer = configuration.trainer
     history = fit(
@@ -51,6 +64,27 @@ def train_and_evaluate(
     metrics = {name: None if value != value else value for name, value in metrics.items()}  # JSON has no NaN
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
+
+
+def check_same_configuration(configuration: DictConfig, directory: Path, may_change: tuple[str, ...] = FREE) -> None:
+    """UserError where the run in ``directory`` was made by another configuration; nothing if there is none."""
+    path = directory / "config.yaml"
+    if not path.is_file():
+        return
+    then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (OmegaConf.load(path), configuration))
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key) and not key.startswith(may_change):
+            raise UserError(
+                f"{directory} was made with {key}={then.get(key)}, now it is {now.get(key)}; "
+                "give the same to resume, or start a new run"
+            )
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(node, dict):
+        return {prefix.removesuffix("."): node}
+    return {key: value for name, child in node.items() for key, value in _flat(child, f"{prefix}{name}.").items()}
 
 
 def share_cores(workers: int, cores: int) -> None:

@@ -27,7 +27,7 @@ def relaxed_switch(p: torch.Tensor, slope: float, *, endpoint_exact: bool = Fals
     s = torch.sigmoid(slope * (p - 0.5))
     if not endpoint_exact:
         return s
-    low = 1 / (1 + math.exp(0.5 * slope))
+    low = 0.5 * (1 - math.tanh(0.25 * slope))  # sigmoid(-slope / 2)
     return (s - low) / (1 - 2 * low)
 
 
@@ -64,6 +64,8 @@ class NormalGammaGuide(Program):
         if not 0 < initial_probability < 1:
             raise UserError(f"initial_probability is {initial_probability}; expected a number between 0 and 1")
         for name, ends in (("informative", informative), ("uninformative", uninformative), ("slope", [slope])):
+            if name != "slope" and len(ends) != 2:
+                raise UserError(f"{name}={ends}: expected two numbers, (shape, rate)")
             for value in ends:
                 check_positive(name, value)
         self.encoder = encoder

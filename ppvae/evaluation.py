@@ -8,7 +8,13 @@ import pyro
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "parameter_store_kept"]
+__all__ = ["device_of", "evaluating", "parameter_store_kept"]
+
+
+def device_of(*programs: Any) -> torch.device:
+    """Where the programs' parameters are; the CPU for programs without any."""
+    modules = [program for program in programs if isinstance(program, nn.Module)]
+    return next((p.device for module in modules for p in module.parameters()), torch.device("cpu"))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import xarray as xr
 from pyro import poutine, validation_enabled
 
 from ppvae.errors import UserError, check_choice, check_whole
-from ppvae.evaluation import evaluating
+from ppvae.evaluation import device_of, evaluating
 
 __all__ = ["ablate", "reconstruct", "traverse"]
 
@@ -96,7 +96,7 @@ def _decoded(
     model: Callable, codes: torch.Tensor, site: str, observed: torch.Tensor | None = None, chunk: int = 512
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Means of p(x | z), and log p(x | z) where images are given, on the CPU."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     means, log_probs = [], []
     with evaluating(model, device=device, seed=0), validation_enabled(False):
         for start in range(0, len(codes), chunk):

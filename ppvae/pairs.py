@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from pyro import poutine, validation_enabled
+from pyro.distributions.util import is_identically_zero
+from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import nn
 from torch.distributions import constraints, kl_divergence
 
 from ppvae.errors import UserError
-from ppvae.evaluation import evaluating
+from ppvae.evaluation import device_of, evaluating
 from ppvae.objectives import BetaELBO
 from ppvae.terms import Site, latent_sites, observed_sites
 
@@ -45,20 +47,25 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
         raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
 
 
-def check_pair(model: Callable, guide: Callable, images: torch.Tensor, objective: BetaELBO | None = None) -> None:
+def check_pair(
+    model: Callable, guide: Callable, images: torch.Tensor, objective: BetaELBO | ELBO | None = None
+) -> None:
     """Raise a one-line :class:`~ppvae.errors.UserError` where model and guide do not fit each other.
 
     Looks for sites that only one side has, for shapes, supports or orders that differ, for images that the networks
-    cannot take or the likelihood refuses, and for a mean-field ``objective`` that the pair does not allow. Runs each
-    program once, on the images given; the random state and the parameters stay as they were.
+    cannot take or the likelihood refuses, and for a mean-field ``objective`` (ours or Pyro's) that the pair does not
+    allow. Runs each program once, on the images given; the random state and the parameters stay as they were.
     """
     check_images(images, model, guide)
+    images = images.to(device_of(model, guide))
     with evaluating(model, guide, device=images.device):
         drawn, wanted, model_trace = check_sites(model, guide, images)
         for name in wanted:
             _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
         _check_observations(model_trace)
-        if objective is not None and objective.estimator == "mean_field":
+        if isinstance(objective, TraceMeanField_ELBO):
+            _check_reparameterised(drawn)
+        if isinstance(objective, TraceMeanField_ELBO) or getattr(objective, "estimator", None) == "mean_field":
             _check_mean_field(drawn, wanted)
 
 
@@ -119,11 +126,20 @@ def _check_observations(model_trace: poutine.Trace) -> None:
             )
 
 
+def _check_reparameterised(drawn: dict[str, Site]) -> None:
+    for name, site in drawn.items():
+        if not is_identically_zero(site["fn"].score_parts(site["value"]).score_function):
+            raise UserError(
+                f"TraceMeanField_ELBO drops the score function of site {name!r}, which is not fully reparameterised; "
+                "use BetaELBO() or Trace_ELBO()"
+            )
+
+
 def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
     if list(drawn) != list(wanted):
         raise UserError(
             f"mean_field needs one order of sites; the guide draws {_listed(drawn)}, the model {_listed(wanted)}: "
-            "reorder one of them or use objective=trace"
+            "reorder one of them or use BetaELBO(estimator='trace')"
         )
     for name, site in drawn.items():
         q, p = site["fn"], wanted[name]["fn"]
@@ -133,7 +149,7 @@ def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
             q, p = (type(getattr(d, "base_dist", d)).__name__ for d in (q, p))
             raise UserError(
                 f"mean_field needs a closed-form KL at site {name!r}; none is registered for {q} and {p}: "
-                "use objective=trace"
+                "use BetaELBO(estimator='trace')"
             ) from None
 
 

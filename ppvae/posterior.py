@@ -9,16 +9,25 @@ import torch
 import xarray as xr
 from arviz_base import make_attrs
 from pyro import poutine
-from torch.distributions import kl_divergence
 
 from ppvae.errors import UserError, check_whole
-from ppvae.evaluation import evaluating
+from ppvae.evaluation import device_of, evaluating
 from ppvae.pairs import check_images, check_sites
-from ppvae.terms import Site, elementwise, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites
+from ppvae.terms import (
+    Site,
+    closed_form_rate,
+    event_dims,
+    latent_sites,
+    observed_sites,
+    pair_traces,
+    recorded_sites,
+    sampled_rate,
+    scaled,
+)
 
 __all__ = ["from_pyro_svi"]
 
-NATS = ("log_p", "log_q", "elbo", "kl")
+NATS = ("log_p", "log_q", "elbo", "kl")  # names that no site may have
 type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
 
 
@@ -37,16 +46,17 @@ def from_pyro_svi(
 ) -> xr.DataTree:
     """Draw from q(z | x) for each image and return a DataTree with ArviZ's groups.
 
-    Shapes: images (image, C, H, W), as the pair takes them.
-    ``posterior``: the latent sites (chain, draw, image, *event dims); ``log_likelihood``: log p(x | z) (chain, draw,
-    image); ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` = log q(z | x) (chain, draw, image), ``elbo``
-    (image), ``kl`` (image, latent) in closed form where one is registered, the mean and variance of each latent site
-    under q(z | x), and the guide's recorded sites; ``observed_data``; ``constant_data``, for example factors;
-    ``posterior_predictive`` on request (each draw holds every pixel). Everything is in nats.
+    Shapes: images (image, C, H, W), as the pair takes them, on any device.
+    ``posterior``: the latent sites (chain, draw, image, *event dims). ``prior``: 1 024 draws of them from p(z).
+    ``log_likelihood``: log p(x | z) (chain, draw, image). ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` =
+    log q(z | x) (chain, draw, image), ``elbo`` (image), ``kl`` (image, latent) in closed form where one is registered,
+    the mean and variance of each latent site under q(z | x), and the guide's recorded sites. ``observed_data``.
+    ``constant_data``: what is given, for example factors, with their ``image`` coordinate. ``posterior_predictive``
+    on request (each draw holds every pixel). Everything is in nats, under the programs' scales and masks.
 
     ``sample_dims``: ``("chain", "draw")`` with one chain, which ``az.summary`` and ``az.loo`` need, or ``("sample",)``.
     ``batch_size``: images × draws decoded at a time, the bound on memory. The modules, the random state and the
-    parameter store stay as they were; one ``seed`` gives one result.
+    parameter store stay as they were; one ``seed`` (and ``batch_size``) gives one result.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
     """
@@ -57,17 +67,20 @@ def from_pyro_svi(
         raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
     if constant_data is not None and constant_data.sizes.get("image", len(images)) != len(images):
         raise UserError(f"constant_data has {constant_data.sizes['image']} images, there are {len(images)}")
-    chunk = max(1, batch_size // num_samples)
-    with evaluating(model, guide, device=images.device, seed=seed), pyro.validation_enabled(False):
-        check_sites(model, guide, images[:1])
-        parts = [_groups(model, guide, x, num_samples, posterior_predictive) for x in images.split(chunk)]
-        prior_variances = _prior_variances(model, images[:1])
+    chunks, device = images.split(max(1, batch_size // num_samples)), device_of(model, guide)
+    with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
+        check_sites(model, guide, images[:1].to(device))
+        parts = [_groups(model, guide, x.to(device), num_samples, posterior_predictive) for x in chunks]
+        prior, prior_variances = _prior(model, images[:1].to(device))
     _check_coords(coords or {}, parts[0], len(images))
     groups = {name: _dataset([part[name] for part in parts], sample_dims) for name in parts[0]}
+    groups["prior"] = _dataset([prior], sample_dims)
     for site, variance in prior_variances.items():
         groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
     if constant_data is not None:
         groups["constant_data"] = constant_data.drop_vars("image", errors="ignore")
+        if "image" in constant_data.coords:  # a subset keeps its images' names, so that factors stay with their codes
+            coords = {"image": constant_data["image"].values, **(coords or {})}
     tree = xr.DataTree.from_dict({name: _labelled(group, coords) for name, group in groups.items()})
     tree.attrs.update(make_attrs({"num_samples": num_samples, "seed": seed}, inference_library=pyro))
     return tree
@@ -79,10 +92,9 @@ def _groups(model: Callable, guide: Callable, images: torch.Tensor, draws: int, 
         guide_trace, model_trace = pair_traces(model, guide, images)
     latents = latent_sites(guide_trace)
     posterior: Arrays = {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents}
-    likelihoods = {s["name"]: s["fn"].log_prob(s["value"]) for s in observed_sites(model_trace)}
-    log_q = sum(site["fn"].log_prob(site["value"]) for site in latents)
-    log_prior = sum(model_trace.nodes[s["name"]]["fn"].log_prob(s["value"]) for s in latents)
-    log_p = sum(likelihoods.values()) + log_prior
+    likelihoods = {s["name"]: _log_prob(s) for s in observed_sites(model_trace)}
+    log_q = sum(map(_log_prob, latents))
+    log_p = sum(likelihoods.values()) + sum(map(_log_prob, latent_sites(model_trace)))
     statistics: Arrays = {
         "log_p": (("draw", "image"), log_p),
         "log_q": (("draw", "image"), log_q),
@@ -105,15 +117,18 @@ def _groups(model: Callable, guide: Callable, images: torch.Tensor, draws: int, 
     return groups
 
 
+def _log_prob(site: Site) -> torch.Tensor:
+    return scaled(site, site["fn"].log_prob(site["value"]))
+
+
 def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
     """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws."""
     kls: dict[tuple[str, ...], torch.Tensor] = {}
     for site in latents:
-        q, p = elementwise(site["fn"], model_trace.nodes[site["name"]]["fn"])
         try:
-            kl = kl_divergence(q, p)
+            kl = closed_form_rate(site, model_trace.nodes.get(site["name"]))
         except NotImplementedError:
-            kl = q.log_prob(site["value"]) - p.log_prob(site["value"])
+            kl = sampled_rate(site, model_trace.nodes.get(site["name"]))
         dims = event_dims(site)[: kl.dim() - 2]
         kls[dims] = kls.get(dims, 0) + kl.mean(0)
     return {"kl" if len(kls) == 1 else "kl_" + "_".join(d): (("image", *d), kl) for d, kl in kls.items()}
@@ -136,29 +151,32 @@ def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         return site["value"], torch.zeros_like(site["value"])
 
 
-def _prior_variances(model: Callable, images: torch.Tensor, draws: int = 1024) -> dict[str, float]:
-    """Variance of each latent site under p(z), from draws of its parents; exact where it has none."""
+def _prior(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
+    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents."""
     with pyro.plate("draws", draws, dim=-2):
         trace = poutine.trace(poutine.uncondition(model)).get_trace(images)
-    variances = {}
+    prior, variances = {}, {}
     for site in latent_sites(trace):
-        if site["infer"].get("was_observed") or not site["value"].is_floating_point():
+        if site["infer"].get("was_observed"):
             continue
-        mean, variance = _mean_and_variance(site)
-        over_draws = mean.flatten(0, 1).var(0, correction=0)
-        variances[site["name"]] = float((variance.flatten(0, 1).mean(0) + over_draws).mean())
-    return variances
+        prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
+        if site["value"].is_floating_point():
+            mean, variance = _mean_and_variance(site)
+            over_draws = mean.flatten(0, 1).var(0, correction=0)
+            variances[site["name"]] = float((variance.flatten(0, 1).mean(0) + over_draws).mean())
+    return prior, variances
 
 
 def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...]) -> xr.Dataset:
     """Chunks joined along ``image``; the draw dim becomes ``sample_dims``."""
     variables = {}
     for name, (dims, _) in parts[0].items():
-        joined = torch.cat([part[name][1].cpu() for part in parts], dims.index("image")).numpy()
+        arrays = [part[name][1].cpu() for part in parts]
+        joined = (torch.cat(arrays, dims.index("image")) if len(arrays) > 1 else arrays[0]).numpy()
         if dims[0] == "draw":
             joined = joined[None] if len(sample_dims) == 2 else joined
             dims = (*sample_dims, *dims[1:])
-        variables[name] = (dims, joined, {"units": "nats"} if name.startswith(NATS) else {})
+        variables[name] = (dims, joined, {"units": "nats"} if name in NATS or name.startswith("kl_") else {})
     return xr.Dataset(variables)
 
 

@@ -14,6 +14,8 @@ __all__ = ["read_posterior", "write_posterior"]
 def write_posterior(tree: xr.DataTree, path: Path | str) -> None:
     """Write a DataTree as a Zarr folder, replacing an older one only when the new one is whole."""
     path = Path(path)
+    if path.exists() and not (path / "zarr.json").is_file():
+        raise UserError(f"{path} is there and is no posterior; give a path of its own, such as {path}/posterior.zarr")
 
     def write(temporary: Path) -> None:
         tree.to_zarr(temporary, consolidated=False)

@@ -13,12 +13,16 @@ from torch.distributions import Distribution, Independent, kl_divergence
 __all__ = [
     "ESTIMATORS",
     "Estimator",
+    "Site",
     "Terms",
-    "elementwise",
+    "closed_form_rate",
     "event_dims",
     "latent_sites",
-    "mean_field",
     "observed_sites",
+    "pair_traces",
+    "recorded_sites",
+    "sampled_rate",
+    "scaled",
 ]
 
 Estimator = Literal["mean_field", "trace"]
@@ -60,27 +64,27 @@ def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple
 
 def mean_field(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with the closed-form KL of each site given the sites drawn before it."""
-    return _terms(model, guide, images, _closed_form_rate)
+    return _terms(model, guide, images, closed_form_rate)
 
 
 def trace(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with log q(z | x) − log p(z) at the guide's sample, as in ``pyro.infer.Trace_ELBO``."""
-    return _terms(model, guide, images, _sampled_rate)
+    return _terms(model, guide, images, sampled_rate)
 
 
 ESTIMATORS: dict[str, Callable[..., Terms]] = {"mean_field": mean_field, "trace": trace}
 
 
 def _terms(
-    model: Callable, guide: Callable, images: torch.Tensor, rate_of: Callable[[Site, Site], torch.Tensor]
+    model: Callable, guide: Callable, images: torch.Tensor, rate_of: Callable[[Site, Site | None], torch.Tensor]
 ) -> Terms:
     guide_trace, model_trace = pair_traces(model, guide, images)
-    distortion = -sum(_scaled(site, site["fn"].log_prob(site["value"])) for site in observed_sites(model_trace))
+    distortion = -sum(scaled(site, site["fn"].log_prob(site["value"])) for site in observed_sites(model_trace))
     rates: dict[tuple[str, ...], torch.Tensor] = {}
     scores = []
     for site in latent_sites(guide_trace):
         dims = event_dims(site)
-        rates[dims] = rates.get(dims, 0) + rate_of(site, model_trace.nodes[site["name"]])
+        rates[dims] = rates.get(dims, 0) + rate_of(site, model_trace.nodes.get(site["name"]))
         parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
         scores.append(parts.score_function)
     scores = [score for score in scores if not is_identically_zero(score)]
@@ -115,7 +119,7 @@ def event_dims(site: Site) -> tuple[str, ...]:
     return tuple(site["infer"].get("event_dims", default))
 
 
-def _scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
+def scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
     """A site's term under its ``poutine.scale`` and ``poutine.mask``; term (*batch dims, *further dims)."""
     mask = site["mask"]
     if isinstance(mask, torch.Tensor):
@@ -131,11 +135,17 @@ def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distrib
     return q, p
 
 
-def _closed_form_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
-    return _scaled(guide_site, kl_divergence(*elementwise(guide_site["fn"], model_site["fn"])))
+def closed_form_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
+    """KL(q ‖ p) of a site, latent by latent where both factorise; NotImplementedError where none is registered."""
+    if model_site is None:
+        return sampled_rate(guide_site, None)
+    return scaled(guide_site, kl_divergence(*elementwise(guide_site["fn"], model_site["fn"])))
 
 
-def _sampled_rate(guide_site: Site, model_site: Site) -> torch.Tensor:
+def sampled_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
+    """log q − log p of a site at the guide's sample, latent by latent where both factorise."""
+    if model_site is None:  # auxiliary: log q alone
+        return scaled(guide_site, guide_site["fn"].log_prob(guide_site["value"]))
     q, p = elementwise(guide_site["fn"], model_site["fn"])
     value = guide_site["value"]
-    return _scaled(guide_site, q.log_prob(value)) - _scaled(model_site, p.log_prob(value))
+    return scaled(guide_site, q.log_prob(value)) - scaled(model_site, p.log_prob(value))

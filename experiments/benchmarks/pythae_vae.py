@@ -12,7 +12,7 @@ from experiments.benchmarks.setups import Setup
 __all__ = ["INSTALL", "build_pythae", "pythae_parts", "pythae_version"]
 
 INSTALL = (
-    "uv pip install --target /tmp/pythae --no-deps pythae==0.1.2 cloudpickle imageio "
+    "uv pip install --target .pythae --no-deps pythae==0.1.2 cloudpickle imageio "
     "pydantic pydantic-core annotated-types typing-inspection"
 )
 

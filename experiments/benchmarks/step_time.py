@@ -134,7 +134,7 @@ Ours runs the training loop's own path: Fabric's module and optimiser, the measu
 The candidates take turns round by round; a ratio is taken within a round. g-rep is compared with the hand-written
 implicit NGVAE. pythae is timed as its trainer steps, on its VAE with our networks; for real-valued pixels it has a
 unit-variance normal only. It is no dependency; beside the project's own packages: `{INSTALL}`, then
-`PYTHONPATH=/tmp/pythae`."""
+`PYTHONPATH=.pythae`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

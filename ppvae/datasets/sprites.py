@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -130,16 +131,16 @@ def _checked_levels(levels: Mapping[str, int]) -> dict[str, int]:
 def _renderer(
     values: Mapping[str, Sequence], image_size: int, device: str | torch.device
 ) -> Callable[[Tensor], Tensor]:
-    """A function from (n,) grid positions to uint8 images (n, 3, image_size, image_size)."""
-    codes = {"shape": torch.tensor([shape_code(name) for name in values["shape"]])}
-    lookup = {name: torch.tensor(values[name]) for name in DEFAULT_LEVELS} | codes
+    """A function from (n,) grid positions to uint8 images (n, 3, image_size, image_size); it can be pickled."""
+    codes = {"shape": [shape_code(name) for name in values["shape"]]}
+    lookup = {name: torch.tensor(codes.get(name, levels)) for name, levels in values.items()}
+    return partial(_render, lookup=lookup, image_size=image_size, device=device)
 
-    def render(positions: Tensor) -> Tensor:
-        index = dict(zip(values, torch.unravel_index(positions, [len(v) for v in values.values()]), strict=True))
-        chosen = {name: lookup[name][index[name]] for name in values}
-        return draw_sprites(**chosen, image_size=image_size, device=device)
 
-    return render
+def _render(positions: Tensor, lookup: dict[str, Tensor], image_size: int, device: str | torch.device) -> Tensor:
+    index = torch.unravel_index(positions, [len(levels) for levels in lookup.values()])
+    chosen = {name: levels[i] for (name, levels), i in zip(lookup.items(), index, strict=True)}
+    return draw_sprites(**chosen, image_size=image_size, device=device)
 
 
 def _table(values: Mapping[str, Sequence], positions: Tensor, title: str, attrs: Mapping[str, int]) -> xr.Dataset:

@@ -17,9 +17,6 @@ class _IndependentGRep(Independent):
         parts = self.base_dist.score_parts(x, *args, **kwargs)
         return ScoreParts(*(sum_rightmost(part, self.reinterpreted_batch_ndims) for part in parts))
 
-    def expand(self, batch_shape: torch.Size, _instance: "_IndependentGRep | None" = None) -> "_IndependentGRep":
-        return super().expand(batch_shape, self._get_checked_instance(_IndependentGRep, _instance))
-
 
 class GRepGamma(Gamma):
     """Gamma(shape, rate) whose gradients are G-REP's instead of torch's implicit ones.
@@ -52,9 +49,6 @@ class GRepGamma(Gamma):
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> Independent:
         count = len(self.batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
         return _IndependentGRep(self, count)
-
-    def expand(self, batch_shape: torch.Size, _instance: "GRepGamma | None" = None) -> "GRepGamma":
-        return super().expand(batch_shape, self._get_checked_instance(GRepGamma, _instance))
 
     def _standardisation(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean ψ(α) and standard deviation √ψ₁(α) of log λ at rate one."""

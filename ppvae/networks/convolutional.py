@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ppvae.errors import check_whole
-from ppvae.networks.images import check_image_shape
+from ppvae.networks.images import check_image_shape, check_widths
 
 __all__ = ["ConvDecoder", "ConvEncoder"]
 
@@ -32,6 +32,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.image_shape = check_image_shape(image_shape)
+        channels = check_widths("channels", channels)
         rows, columns = (_halved(size, len(channels))[-1] for size in self.image_shape[1:])
         self.features = channels[-1] * rows * columns
         self.layers = nn.Sequential(
@@ -64,6 +65,7 @@ class ConvDecoder(nn.Module):
         check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
+        channels = check_widths("channels", channels)
         rows, columns = (_halved(size, len(channels))[::-1] for size in self.image_shape[1:])
         self.smallest = (channels[0], rows[0], columns[0])
         self.project = nn.Linear(latents, channels[0] * rows[0] * columns[0])

@@ -1,15 +1,27 @@
-"""What every network asks of an image shape."""
+"""What every network asks of its sizes."""
 
 from collections.abc import Sequence
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_whole
 
-__all__ = ["check_image_shape"]
+__all__ = ["check_image_shape", "check_widths"]
 
 
 def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """(channels, rows, columns) as a tuple of positive integers; UserError otherwise."""
-    shape = tuple(int(size) for size in image_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise UserError(f"image_shape is {shape}; expected (channels, rows, columns), all ≥ 1, such as (3, 64, 64)")
+    try:
+        shape = check_widths("image_shape", image_shape)
+    except UserError:
+        shape = ()
+    if len(shape) != 3:
+        raise UserError(f"image_shape is {image_shape}; expected (channels, rows, columns), all ≥ 1, as in (3, 64, 64)")
     return shape
+
+
+def check_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    """One or more whole numbers ≥ 1 as a tuple; UserError otherwise."""
+    if isinstance(widths, str | int) or not len(widths):
+        raise UserError(f"{name}={widths!r}: expected a list of whole numbers, such as [400]")
+    for width in widths:
+        check_whole(name, width, 1)
+    return tuple(int(width) for width in widths)

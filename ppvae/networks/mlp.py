@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ppvae.errors import check_choice, check_whole
-from ppvae.networks.images import check_image_shape
+from ppvae.networks.images import check_image_shape, check_widths
 
 __all__ = ["MLPDecoder", "MLPEncoder"]
 
@@ -29,6 +29,7 @@ class MLPEncoder(nn.Module):
     def __init__(self, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu") -> None:
         super().__init__()
         self.image_shape = check_image_shape(image_shape)
+        hidden = check_widths("hidden", hidden)
         self.features = hidden[-1]
         self.layers = nn.Sequential(*_hidden_layers([math.prod(self.image_shape), *hidden], activation))
 
@@ -49,6 +50,7 @@ class MLPDecoder(nn.Module):
         check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
+        hidden = check_widths("hidden", hidden)
         last = nn.Linear(hidden[-1], math.prod(self.image_shape))
         self.layers = nn.Sequential(*_hidden_layers([latents, *hidden], activation), last)
 

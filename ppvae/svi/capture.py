@@ -45,8 +45,8 @@ def capture(function: Callable, *inputs: torch.Tensor, preserve: nn.Module) -> f
     return graph_module
 
 
-def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module) -> Callable:
-    """The graph through ``torch.compile``, or the graph itself with the reason logged where that fails."""
+def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module) -> Callable | None:
+    """The graph through ``torch.compile``; None, with the reason logged, where that fails."""
     try:
         # eager's random draws, so that one seed means one result however the step runs
         compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
@@ -55,7 +55,7 @@ def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         logger.warning("torch.compile failed, the captured graph runs uncompiled: %s", reason)
-        return graph_module
+        return None
     return compiled
 
 

@@ -36,6 +36,7 @@ class History:
 
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: dict[str, list[Any]] = field(default_factory=dict)
+    execution: str = "none"  # how the last steps ran: eager, captured or compiled
 
     def append(self, means: torch.Tensor, layout: Layout, **scalars: float) -> None:
         sizes = [int(np.prod(shape)) for *_, shape in layout]
@@ -62,10 +63,14 @@ class History:
     def to_xarray(self) -> xr.Dataset:
         """Dataset with dim ``epoch`` (1, 2, …) and the programs' own dims."""
         variables = {
-            name: (("epoch", *self.dims[name]), np.asarray(rows), {"units": "nats per image"} if name in NATS else {})
+            name: (
+                ("epoch", *self.dims[name]),
+                np.asarray(rows),
+                {"units": "nats per image"} if name.startswith(NATS) else {},
+            )
             for name, rows in self.rows.items()
         }
-        return xr.Dataset(variables, coords={"epoch": np.arange(1, len(self) + 1)})
+        return xr.Dataset(variables, {"epoch": np.arange(1, len(self) + 1)}, {"execution": self.execution})
 
     def write_csv(self, path: Path) -> None:
         """One row an epoch, scalars alone; replaced atomically."""

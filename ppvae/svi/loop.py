@@ -1,7 +1,7 @@
 """The training loop of one process."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
 from ppvae.svi.logs import Logs
-from ppvae.svi.step import Step
+from ppvae.svi.step import Execution, Step
 from ppvae.svi.stopping import Plateau
 
 __all__ = ["Loop", "Run", "Settings"]
@@ -57,7 +57,8 @@ class Run:
         """What must not change between a run and its continuation."""
         same = ("seed", "batch_size", "learning_rate")
         settings = {name: getattr(self.settings, name) for name in same}
-        return {**settings, "images": len(self.pixels), **asdict(self.objective)}
+        objective = {name: repr(value) for name, value in vars(self.objective).items()}
+        return {**settings, "images": len(self.pixels), **objective}
 
 
 class Loop:
@@ -78,7 +79,7 @@ class Loop:
         self.drops = 0  # learning-rate drops so far
         self.stable_from = 0  # epochs before this one no longer count for the plateau
         self.finished = False
-        self.execution: str | None = None  # how the resumed run's steps ran: rounding differs between the ways
+        self.execution: Execution | None = None  # how the resumed run's steps ran: rounding differs between the ways
         if run.resume:
             self._restore()
 
@@ -91,7 +92,7 @@ class Loop:
         with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
             torch.manual_seed(settings.seed)
             first = self.batches.first()
-            self.step.prepare(first, self.weight(0), compiled=settings.compile, execution=self.execution)
+            self.step.prepare(first, self.weight(0), execution=self.execution if settings.compile else "eager")
             module, optimizer = fabric.setup(self.step, self.adam, move_to_device=False)
             with pyro.validation_enabled(False), self._logs() as logs, self._bar() as bar:
                 while self._epochs_left() > 0:
@@ -100,6 +101,7 @@ class Loop:
                     logs.write(self.history)
                     if logs.directory is not None:
                         save_checkpoint(self.run.checkpoint, self._content())
+        self.history.execution = self.step.execution
         return self.history
 
     def _epoch(self, module: Any, optimizer: Any, bar: tqdm) -> None:
@@ -114,7 +116,7 @@ class Loop:
             total = total + values
             if bar.update():  # only when it draws: reading the numbers waits for the device
                 bar.set_postfix_str(self._said(total / count, time.perf_counter() - start, count))
-        means = self.fabric.all_reduce(total / batches.steps, reduce_op="mean")
+        means = self.fabric.all_reduce(total / batches.steps, reduce_op="mean").cpu()  # waits for the device
         self._record(means, time.perf_counter() - start)
 
     def _said(self, means: torch.Tensor, seconds: float, steps: int) -> str:
@@ -175,7 +177,7 @@ class Loop:
     def _restore(self) -> None:
         path, content = self.run.checkpoint, load_checkpoint(self.run.checkpoint)
         for name, value in self.run.fingerprint().items():
-            saved = content["settings"].get(name)
+            saved = content.get("settings", {}).get(name)
             if saved != value:
                 raise UserError(
                     f"checkpoint {path} was trained with {name}={saved}, now it is {value}; give the same to resume"
@@ -183,7 +185,7 @@ class Loop:
         load_states(path, content, model=self.run.model, guide=self.run.guide)
         self.adam.load_state_dict(content["optimizer"])
         self.history = History.from_state(content["history"])
-        self.execution = content["execution"] if self.run.settings.compile else None
+        self.execution = self.history.execution = content["execution"]
         for name, value in content["stopping"].items():
             setattr(self, name, value)
 

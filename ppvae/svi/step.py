@@ -1,8 +1,8 @@
 """One step of SVI as a module: eager Pyro, captured, or captured and compiled."""
 
 import logging
-import time
 from collections.abc import Callable
+from typing import Literal
 
 import pyro
 import torch
@@ -13,11 +13,11 @@ from ppvae.svi.batches import unit_interval
 from ppvae.svi.capture import capture, compile_graph, unchanged
 from ppvae.svi.history import Layout, measured
 
-__all__ = ["Step"]
+__all__ = ["Execution", "Step", "usual_execution"]
 
 logger = logging.getLogger(__name__)
 
-REHEARSALS = 8
+Execution = Literal["eager", "captured", "compiled"]
 
 
 class Step(nn.Module):
@@ -33,8 +33,7 @@ class Step(nn.Module):
         self.guide = guide
         self.objective = objective
         self.layout: Layout = []
-        self.run: Callable = self.eager
-        self.execution = "eager"
+        self._run_by("eager", self.eager)
 
     def forward(self, pixels: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.run(pixels, weight)
@@ -46,19 +45,17 @@ class Step(nn.Module):
         values, self.layout = measured(loss, terms)
         return loss, values
 
-    def prepare(
-        self, pixels: torch.Tensor, weight: torch.Tensor, *, compiled: bool, execution: str | None = None
-    ) -> None:
+    def prepare(self, pixels: torch.Tensor, weight: torch.Tensor, *, execution: Execution | None = None) -> None:
         """Rehearse one validated eager step on a batch, then capture and compile for its shape.
 
-        Keeps the faster of the captured and the compiled step (compiled convolutions can lose on a CPU), or the one
-        that ``execution`` names. Where the pair cannot be captured the step stays eager and the log says why.
-        Parameters, buffers and the random state stay as they were.
+        ``execution`` says how the step is to run, by default :func:`usual_execution`. Where that is not possible the
+        step runs the next simpler way and the log says why. Parameters, buffers and the random state stay as they were.
         """
-        self.run, self.execution = self.eager, "eager"
+        wanted = execution or usual_execution(self, pixels.device)
+        self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
             self.eager(pixels, weight)
-        if not compiled or execution == "eager":
+        if wanted == "eager":
             return
         try:
             graph = capture(self.eager, pixels, weight, preserve=self)
@@ -66,23 +63,17 @@ class Step(nn.Module):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
             return
-        ways = {"captured": graph}
-        if execution != "captured":
-            ways["compiled"] = compile_graph(graph, pixels, weight, preserve=self)
-        self.execution = execution or self._fastest(ways, pixels, weight)
-        self.run = ways[self.execution]
+        self._run_by("captured", graph)
+        compiled = compile_graph(graph, pixels, weight, preserve=self) if wanted == "compiled" else None
+        if compiled is not None:
+            self._run_by("compiled", compiled)
 
-    def _fastest(self, ways: dict[str, Callable], pixels: torch.Tensor, weight: torch.Tensor) -> str:
-        """Name of the way that takes the least time, forward and backward, best of a few interleaved runs."""
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        with unchanged(self, pixels):
-            for _ in range(REHEARSALS):
-                for name, run in ways.items():
-                    start = time.perf_counter()
-                    gradients = torch.autograd.grad(run(pixels, weight)[0], parameters, allow_unused=True)
-                    float(next(g for g in gradients if g is not None).sum())  # waits for the device
-                    seconds[name].append(time.perf_counter() - start)
-        best = {name: min(times) for name, times in seconds.items()}
-        logger.info("milliseconds a step, forward and backward: %s", {k: round(1e3 * v, 2) for k, v in best.items()})
-        return min(best, key=best.get)
+    def _run_by(self, execution: Execution, run: Callable) -> None:
+        self.execution = execution
+        self.__dict__["run"] = run  # not a submodule: a graph's parameters are this module's own
+
+
+def usual_execution(step: nn.Module, device: torch.device) -> Execution:
+    """``compiled``, but ``captured`` for convolutions on a CPU, where the compiled step is slower (measured)."""
+    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in step.modules())
+    return "captured" if convolutions and device.type == "cpu" else "compiled"

@@ -18,7 +18,7 @@ class Plateau:
 
     ``floor`` (nats per image) is subtracted from each loss before its mean is taken: a density's negative
     log-likelihood has an arbitrary constant, which the paper leaves out (its Eq. 8), and 1 % of it would be far from
-    1 % of the error.
+    1 % of the error. By default :func:`ppvae.fit` takes the likelihood's ``distortion_floor``.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
     """
@@ -27,7 +27,7 @@ class Plateau:
     tolerance: float = 0.01
     factor: float = 0.1
     drops: int = 1
-    floor: float = 0.0
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         check_whole("window", self.window, 2)
@@ -41,5 +41,5 @@ class Plateau:
         """Whether the last ``window`` of ``losses`` (one an epoch, since the last drop) are stable."""
         if len(losses) < self.window:
             return False
-        last = [loss - self.floor for loss in losses[-self.window :]]
+        last = [loss - (self.floor or 0.0) for loss in losses[-self.window :]]
         return max(last) - min(last) < self.tolerance * abs(sum(last) / len(last))

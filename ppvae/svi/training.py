@@ -3,7 +3,6 @@
 import copy
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,14 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import StoredImages
 from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.evaluation import device_of, evaluating
 from ppvae.objectives import BetaELBO
 from ppvae.pairs import check_images, check_pair
 from ppvae.svi.batches import unit_interval
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
+from ppvae.terms import pair_traces
 
 __all__ = ["fit"]
 
@@ -46,10 +47,12 @@ def fit(
 ) -> xr.Dataset:
     """Train a pair by SVI, in place, and return its history.
 
-    ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W) as the likelihood takes them.
+    ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W): floats as the likelihood takes
+    them, or uint8 in 0..255, which are divided by 255.
     ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
     earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
-    ``compile`` captures the step and compiles it; where that fails, training runs eagerly and the log says why.
+    ``compile`` captures the step and compiles it (convolutions on a CPU are captured only, which is faster there);
+    where that fails, training runs eagerly and the log says why. The history's ``execution`` attribute says which.
     ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch; ``resume``
     continues from that checkpoint with the numbers of an uninterrupted run.
 
@@ -57,6 +60,8 @@ def fit(
     in nats per image, and learning_rate, seconds, images_per_second.
     Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit.
     """
+    if stopping is not None and stopping.floor is None:
+        stopping = replace(stopping, floor=getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0))
     settings = Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
     where = None if directory is None else Path(directory)
     run = Run(model, guide, objective or BetaELBO(), _pixels(data), settings, where, resume)
@@ -64,13 +69,18 @@ def fit(
     fabric = _fabric(accelerator, devices)
     if devices == 1:
         return Loop(fabric, run).train().to_xarray()
-    history, states = fabric.launch(partial(_train_share, run=run))
+    outcome = fabric.launch(partial(_train_share, run=run))
+    if isinstance(outcome, UserError):
+        raise outcome
+    history, states = outcome
     for name, module in (("model", model), ("guide", guide)):
         module.load_state_dict({key: torch.from_numpy(array) for key, array in states[name].items()})
     return history.to_xarray()
 
 
 def _fabric(accelerator: str, devices: int) -> Fabric:
+    if accelerator == "auto":  # not MPS, which lacks the Gamma's sampler
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return Fabric(accelerator=accelerator, devices=devices, strategy="auto" if devices == 1 else "ddp_spawn")
     except (ValueError, RuntimeError, MisconfigurationException) as error:
@@ -102,13 +112,32 @@ def _check(run: Run, devices: int) -> None:
     few = torch.arange(min(8, len(run.pixels)))
     sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
     check_images(run.pixels if sample.is_floating_point() else unit_interval(sample), run.model, run.guide)
-    device = next(chain(run.model.parameters(), run.guide.parameters())).device
-    check_pair(run.model, run.guide, unit_interval(sample.to(device)), run.objective)
+    check_pair(run.model, run.guide, unit_interval(sample), run.objective)
+    _check_parameters(run, unit_interval(sample))
 
 
-def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]]:
-    """One process of several: train a copy (spawned processes share their tensors), and hand back its arrays."""
+def _check_parameters(run: Run, images: torch.Tensor) -> None:
+    """UserError for a parameter that the optimiser would not see."""
+    own = {id(p) for module in (run.model, run.guide) for p in module.parameters()}
+    if not own:
+        raise UserError("model and guide have no parameters; there is nothing to train")
+    images = images.to(device_of(run.model, run.guide))
+    with evaluating(run.model, run.guide, device=images.device):
+        for trace in pair_traces(run.model, run.guide, images):
+            for name, site in trace.nodes.items():
+                if site["type"] == "param" and id(site["value"].unconstrained()) not in own:
+                    raise UserError(f"parameter {name!r} lives in Pyro's global store; make it an nn.Parameter")
+
+
+def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]] | UserError:
+    """One process of several: train a copy (spawned processes share their tensors), and hand back its arrays.
+
+    A user's mistake comes back as a value: raised here, it would reach the caller as another process's traceback.
+    """
     run = replace(run, model=copy.deepcopy(run.model), guide=copy.deepcopy(run.guide))
-    history = Loop(fabric, run).train()
+    try:
+        history = Loop(fabric, run).train()
+    except UserError as error:
+        return error
     pair = {"model": run.model, "guide": run.guide}
     return history, {k: {n: t.cpu().numpy() for n, t in m.state_dict().items()} for k, m in pair.items()}

@@ -47,7 +47,7 @@ def job(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     cwd = tmp_path_factory.mktemp("main")
     done = experiments(cwd, *TINY)
     assert done.returncode == 0, done.stderr
-    return next((cwd / "runs" / "ngvae_sprites").iterdir()), done
+    return next((cwd / "runs" / "normal_gamma_sprites").iterdir()), done
 
 
 def test_the_main_job_writes_its_report_and_numbers(job):
@@ -98,7 +98,7 @@ def test_resume_continues_the_run_in_its_directory(job):
     assert after["epoch"].tolist() == [1, 2, 3]
     pd.testing.assert_frame_equal(after[:2], before)
     assert json.loads((directory / "metrics.json").read_text())["epochs"] == 3
-    assert list((cwd / "runs" / "ngvae_sprites").iterdir()) == [directory]
+    assert list((cwd / "runs" / "normal_gamma_sprites").iterdir()) == [directory]
 
 
 # Users' mistakes, each in a process forked from one that has imported everything

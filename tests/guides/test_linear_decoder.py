@@ -1,7 +1,7 @@
 """The Normal-Gamma VAE with a linear decoder: exact value and gradient against every estimator.
 
 With x | z ~ N(Wz, σ²) the −ELBO of (μ, p, W) is closed, as E‖x − Wz‖² = ‖x − Wμ‖² + Σ_k ‖w_k‖² β(p_k) / (α(p_k) − 1)
-(recipes, 9c). Each image of a batch gets parameters of its own, so that a batch holds independent gradient estimates.
+(derived by hand). Each image of a batch gets parameters of its own: a batch holds independent gradient estimates.
 """
 
 import math

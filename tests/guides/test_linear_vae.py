@@ -1,4 +1,4 @@
-"""A linear β-VAE is probabilistic PCA with noise βσ² (recipes, 14.3): its optimum is known in closed form.
+"""A linear β-VAE is probabilistic PCA with noise βσ² (Lucas et al. 2019): its optimum is known in closed form.
 
 The objective under test is exact and deterministic here: the batch holds data of a given covariance and noise of
 covariance one, uncorrelated with the data, so that one draw for each image is the population's expectation.

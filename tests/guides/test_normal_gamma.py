@@ -1,4 +1,4 @@
-"""The Normal-Gamma guide's path from informative to uninformative, against the paper's numbers (recipes, 9b)."""
+"""The Normal-Gamma guide's path from informative to uninformative, against the paper's numbers."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def rate_at(p: float, **options: float) -> float:
     [(5, "71.8", "61.7"), (10, "9.66", "5.67"), (15, "4.15", ".688"), (20, "3.69", ".277"), (25, "3.653", ".243")],
 )
 def test_soft_slopes_miss_the_informative_end(slope, shape, rate):
-    """To the digits quoted in recipes 9b, row 2."""
+    """To the digits of Eq. 5 evaluated by hand."""
     for value, quoted in zip(parameters_at(0.0, slope=slope), (shape, rate), strict=True):
         assert value == pytest.approx(float(quoted), abs=0.51 * 10.0 ** -len(quoted.partition(".")[2]))
 

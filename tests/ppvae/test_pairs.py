@@ -214,7 +214,7 @@ def test_another_order_where_the_closed_form_needs_one(images):
     message = refused(model, guide, images, MEAN_FIELD)
     assert "'z', 'precision'" in message
     assert "'precision', 'z'" in message
-    assert "objective=trace" in message
+    assert "estimator='trace'" in message
     check_pair(model, guide, images, TRACE)
     check_pair(model, guide, images)
 
@@ -230,7 +230,7 @@ def test_no_closed_form(q, p, images):
     assert "closed-form KL at site 'z'" in message
     assert type(q).__name__ in message
     assert type(p).__name__ in message
-    assert "objective=trace" in message
+    assert "estimator='trace'" in message
     check_pair(model, guide, images, TRACE)
 
 

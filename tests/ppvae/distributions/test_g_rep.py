@@ -93,7 +93,7 @@ def test_single_precision_draws_are_positive_and_finite():
 
 @pytest.mark.parametrize("case", CASES)
 def test_score_is_the_papers(case, within_errors):
-    """∂α log q(ε; α) of recipes 9d, draw by draw; its mean is zero; the rate does not enter."""
+    """∂α log q(ε; α) of G-REP (Ruiz et al. 2016), draw by draw; its mean is zero; the rate does not enter."""
     alpha, beta = leaves(*case)
     gamma = GRepGamma(alpha, beta)
     draws = gamma.rsample().detach()

@@ -87,7 +87,7 @@ def test_precision_normal_is_a_normal():
     ("mean", "end", "quoted"), [(0.8, ENDS[0], 36.25), (0.1, ENDS[1], 3.561), (-0.5, PRIOR, 0.285)]
 )
 def test_joint_kl_is_the_sum_of_equations_9_and_10(mean, end, quoted, within_errors):
-    """Monte Carlo of log q(λ, z) − log p(λ, z), against E[λ]μ²/2 plus the KL of the Gammas; ``quoted``: recipes, 9c."""
+    """Monte Carlo of log q(λ, z) − log p(λ, z), against E[λ]μ²/2 plus the KL of the Gammas, ``quoted``."""
     shape, rate, loc = double(*end, mean)
     q, p = Gamma(shape, rate), Gamma(*double(*PRIOR))
     precision = q.sample((DRAWS,))

@@ -1,5 +1,6 @@
 """The training loop: same seed, same numbers; nothing global changes; what a user gets wrong ends in one line."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch import nn
 from guides import MeanFieldNormal, NormalGammaGuide
 from ppvae import VAE, BetaELBO, UserError, fit
 from ppvae.datasets import ImageDataset, sprite_grid
-from ppvae.likelihoods import NormalLikelihood
+from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
 from ppvae.svi import Plateau, load_pair
+from ppvae.svi.loop import Loop
+from ppvae.svi.step import usual_execution
 
 SHAPE, LATENTS = (1, 8, 8), 3
 SPEED = ("seconds", "images_per_second")
@@ -539,3 +542,49 @@ def test_two_processes_resume(images, tmp_path):
     resumed, _ = train(images, pair=fresh, epochs=3, directory=tmp_path, resume=True, **both)
     assert resumed.identical(whole)
     assert_equal_states(states(fresh), states(pair))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "floor"),
+    [
+        (lambda decoder: NormalLikelihood(decoder, scale=0.02), 64 * (math.log(0.02) + 0.5 * math.log(2 * math.pi))),
+        (lambda decoder: NormalLikelihood(decoder, learn_scale=True), 0.0),
+        (BernoulliLikelihood, 0.0),
+    ],
+    ids=["normal", "learned scale", "bernoulli"],
+)
+def test_the_stopping_rule_is_blind_to_the_constant_of_the_likelihood(images, likelihood, floor, monkeypatch):
+    """Eq. 8 leaves the constant out; a floor that the user gives stays."""
+    seen = []
+    monkeypatch.setattr(
+        "ppvae.svi.training.Loop", lambda _fabric, run: seen.append(run.settings.stopping) or Loop(_fabric, run)
+    )
+    model = VAE(NormalPrior(LATENTS), likelihood(MLPDecoder(LATENTS, SHAPE, hidden=[16])))
+    for rule in (Plateau(), Plateau(floor=3.0)):
+        train(images.round(), pair=(model, make_pair()[1]), epochs=1, stopping=rule)
+    assert [rule.floor for rule in seen] == [pytest.approx(floor, rel=1e-5), 3.0]
+
+
+def test_a_parameter_of_the_global_store_ends_in_one_line(images):
+    """The optimiser would not see it."""
+
+    class Stored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.guide = make_pair()[1]
+
+        def forward(self, images):
+            pyro.param("shift", torch.zeros(()))
+            return self.guide(images)
+
+    with pytest.raises(UserError, match="'shift' lives in Pyro's global store") as caught:
+        train(images, pair=(make_pair()[0], Stored()), epochs=1)
+    one_line(caught)
+
+
+def test_convolutions_on_a_cpu_are_captured_and_dense_layers_compiled():
+    """Compiled convolutions were slower there (experiments/results/step_time.md); no stopwatch decides."""
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert usual_execution(nn.Sequential(nn.Linear(2, 2)), cpu) == "compiled"
+    assert usual_execution(nn.Sequential(nn.ConvTranspose2d(2, 2, 3)), cpu) == "captured"
+    assert usual_execution(nn.Sequential(nn.Conv2d(2, 2, 3)), cuda) == "compiled"
