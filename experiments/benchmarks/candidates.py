@@ -56,16 +56,15 @@ def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.T
     step.prepare(images, weight, execution=way)
     if step.execution != way:
         raise RuntimeError("ours fell back to a simpler way; its log says why")
-    module, optimizer = fabric.setup(step, adam, move_to_device=False)
 
     def run(steps: int) -> None:
         total = 0
         with pyro.validation_enabled(False):
             for _ in range(steps):
-                optimizer.zero_grad()
-                loss, values = module(images, weight)
-                fabric.backward(loss)
-                optimizer.step()
+                adam.zero_grad()
+                loss, values = step(images, weight)
+                loss.backward()
+                adam.step()
                 total = total + values
 
     return run

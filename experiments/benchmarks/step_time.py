@@ -130,7 +130,7 @@ def _provenance(fabric: Fabric, load: float) -> str:
 HOW = f"""\
 Same networks, batch and starting parameters for all; fused Adam for all but plain Pyro SVI, which uses
 `pyro.optim.Adam` and `Trace_ELBO`. The learning rate is {LEARNING_RATE:g}, so that every round times the same work.
-Ours runs the training loop's own path: Fabric's module and optimiser, the measurements of the history added up.
+Ours runs the training loop's own path on one device, the measurements of the history added up.
 The candidates take turns round by round; a ratio is taken within a round. g-rep is compared with the hand-written
 implicit NGVAE. pythae is timed as its trainer steps, on its VAE with our networks; for real-valued pixels it has a
 unit-variance normal only. It is no dependency; beside the project's own packages: `{INSTALL}`, then
