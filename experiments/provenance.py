@@ -38,9 +38,12 @@ def as_markdown(facts: dict[str, str]) -> str:
 
 def _commit() -> str:
     """Short commit of the checkout, with a + where files differ from it."""
-    here = Path(__file__).parent
     try:
-        run = lambda *a: subprocess.run(["git", *a], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: E731
-        return run("rev-parse", "--short", "HEAD").strip() + ("+" if run("status", "--porcelain").strip() else "")
+        return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()

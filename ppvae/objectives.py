@@ -52,8 +52,9 @@ class BetaELBO:
         """Distortion, rates and score terms of one pass through guide and model."""
         return ESTIMATORS[self.estimator](model, guide, images)
 
-    def weight(self, step: int) -> float:  # noqa: ARG002 - the protocol: annealed objectives read the step
-        """The number that may change from step to step; an input of the captured graph."""
+    def weight(self, step: int) -> float:
+        """The number that may change from step to step, an input of the captured graph; here it does not."""
+        del step
         if self.beta_norm is not None:
             return float(self.beta_norm)
         return 1.0 if self.beta is None else float(self.beta)

@@ -33,9 +33,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_pair(path: Path, model: nn.Module, guide: nn.Module) -> None:
-    """Fill ``model`` and ``guide`` with a checkpoint's parameters."""
-    load_states(path, load_checkpoint(path), model=model, guide=guide)
+def load_pair(path: Path | str, model: nn.Module, guide: nn.Module) -> None:
+    """Fill ``model`` and ``guide`` with the parameters of the checkpoint at ``path``.
+
+    Errors: :class:`~ppvae.errors.UserError` for a missing or damaged file, or parameters of other shapes.
+    """
+    load_states(Path(path), load_checkpoint(Path(path)), model=model, guide=guide)
 
 
 def load_states(path: Path, content: dict[str, Any], **modules: nn.Module) -> None:
