@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +19,7 @@ from experiments.training import RUNNING, check_same_configuration, share_cores,
 from ppvae import UserError, read_posterior
 from ppvae.files import replace_atomically
 from ppvae.metrics import scaled_covariance
-from ppvae.plots import plot_covariances
+from ppvae.plots import plot_covariances, plot_latent_history
 
 __all__ = ["run"]
 
@@ -76,7 +77,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration),
         tables=[table],
-        figures=[_covariances(configuration, directory)],
+        figures=_figures(configuration, directory),
         environment=facts,
     )
     print(_markdown(table), f"Report: {page}", sep="\n")
@@ -114,28 +115,22 @@ def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
 
 
 def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
-    """One row a metric; for each model its mean ± standard deviation and, where there is one, the paper's number."""
+    """One row a metric, one column a model: mean ± standard deviation and, where there is one, [the paper's number]."""
     paper = configuration.get("paper") or {}
-    published = {name for numbers in paper.values() for name in numbers}
-    heads = [
-        (name, of) for name in configuration.models for of in ("here", "paper") if of == "here" or name in published
-    ]
     rows = []
     for metric, label in METRICS.items():
         if metric not in results:
             continue
-        values = {name: results.loc[results.model == name, metric].dropna() for name in configuration.models}
-        rows.append(
-            [
-                label,
-                *(
-                    _mean_and_deviation(values[name]) if of == "here" else paper.get(metric, {}).get(name)
-                    for name, of in heads
-                ),
-            ]
-        )
-    columns = ["metric", *(name if of == "here" else f"paper {name}" for name, of in heads)]
-    return Table(configuration.title, columns, rows, f"Mean ± standard deviation over {results.seed.nunique()} seeds.")
+        cells = []
+        for name in configuration.models:
+            here = _mean_and_deviation(results.loc[results.model == name, metric].dropna())
+            published = paper.get(metric, {}).get(name)
+            cells.append(here if published is None else f"{here or '–'} [{published}]")
+        rows.append([label, *cells])
+    caption = f"Mean ± standard deviation over {results.seed.nunique()} seeds."
+    if paper:
+        caption += " In brackets: the paper's number, where it has one."
+    return Table(configuration.title, ["metric", *configuration.models], rows, caption)
 
 
 def _mean_and_deviation(values: pd.Series) -> str | None:
@@ -155,16 +150,31 @@ def _markdown(table: Table) -> str:
     )
 
 
-def _covariances(configuration: DictConfig, directory: Path) -> ReportFigure:
+def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """Fig. 4 of all models and Fig. 3 of those that have p, for the first seed."""
     seed = configuration.seeds[0]
-    trees = {name: read_posterior(directory / name / f"seed{seed}" / "posterior.zarr") for name in configuration.models}
-    return ReportFigure(
+    runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
+    histories = {name: read_posterior(run / "history.zarr").to_dataset().load() for name, run in runs.items()}
+    covariances = ReportFigure(
         "covariances",
         f"Scaled covariance of sampled latents over the images, seed {seed} (the paper's Fig. 4). One bright square on "
         "the diagonal for each latent that carries variance; bright off the diagonal: correlated latents.",
-        plot_covariances({name: _covariance(tree) for name, tree in trees.items()}),
+        plot_covariances({name: _covariance(run) for name, run in runs.items()}),
     )
+    probabilities = [
+        ReportFigure(
+            "probabilities_" + re.sub(r"[^A-Za-z0-9_-]", "_", name),
+            f"Probability that each latent is uninformative over training, seed {seed} (the paper's Fig. 3). The rule "
+            "p < ½ is to be held against the counts by KL and by ablation above.",
+            plot_latent_history(history, "p"),
+            f"p of each latent: {name}",
+        )
+        for name, history in histories.items()
+        if "p" in history
+    ]
+    return [covariances, *probabilities]
 
 
-def _covariance(tree: xr.DataTree) -> xr.DataArray:
-    return scaled_covariance(tree["posterior"]["z"].isel(chain=0, draw=0, drop=True).load())
+def _covariance(run: Path) -> xr.DataArray:
+    codes = read_posterior(run / "posterior.zarr")["posterior"]["z"]
+    return scaled_covariance(codes.isel(chain=0, draw=0, drop=True).load())

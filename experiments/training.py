@@ -22,7 +22,6 @@ RUNNING = (
     "trainer.accelerator",
     "trainer.devices",
     "resume",
-    "image_shape",
     "name",
 )
 FREE = (*RUNNING, "trainer.epochs", "trainer.stopping", "posterior", "job")  # what a resumed run may change
@@ -73,7 +72,8 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
         return
     then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (OmegaConf.load(path), configuration))
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key) and not key.startswith(may_change):
+        derived = key.endswith("image_shape")  # filled in from the data
+        if then.get(key) != now.get(key) and not derived and not key.startswith(may_change):
             raise UserError(
                 f"{directory} was made with {key}={then.get(key)}, now it is {now.get(key)}; "
                 "give the same to resume, or start a new run"
