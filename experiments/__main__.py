@@ -1,13 +1,13 @@
 """The command line: ``uv run -m experiments [group=choice] [key=value] …``."""
 
 import os
+import pkgutil
 import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,9 +18,9 @@ EXIT_USER_ERROR = 2
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def _job(configuration: DictConfig) -> None:
-    try:  # here, not around Hydra, which would announce the error in a line of its own
-        job = get_method(configuration.job)
-    except Exception as error:
+    try:  # not by Hydra, which would announce the error in a line of its own
+        job = pkgutil.resolve_name(configuration.job)
+    except (ImportError, AttributeError, ValueError) as error:
         _end_on_users_mistake(UserError(f"job={configuration.job}: {error}"))
     try:
         job(configuration, Path(HydraConfig.get().runtime.output_dir))
