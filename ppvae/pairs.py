@@ -12,7 +12,7 @@ from torch.distributions import constraints, kl_divergence
 
 from ppvae.errors import UserError
 from ppvae.evaluation import device_of, evaluating
-from ppvae.objectives import BetaELBO
+from ppvae.objectives import Objective
 from ppvae.terms import Site, latent_sites, observed_sites
 
 __all__ = ["check_images", "check_pair", "check_sites"]
@@ -48,13 +48,13 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
 
 
 def check_pair(
-    model: Callable, guide: Callable, images: torch.Tensor, objective: BetaELBO | ELBO | None = None
+    model: Callable, guide: Callable, images: torch.Tensor, objective: Objective | ELBO | None = None
 ) -> None:
     """Raise a one-line :class:`~ppvae.errors.UserError` where model and guide do not fit each other.
 
     Looks for sites that only one side has, for shapes, supports or orders that differ, for images that the networks
-    cannot take or the likelihood refuses, and for a mean-field ``objective`` (ours or Pyro's) that the pair does not
-    allow. Runs each program once, on the images given; the random state and the parameters stay as they were.
+    cannot take or the likelihood refuses, and for an ``objective`` (ours, or Pyro's mean-field ELBO) that the pair does
+    not allow. Runs each program once, on the images given; the random state and the parameters stay as they were.
     """
     check_images(images, model, guide)
     images = images.to(device_of(model, guide))
@@ -67,6 +67,8 @@ def check_pair(
             _check_reparameterised(drawn)
         if isinstance(objective, TraceMeanField_ELBO) or getattr(objective, "estimator", None) == "mean_field":
             _check_mean_field(drawn, wanted)
+        if isinstance(objective, Objective):
+            objective.check(drawn, wanted)
 
 
 def check_sites(

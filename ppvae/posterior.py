@@ -15,13 +15,12 @@ from ppvae.evaluation import device_of, evaluating
 from ppvae.pairs import check_images, check_sites
 from ppvae.terms import (
     Site,
-    closed_form_rate,
+    best_rate,
     event_dims,
     latent_sites,
     observed_sites,
     pair_traces,
     recorded_sites,
-    sampled_rate,
     scaled,
 )
 
@@ -125,13 +124,10 @@ def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
     """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws."""
     kls: dict[tuple[str, ...], torch.Tensor] = {}
     for site in latents:
-        try:
-            kl = closed_form_rate(site, model_trace.nodes.get(site["name"]))
-        except NotImplementedError:
-            kl = sampled_rate(site, model_trace.nodes.get(site["name"]))
+        kl = best_rate(site, model_trace.nodes.get(site["name"]))
         dims = event_dims(site)[: kl.dim() - 2]
         kls[dims] = kls.get(dims, 0) + kl.mean(0)
-    return {"kl" if len(kls) == 1 else "kl_" + "_".join(d): (("image", *d), kl) for d, kl in kls.items()}
+    return {"kl" if len(kls) == 1 else "kl_" + ("_".join(d) or "joint"): (("image", *d), kl) for d, kl in kls.items()}
 
 
 def _moments(latents: list[Site]) -> Arrays:

@@ -15,7 +15,9 @@ __all__ = [
     "Estimator",
     "Site",
     "Terms",
+    "best_rate",
     "closed_form_rate",
+    "elementwise",
     "event_dims",
     "latent_sites",
     "observed_sites",
@@ -23,9 +25,10 @@ __all__ = [
     "recorded_sites",
     "sampled_rate",
     "scaled",
+    "terms_of",
 ]
 
-Estimator = Literal["mean_field", "trace"]
+Estimator = Literal["auto", "mean_field", "trace"]
 Site = dict[str, Any]
 
 
@@ -33,9 +36,11 @@ Site = dict[str, Any]
 class Terms:
     """The parts of −ELBO = distortion + rate, per image, in nats.
 
-    Shapes: distortion (image,) = −log p(x | z); rates: by the site's event dims, (image, *dims), the KL of each
-    latent or its one-sample estimate, summed over sites that share their dims; score (image,) or None: the score
-    functions of sites that are not fully reparameterised; recorded: the guide's deterministic sites with their dims.
+    Shapes: distortion (image,) = −log p(x | z); rates: by their dims, (image, *dims), the KL of each latent or
+    its one-sample estimate, summed over sites that share their dims; dims are the site's event dims, or none where
+    the site has one KL as a whole; score (image,) or None: the score functions of sites that are not fully reparameterised; recorded: the
+    guide's deterministic sites with their dims. Under an outer plate all begin with (draws, image). ``pixels`` and
+    ``latents`` count the entries of one image and of its code (sites that share their dims once).
     """
 
     distortion: torch.Tensor
@@ -43,16 +48,12 @@ class Terms:
     score: torch.Tensor | None
     recorded: dict[str, tuple[tuple[str, ...], torch.Tensor]]
     pixels: int
+    latents: int
 
     @property
     def rate(self) -> torch.Tensor:
         """KL(q(z | x) ‖ p(z)) over all sites, (image,)."""
         return sum(sum_rightmost(rate, rate.dim() - self.distortion.dim()) for rate in self.rates.values())
-
-    @property
-    def latents(self) -> int:
-        """Number of latents M: entries of ``rates`` for one image."""
-        return sum(math.prod(rate.shape[self.distortion.dim() :]) for rate in self.rates.values())
 
 
 def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple[poutine.Trace, poutine.Trace]:
@@ -64,32 +65,47 @@ def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple
 
 def mean_field(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with the closed-form KL of each site given the sites drawn before it."""
-    return _terms(model, guide, images, closed_form_rate)
+    return terms_of(*pair_traces(model, guide, images), closed_form_rate, images)
 
 
 def trace(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with log q(z | x) − log p(z) at the guide's sample, as in ``pyro.infer.Trace_ELBO``."""
-    return _terms(model, guide, images, sampled_rate)
+    return terms_of(*pair_traces(model, guide, images), sampled_rate, images)
 
 
-ESTIMATORS: dict[str, Callable[..., Terms]] = {"mean_field": mean_field, "trace": trace}
+def auto(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    """Terms with the closed form of each site that has one, where both programs draw their sites in one order."""
+    traces = pair_traces(model, guide, images)
+    drawn, wanted = ([site["name"] for site in latent_sites(one)] for one in traces)
+    shared = [name for name in drawn if name in wanted]
+    return terms_of(*traces, best_rate if shared == wanted else sampled_rate, images)
 
 
-def _terms(
-    model: Callable, guide: Callable, images: torch.Tensor, rate_of: Callable[[Site, Site | None], torch.Tensor]
+ESTIMATORS: dict[str, Callable[..., Terms]] = {"auto": auto, "mean_field": mean_field, "trace": trace}
+
+
+def terms_of(
+    guide_trace: poutine.Trace,
+    model_trace: poutine.Trace,
+    rate_of: Callable[[Site, Site | None], torch.Tensor],
+    images: torch.Tensor,
 ) -> Terms:
-    guide_trace, model_trace = pair_traces(model, guide, images)
+    """What the two traces measured, with the KL of each latent site by ``rate_of``."""
     distortion = -sum(scaled(site, site["fn"].log_prob(site["value"])) for site in observed_sites(model_trace))
     rates: dict[tuple[str, ...], torch.Tensor] = {}
+    latents: dict[tuple[str, ...], int] = {}
     scores = []
     for site in latent_sites(guide_trace):
-        dims = event_dims(site)
-        rates[dims] = rates.get(dims, 0) + rate_of(site, model_trace.nodes.get(site["name"]))
+        rate, dims = rate_of(site, model_trace.nodes.get(site["name"])), event_dims(site)
+        latents[dims] = math.prod(site["fn"].event_shape)
+        dims = dims[: rate.dim() - distortion.dim()]
+        rates[dims] = rates.get(dims, 0) + rate
         parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
         scores.append(parts.score_function)
     scores = [score for score in scores if not is_identically_zero(score)]
     recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
-    return Terms(distortion, rates, sum(scores) if scores else None, recorded, math.prod(images.shape[-3:]))
+    score = sum(scores) if scores else None
+    return Terms(distortion, rates, score, recorded, math.prod(images.shape[-3:]), sum(latents.values()))
 
 
 def sample_sites(trace: poutine.Trace) -> list[Site]:
@@ -140,6 +156,14 @@ def closed_form_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
     if model_site is None:
         return sampled_rate(guide_site, None)
     return scaled(guide_site, kl_divergence(*elementwise(guide_site["fn"], model_site["fn"])))
+
+
+def best_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
+    """The closed form where one is registered, else log q − log p at the guide's sample."""
+    try:
+        return closed_form_rate(guide_site, model_site)
+    except NotImplementedError:
+        return sampled_rate(guide_site, model_site)
 
 
 def sampled_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:

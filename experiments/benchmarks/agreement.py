@@ -53,7 +53,7 @@ def _ours(setup: Setup, kind: Kind) -> tuple[Parts, dict[str, torch.Tensor]]:
     objective, images = BetaELBO(), setup.images().double()
     with pyro.validation_enabled(False):
         terms = seeded(lambda: objective.measure(model, guide, images))
-    objective.loss(terms, torch.tensor(1.0)).backward()
+    objective.loss(terms).backward()
     named = [*guide.named_parameters(), *model.likelihood.named_parameters()]
     return (terms.distortion.mean(), terms.rate.mean()), {name: parameter.grad for name, parameter in named}
 

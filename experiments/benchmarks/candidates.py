@@ -52,8 +52,8 @@ def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.T
     """The loop of :func:`ppvae.svi.fit` without its data, bar and log; RuntimeError where compilation fell back."""
     step = Step(*pair, objective).to(fabric.device).train()
     adam = torch.optim.Adam(step.parameters(), lr=LEARNING_RATE, fused=True)
-    weight = torch.tensor(objective.weight(0), device=fabric.device)
-    step.prepare(images, weight, execution=way)
+    numbers = torch.tensor(objective.numbers(0), device=fabric.device)
+    step.prepare(images, numbers, execution=way)
     if step.execution != way:
         raise RuntimeError("ours fell back to a simpler way; its log says why")
 
@@ -62,7 +62,7 @@ def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.T
         with pyro.validation_enabled(False):
             for _ in range(steps):
                 adam.zero_grad()
-                loss, values = step(images, weight)
+                loss, values = step(images, numbers)
                 loss.backward()
                 adam.step()
                 total = total + values

@@ -34,6 +34,7 @@ def capture(function: Callable, *inputs: torch.Tensor, preserve: nn.Module) -> f
     with unchanged(preserve, *inputs), pyro.validation_enabled(False):
         graph_module = make_fx(lambda *tensors: function(*tensors), pre_dispatch=True)(*inputs)
     _share_attributes(graph_module)
+    _drop_identities(graph_module)
     _detach_ungraded(graph_module.graph)
     _merge_repeated(graph_module.graph)
     graph_module.graph.eliminate_dead_code()
@@ -106,6 +107,25 @@ def _share_attributes(graph_module: fx.GraphModule) -> None:
             first[key] = node
             if node is not start:
                 start.prepend(node)
+
+
+def _drop_identities(graph_module: fx.GraphModule) -> None:
+    """Remove each ``to`` that changes nothing: eager returns the tensor itself, also under ``no_grad``."""
+    for node in list(graph_module.graph.nodes):
+        if getattr(node.target, "overloadpacket", None) is torch.ops.aten.to and not _argument(node, "copy"):
+            source = node.args[0]
+            before = getattr(graph_module, source.target) if source.op == "get_attr" else source.meta.get("val")
+            after = node.meta.get("val")
+            tensors = isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor)
+            if tensors and (before.dtype, before.device) == (after.dtype, after.device):
+                node.replace_all_uses_with(source)
+                graph_module.graph.erase_node(node)
+
+
+def _argument(node: fx.Node, name: str) -> Any:
+    """An operator's argument by name, None where it is left at its default."""
+    names = [argument.name for argument in node.target._schema.arguments]
+    return dict(zip(names, node.args, strict=False), **node.kwargs).get(name)
 
 
 def _detach_ungraded(graph: fx.Graph) -> None:

@@ -22,8 +22,8 @@ def measured(loss: torch.Tensor, terms: Terms) -> tuple[torch.Tensor, Layout]:
     first = terms.distortion.dim()
     parts = {"loss": ((), loss), "distortion": ((), terms.distortion.mean()), "rate": ((), terms.rate.mean())}
     for dims, rate in terms.rates.items():
-        name = "kl" if len(terms.rates) == 1 else "kl_" + "_".join(dims)
-        parts[name] = (dims[: rate.dim() - first], rate.flatten(0, first - 1).mean(0))
+        name = "kl" if len(terms.rates) == 1 else "kl_" + ("_".join(dims) or "joint")
+        parts[name] = (dims, rate.flatten(0, first - 1).mean(0))
     for name, (dims, value) in terms.recorded.items():
         parts[name] = (dims, value.flatten(0, -1 - len(dims)).mean(0))
     layout = [(name, dims, tuple(value.shape)) for name, (dims, value) in parts.items()]

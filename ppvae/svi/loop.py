@@ -1,5 +1,6 @@
 """The training loop of one process."""
 
+import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ppvae.errors import UserError
 from ppvae.evaluation import parameter_store_kept
-from ppvae.objectives import BetaELBO
+from ppvae.objectives import Objective
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
@@ -43,7 +44,7 @@ class Run:
 
     model: nn.Module
     guide: nn.Module
-    objective: BetaELBO
+    objective: Objective
     pixels: Any  # (image, C, H, W): a tensor, or images drawn on demand
     settings: Settings
     directory: Path | None
@@ -70,11 +71,12 @@ class Loop:
 
     def __init__(self, fabric: Fabric, run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
-        self.step = Step(run.model, run.guide, run.objective).to(fabric.device).train()
+        self.objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
+        self.step = Step(run.model, run.guide, self.objective).to(fabric.device).train()
         self.adam = torch.optim.Adam(self.step.parameters(), lr=settings.learning_rate, fused=True)
         ranks = (fabric.global_rank, fabric.world_size)
         self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks)
-        self.weight = _Weight(run.objective, fabric.device)
+        self.numbers = _Numbers(self.objective, fabric.device)
         self.history = History()
         self.drops = 0  # learning-rate drops so far
         self.stable_from = 0  # epochs before this one no longer count for the plateau
@@ -92,7 +94,7 @@ class Loop:
         with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
             torch.manual_seed(settings.seed)
             first = self.batches.first()
-            self.step.prepare(first, self.weight(0), execution=self.execution if settings.compile else "eager")
+            self.step.prepare(first, self.numbers(0), execution=self.execution if settings.compile else "eager")
             module, optimizer = self.step, self.adam
             if fabric.world_size > 1:  # alone, Fabric's wrappers would only cost time: 3 % of a small network's step
                 module, optimizer = fabric.setup(self.step, self.adam, move_to_device=False)
@@ -112,7 +114,7 @@ class Loop:
         total, start = 0, time.perf_counter()
         for count, pixels in enumerate(batches.epoch(epoch), start=1):
             optimizer.zero_grad()
-            loss, values = module(pixels, self.weight(epoch * batches.steps + count - 1))
+            loss, values = module(pixels, self.numbers(epoch * batches.steps + count - 1))
             loss.backward()
             optimizer.step()
             total = total + values
@@ -169,6 +171,7 @@ class Loop:
         return {
             "model": self.run.model.state_dict(),
             "guide": self.run.guide.state_dict(),
+            "objective": {} if self.objective.state is None else self.objective.state.state_dict(),
             "optimizer": self.adam.state_dict(),
             "history": self.history.state(),
             "stopping": {"drops": self.drops, "stable_from": self.stable_from, "finished": self.finished},
@@ -185,6 +188,8 @@ class Loop:
                     f"checkpoint {path} was trained with {name}={saved}, now it is {value}; give the same to resume"
                 )
         load_states(path, content, model=self.run.model, guide=self.run.guide)
+        if self.objective.state is not None:
+            load_states(path, content, objective=self.objective.state)
         self.adam.load_state_dict(content["optimizer"])
         self.history = History.from_state(content["history"])
         self.execution = self.history.execution = content["execution"]
@@ -192,17 +197,17 @@ class Loop:
             setattr(self, name, value)
 
 
-class _Weight:
-    """The objective's weight as a tensor on the device, made anew only when it changes."""
+class _Numbers:
+    """The objective's numbers of a step as a tensor on the device, made anew only when they change."""
 
-    def __init__(self, objective: BetaELBO, device: torch.device) -> None:
+    def __init__(self, objective: Objective, device: torch.device) -> None:
         self.objective = objective
         self.device = device
-        self.value: float | None = None
+        self.values: tuple[float, ...] | None = None
 
     def __call__(self, step: int) -> torch.Tensor:
-        value = self.objective.weight(step)
-        if value != self.value:
-            self.value = value
-            self.tensor = torch.tensor(value, device=self.device)
+        values = self.objective.numbers(step)
+        if values != self.values:
+            self.values = values
+            self.tensor = torch.tensor(values, device=self.device)
         return self.tensor

@@ -8,7 +8,7 @@ import pyro
 import torch
 from torch import nn
 
-from ppvae.objectives import BetaELBO
+from ppvae.objectives import Objective
 from ppvae.svi.batches import unit_interval
 from ppvae.svi.capture import capture, compile_graph, unchanged
 from ppvae.svi.history import Layout, measured
@@ -23,29 +23,30 @@ Execution = Literal["eager", "captured", "compiled"]
 class Step(nn.Module):
     """Images to the loss to differentiate and the step's measurements.
 
-    Shapes: pixels (image, C, H, W), uint8 in 0..255 or float as the likelihood takes them; weight () → loss (),
-    measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape and the way it runs.
+    Shapes: pixels (image, C, H, W), uint8 in 0..255 or float as the likelihood takes them; numbers, those of the
+    objective's step → loss (), measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape
+    and the way it runs.
     """
 
-    def __init__(self, model: nn.Module, guide: nn.Module, objective: BetaELBO) -> None:
+    def __init__(self, model: nn.Module, guide: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model = model
         self.guide = guide
         self.objective = objective
+        self.objective_state = objective.state  # a submodule where there is one, so that its buffers follow the device
         self.layout: Layout = []
         self._run_by("eager", self.eager)
 
-    def forward(self, pixels: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.run(pixels, weight)
+    def forward(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.run(pixels, numbers)
 
-    def eager(self, pixels: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def eager(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The step through Pyro's handlers."""
-        terms = self.objective.measure(self.model, self.guide, unit_interval(pixels))
-        loss = self.objective.loss(terms, weight)
+        loss, terms = self.objective.evaluate(self.model, self.guide, unit_interval(pixels), numbers)
         values, self.layout = measured(loss, terms)
         return loss, values
 
-    def prepare(self, pixels: torch.Tensor, weight: torch.Tensor, *, execution: Execution | None = None) -> None:
+    def prepare(self, pixels: torch.Tensor, numbers: torch.Tensor, *, execution: Execution | None = None) -> None:
         """Rehearse one validated eager step on a batch, then capture and compile for its shape.
 
         ``execution`` says how the step is to run, by default :func:`usual_execution`. Where that is not possible the
@@ -54,17 +55,17 @@ class Step(nn.Module):
         wanted = execution or usual_execution(self, pixels.device)
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
-            self.eager(pixels, weight)
+            self.eager(pixels, numbers)
         if wanted == "eager":
             return
         try:
-            graph = capture(self.eager, pixels, weight, preserve=self)
+            graph = capture(self.eager, pixels, numbers, preserve=self)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
             return
         self._run_by("captured", graph)
-        compiled = compile_graph(graph, pixels, weight, preserve=self) if wanted == "compiled" else None
+        compiled = compile_graph(graph, pixels, numbers, preserve=self) if wanted == "compiled" else None
         if compiled is not None:
             self._run_by("compiled", compiled)
 

@@ -16,7 +16,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import StoredImages
 from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.evaluation import device_of, evaluating
-from ppvae.objectives import BetaELBO
+from ppvae.objectives import BetaELBO, Objective
 from ppvae.pairs import check_images, check_pair
 from ppvae.svi.batches import unit_interval
 from ppvae.svi.history import History
@@ -31,7 +31,7 @@ def fit(
     model: nn.Module,
     guide: nn.Module,
     data: ImageDataset | torch.Tensor,
-    objective: BetaELBO | None = None,
+    objective: Objective | None = None,
     *,
     epochs: int = 100,
     batch_size: int = 64,
@@ -134,7 +134,8 @@ def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]] | U
 
     A user's mistake comes back as a value: raised here, it would reach the caller as another process's traceback.
     """
-    run = replace(run, model=copy.deepcopy(run.model), guide=copy.deepcopy(run.guide))
+    model, guide = copy.deepcopy((run.model, run.guide))  # together, as they may share a network
+    run = replace(run, model=model, guide=guide)
     try:
         history = Loop(fabric, run).train()
     except UserError as error:

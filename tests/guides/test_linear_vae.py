@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppvae import VAE, BetaELBO, Program
+from ppvae import VAE, BetaELBO, Capacity, Objective, Program
 from ppvae.priors import NormalPrior
 
 VARIANCES = torch.tensor([3.0, 2.0, 1.2, 0.7, 0.35, 0.15, 0.05, 0.02], dtype=torch.float64)
@@ -73,6 +73,13 @@ def exact_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def optimum(beta: float, steps: int = 400):
     """The trained pair's loadings, the axes of the data, the images, and the terms at the optimum."""
+    model, guide, images, axes = trained(beta, steps)
+    with torch.no_grad():
+        return model.likelihood.loadings.weight, axes, images, BetaELBO().measure(model, guide, images)
+
+
+def trained(beta: float, steps: int = 400):
+    """The pair at the optimum of the β-VAE, the images and their axes."""
     images, axes, noise = exact_batch()
     model, guide = VAE(NormalPrior(LATENTS), LinearLikelihood()).double(), LinearGuide(noise).double()
     objective = BetaELBO(beta=beta)
@@ -92,8 +99,7 @@ def optimum(beta: float, steps: int = 400):
         return loss
 
     optimiser.step(closure)
-    with torch.no_grad():
-        return model.likelihood.loadings.weight, axes, images, objective.measure(model, guide, images)
+    return model, guide, images, axes
 
 
 def test_the_batch_is_the_population():
@@ -129,3 +135,38 @@ def test_without_a_rate_it_is_plain_pca():
     floor = residual / (2 * NOISE) + PIXELS / 2 * math.log(2 * math.pi * NOISE)
     assert floor < terms.distortion.mean().item() < floor + 0.005
     assert terms.rate.mean().item() > 3 * 0.5 * (VARIANCES[:LATENTS] / NOISE).log().sum().item()
+
+
+def gradient(objective: Objective, numbers: list[float], model: VAE, guide: LinearGuide, images: torch.Tensor):
+    loss, _ = objective.evaluate(model, guide, images, torch.tensor(numbers, dtype=torch.float64))
+    parts = torch.autograd.grad(loss, [*model.parameters(), *guide.parameters()], allow_unused=True)
+    return torch.cat([part.flatten() for part in parts if part is not None])
+
+
+@pytest.mark.parametrize("beta", [2.0, 4.0])
+def test_capacity_is_water_filling(beta):
+    """At C = ½ Σ log(λᵢ/βσ²) over λᵢ > βσ², the optimum of the capacity objective is the β-VAE's, if γ > β.
+
+    There the objective has a kink; the β-VAE's optimum is the minimum because zero lies between the gradients of its
+    two sides, and at γ < β it does not: KL then falls below C.
+    """
+    model, guide, images, _ = trained(beta)
+    capacity = (0.5 * (VARIANCES[:LATENTS] / (beta * NOISE)).log()).clamp(min=0).sum().item()
+    rate = BetaELBO().measure(model, guide, images).rate.mean().item()
+    assert rate == pytest.approx(capacity, abs=1e-4)
+    of_rate = gradient(BetaELBO(beta=1), [], model, guide, images) - gradient(
+        BetaELBO(beta=0), [], model, guide, images
+    )
+    for gamma in (0.5 * beta, 1.5 * beta):
+        below, above = (
+            gradient(Capacity(gamma=gamma), [capacity + shift], model, guide, images) for shift in (0.1, -0.1)
+        )
+        torch.testing.assert_close(above - below, 2 * gamma * of_rate)
+        # below = ∇D − γ∇KL and above = ∇D + γ∇KL with ∇D = −β∇KL
+        torch.testing.assert_close(
+            below, -(beta + gamma) * of_rate, rtol=0, atol=1e-4 * of_rate.abs().max().item() + 1e-5
+        )
+        torch.testing.assert_close(
+            above, (gamma - beta) * of_rate, rtol=0, atol=1e-4 * of_rate.abs().max().item() + 1e-5
+        )
+    assert of_rate.norm() > 0.1

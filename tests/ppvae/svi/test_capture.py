@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from guides import MeanFieldNormal, NormalGammaGuide
-from ppvae import VAE, BetaELBO
+from ppvae import VAE, Annealed, BetaELBO, Capacity
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
@@ -123,27 +123,23 @@ def test_uint8_pixels_are_scaled_inside_the_graph(pixels):
     assert_same(eager, loss_and_gradients(graph, step, 0, stored, WEIGHT))
 
 
-def test_weight_is_an_input_of_the_graph(pixels):
-    step = make_step()
-    graph = capture_function(step.eager, pixels, WEIGHT, preserve=step)
+def test_changing_numbers_are_inputs_of_the_graph(pixels):
+    """The weight of annealing, and the capacity inside it."""
+    step = Step(*make_pair("normal"), Annealed(objective=Capacity(gamma=2.0)))
+    graph = capture_function(step.eager, pixels, torch.tensor([0.5, 1.0]), preserve=step)
     losses = {}
-    for weight in (0.0, 1.0, 4.0):
-        eager = loss_and_gradients(step.eager, step, 0, pixels, torch.tensor(weight))
-        captured = loss_and_gradients(graph, step, 0, pixels, torch.tensor(weight))
+    for numbers in ((0.0, 5.0), (1.0, 0.0), (0.25, 0.0), (1.0, 100.0)):
+        eager = loss_and_gradients(step.eager, step, 0, pixels, torch.tensor(numbers))
+        captured = loss_and_gradients(graph, step, 0, pixels, torch.tensor(numbers))
         assert_same(eager, captured)
-        losses[weight] = float(captured[0])
+        losses[numbers] = float(captured[0])
     torch.manual_seed(0)
     rate = float(step.objective.measure(step.model, step.guide, pixels).rate.detach().mean())
-    assert losses[1.0] - losses[0.0] == pytest.approx(rate, rel=1e-4)
-    assert losses[4.0] - losses[0.0] == pytest.approx(4 * rate, rel=1e-4)
-
-
-def test_normalised_weight_is_an_input_too(pixels):
-    step = Step(*make_pair("normal"), BetaELBO(beta_norm=0.5))
-    graph = capture_function(step.eager, pixels, torch.tensor(0.5), preserve=step)
-    for weight in (torch.tensor(0.5), torch.tensor(2.0)):
-        eager = loss_and_gradients(step.eager, step, 0, pixels, weight)
-        assert_same(eager, loss_and_gradients(graph, step, 0, pixels, weight))
+    assert 0 < rate < 100
+    distortion = losses[0.0, 5.0]
+    assert losses[1.0, 0.0] - distortion == pytest.approx(2 * rate, rel=1e-4)
+    assert losses[0.25, 0.0] - distortion == pytest.approx(rate / 2, rel=1e-4)
+    assert losses[1.0, 100.0] - distortion == pytest.approx(2 * (100 - rate), rel=1e-4)
 
 
 def test_detach_and_no_grad_keep_their_meaning():
@@ -438,3 +434,17 @@ def test_a_failed_capture_leaves_buffers_and_random_state(pixels, caplog):
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in step.named_buffers():
         assert torch.equal(value, before[name]), name
+
+
+def test_a_conversion_that_changes_nothing_keeps_its_gradient():
+    """Under ``no_grad``, ``x.to(x.dtype)`` is x itself: what uses x afterwards still has its gradient."""
+    module, x = Weights(), torch.tensor([1.0, -2.0, 3.0, 0.5])
+
+    def function(inputs):
+        product = module.w * inputs
+        with torch.no_grad():
+            factor = product.to(product.dtype).abs().sum() + product.to(torch.float64).sum().float()
+        return (factor * product.square()).sum()
+
+    graph = capture_function(function, x, preserve=module)
+    assert_same(loss_and_gradients(function, module, 0, x), loss_and_gradients(graph, module, 0, x))

@@ -1,0 +1,20 @@
+"""Objectives: what SVI minimises, one small object each, built around a model/guide pair and never inside it."""
+
+from ppvae.objectives.annealing import Annealed
+from ppvae.objectives.beta import BetaELBO
+from ppvae.objectives.capacity import Capacity
+from ppvae.objectives.free_bits import FreeBits, SoftFreeBits
+from ppvae.objectives.importance import ImportanceWeighted
+from ppvae.objectives.objective import Objective
+from ppvae.objectives.total_correlation import TotalCorrelation
+
+__all__ = [
+    "Annealed",
+    "BetaELBO",
+    "Capacity",
+    "FreeBits",
+    "ImportanceWeighted",
+    "Objective",
+    "SoftFreeBits",
+    "TotalCorrelation",
+]

@@ -1,0 +1,138 @@
+"""Free bits: nats of KL that cost nothing, in a hard and a soft form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final, get_args
+
+import torch
+from pyro.distributions.util import sum_rightmost
+from torch import nn
+
+from ppvae.errors import UserError, check_choice, check_not_negative, check_positive
+from ppvae.objectives.objective import Objective, score_gradient, weighted_rate
+from ppvae.terms import Estimator, Site, Terms, elementwise, event_dims
+
+__all__ = ["FreeBits", "Group", "SoftFreeBits"]
+
+Group = Literal["latent", "map", "site"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FreeBits(Objective):
+    """Distortion + Σⱼ max(λ, mean over the batch of KLⱼ): λ nats of each group are free.
+
+    ``nats``: λ. ``group``: each ``latent``; each feature ``map`` (the first of a site's event dims, summed over its
+    rows and columns); or a ``site`` as a whole. The mean over the batch stands inside the maximum (Kingma et al. 2016,
+    Eq. 15); with ``per_image`` the maximum is taken image by image, which is another objective: weaker on easy images,
+    stronger on hard ones. Below λ a group's KL has no gradient. −loss is a lower bound of the ELBO.
+
+    Errors: :class:`~ppvae.errors.UserError` for numbers out of range; :func:`~ppvae.check_pair` refuses groups finer
+    than the guide's KL.
+    Source: Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", Eq. 15.
+    """
+
+    nats: float = 0.25
+    group: Group = "latent"
+    per_image: bool = False
+    estimator: Estimator = "auto"
+
+    def __post_init__(self) -> None:
+        check_not_negative("nats", self.nats)
+        check_choice("group", self.group, get_args(Group))
+        check_choice("estimator", self.estimator, get_args(Estimator))
+
+    def loss(self, terms: Terms, numbers: torch.Tensor | None = None, warmth: Any = 1.0) -> torch.Tensor:
+        del numbers
+        if self.per_image:
+            cost = terms.distortion + warmth * sum(self._charged(terms, dims) for dims in terms.rates)
+            return cost.mean() + score_gradient(cost, terms.score)
+        first = terms.distortion.dim()
+        means = {dims: self._grouped(terms, dims).flatten(0, first - 1).mean(0) for dims in terms.rates}
+        penalty = sum(mean.clamp(min=self.nats).sum() for mean in means.values())
+        value = terms.distortion.mean() + warmth * penalty
+        if terms.score is None:
+            return value
+        # to first order a group above λ weighs its KL by one, a group below by nothing
+        slopes = {dims: self._spread(mean > self.nats, terms, dims) for dims, mean in means.items()}
+        return value + score_gradient(terms.distortion + warmth * weighted_rate(terms, slopes), terms.score)
+
+    def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
+        if self.group == "site":
+            return
+        for name, site in drawn.items():
+            q, p = elementwise(site["fn"], wanted[name]["fn"])
+            if q.event_shape and p.event_shape:
+                raise UserError(
+                    f"free bits of each {self.group} need a KL of each; site {name!r} of {type(q).__name__} and "
+                    f"{type(p).__name__} has one KL as a whole: use group='site' or a guide and prior that factorise"
+                )
+            if self.group == "map" and len(event_dims(site)) < 2:
+                raise UserError(f"site {name!r} has dims {event_dims(site)}, no feature maps; use group='latent'")
+
+    def _grouped(self, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+        """KL of each group, (image, *groups)."""
+        rate = terms.rates[dims]
+        inner = rate.dim() - terms.distortion.dim()
+        return sum_rightmost(rate, {"latent": 0, "map": max(inner - 1, 0), "site": inner}[self.group])
+
+    def _charged(self, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+        """Σ over groups of max(λ, KL), (image,)."""
+        grouped = self._grouped(terms, dims).clamp(min=self.nats)
+        return sum_rightmost(grouped, grouped.dim() - terms.distortion.dim())
+
+    def _spread(self, above: torch.Tensor, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+        """Groups' slopes with trailing axes, so that they broadcast over the dims that a group sums."""
+        inner = terms.rates[dims].dim() - terms.distortion.dim()
+        return above.to(terms.distortion.dtype).reshape(above.shape + (1,) * (inner - above.dim()))
+
+
+class _Weight(nn.Module):
+    """The weight γ of the KL, one number that a step updates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(()))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoftFreeBits(Objective):
+    """Distortion + γ·KL with γ steered so that the batch's KL stays within ``slack`` above ``nats``.
+
+    After each training step γ is multiplied by 1 + ``rate`` where the KL is above (1 + ``slack``)·``nats`` and by
+    1 − ``rate`` where it is below ``nats``; it never exceeds ``largest`` (1: no pressure beyond the ELBO's own) nor
+    falls below 1e-4. γ is part of the checkpoint.
+
+    Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
+    Source: Chen et al. 2017, "Variational lossy autoencoder", App. C.
+    """
+
+    nats: float = 10.0
+    slack: float = 0.05
+    rate: float = 0.1
+    largest: float = 1.0
+    estimator: Estimator = "auto"
+    state: nn.Module = field(default_factory=_Weight, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_not_negative("nats", self.nats)
+        check_not_negative("slack", self.slack)
+        check_positive("largest", self.largest)
+        check_choice("estimator", self.estimator, get_args(Estimator))
+        if not 0 < self.rate < 1:
+            raise UserError(f"rate={self.rate!r}: expected a number between 0 and 1")
+
+    def loss(self, terms: Terms, numbers: torch.Tensor | None = None, warmth: Any = 1.0) -> torch.Tensor:
+        del numbers
+        weight = self.state.weight.clone()
+        cost = terms.distortion + warmth * weight * terms.rate
+        if torch.is_grad_enabled():
+            self._steer(terms.rate.detach().mean())
+        return cost.mean() + score_gradient(cost, terms.score)
+
+    def _steer(self, kl: torch.Tensor) -> None:
+        rising, falling = kl > (1 + self.slack) * self.nats, kl < self.nats
+        factor = 1 + self.rate * (rising.to(kl.dtype) - falling.to(kl.dtype))
+        with torch.no_grad():
+            self.state.weight.mul_(factor).clamp_(1e-4, self.largest)

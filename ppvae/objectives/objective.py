@@ -1,0 +1,82 @@
+"""What an objective is."""
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import torch
+from pyro.distributions.util import sum_rightmost
+from torch import nn
+
+from ppvae.terms import ESTIMATORS, Estimator, Site, Terms
+
+__all__ = ["Objective", "score_gradient", "weighted_rate"]
+
+
+class Objective(abc.ABC):
+    """What SVI minimises, around a model/guide pair and never inside it; nats per image.
+
+    ``objective(model, guide, images)`` is a scalar, so it goes straight into ``pyro.infer.SVI(model, guide, optim,
+    loss=objective)``. A new one needs :meth:`loss`; every other method has a default.
+
+    ``warmth`` multiplies whatever the objective adds to the distortion: the weight of KL annealing, which
+    :class:`~ppvae.objectives.Annealed` hands in.
+    """
+
+    estimator: Estimator = "auto"
+    state: nn.Module | None = None  # buffers that a step updates, where an objective has any
+
+    def __call__(self, model: Callable, guide: Callable, images: torch.Tensor) -> torch.Tensor:
+        numbers = torch.tensor(self.numbers(0), device=images.device)
+        return self.evaluate(model, guide, images, numbers)[0]
+
+    def evaluate(
+        self, model: Callable, guide: Callable, images: torch.Tensor, numbers: torch.Tensor, warmth: Any = 1.0
+    ) -> tuple[torch.Tensor, Terms]:
+        """The scalar to differentiate, and what one pass through guide and model measured.
+
+        Shapes: images (image, C, H, W); numbers (n,), those of :meth:`numbers`; loss ().
+        """
+        terms = self.measure(model, guide, images)
+        return self.loss(terms, numbers, warmth), terms
+
+    def measure(self, model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+        """Distortion, rates and score terms of one pass through guide and model."""
+        return ESTIMATORS[self.estimator](model, guide, images)
+
+    @abc.abstractmethod
+    def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
+        """The scalar to differentiate; its gradient includes the score functions of ``terms``."""
+
+    def numbers(self, step: int) -> tuple[float, ...]:
+        """What changes from step to step, as inputs of the captured graph (a Python number would be frozen)."""
+        del step
+        return ()
+
+    def bound_to(self, images: int) -> Self:
+        """The same objective for a data set of so many images, where it asks for their number."""
+        del images
+        return self
+
+    def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
+        """One-line UserError where the guide's and the model's latent sites do not suit the objective."""
+        del drawn, wanted
+
+
+def weighted_rate(terms: Terms, slopes: Mapping[tuple[str, ...], torch.Tensor]) -> torch.Tensor:
+    """Σⱼ slopeⱼ·KLⱼ of each image: rates (image, *dims) under weights that broadcast to (*dims)."""
+    first = terms.distortion.dim()
+    return sum(sum_rightmost(rate * slopes[dims], rate.dim() - first) for dims, rate in terms.rates.items())
+
+
+def score_gradient(cost: torch.Tensor, score: torch.Tensor | None) -> torch.Tensor | float:
+    """Zero in value; its gradient is the score-function part, each image's cost less the mean of the others'.
+
+    Shapes: cost and score (..., image), any draws first.
+    """
+    if score is None:
+        return 0.0
+    cost = cost.detach()
+    others = (cost.sum(-1, keepdim=True) - cost) / max(cost.shape[-1] - 1, 1)
+    surrogate = ((cost - others) * score).mean()
+    return surrogate - surrogate.detach()
