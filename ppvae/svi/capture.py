@@ -129,7 +129,7 @@ def _argument(node: fx.Node, name: str) -> Any:
 
 
 def _detach_ungraded(graph: fx.Graph) -> None:
-    """Replace switches of grad mode by ``detach`` on whatever leaves a region without gradients."""
+    """Replace switches of grad mode by ``detach`` on what leaves a region without gradients, or is written there."""
     enabled, ungraded = True, []
     for node in list(graph.nodes):
         if node.target is torch._C._set_grad_enabled:
@@ -139,6 +139,9 @@ def _detach_ungraded(graph: fx.Graph) -> None:
             ungraded.append(node)
     inside = set(ungraded)
     for node in ungraded:
+        for source in _read_by_a_write(node):  # else the buffer written would join the gradient's graph
+            with graph.inserting_before(node):
+                node.replace_input_with(source, graph.call_function(torch.ops.aten.detach.default, (source,)))
         outside = [user for user in node.users if user not in inside]
         if outside and isinstance(node.meta.get("val"), torch.Tensor):
             with graph.inserting_after(node):
@@ -165,11 +168,23 @@ def _merge_repeated(graph: fx.Graph) -> None:
 
 def _changes_intermediate(node: fx.Node) -> bool:
     """An in-place operation on anything but a parameter or buffer."""
+    return any(argument.op != "get_attr" for argument in _written(node))
+
+
+def _written(node: fx.Node) -> list[fx.Node]:
+    """What an in-place operation changes; nothing for any other."""
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None or not schema.is_mutable:
-        return False
+        return []
     written = [a for a, d in zip(node.args, schema.arguments, strict=False) if d.alias_info and d.alias_info.is_write]
-    return any(isinstance(argument, fx.Node) and argument.op != "get_attr" for argument in written)
+    return [argument for argument in written if isinstance(argument, fx.Node)]
+
+
+def _read_by_a_write(node: fx.Node) -> list[fx.Node]:
+    """Intermediate tensors that an in-place operation reads to change another."""
+    written = _written(node)
+    others = [source for source in node.all_input_nodes if source not in written and source.op != "get_attr"]
+    return [source for source in others if isinstance(source.meta.get("val"), torch.Tensor)] if written else []
 
 
 def _is_pure(node: fx.Node) -> bool:

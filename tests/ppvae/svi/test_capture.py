@@ -448,3 +448,28 @@ def test_a_conversion_that_changes_nothing_keeps_its_gradient():
 
     graph = capture_function(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 0, x), loss_and_gradients(graph, module, 0, x))
+
+
+class Averaged(Weights):
+    """Keeps the mean of what it computes, as layers with running statistics do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        product = self.w * inputs
+        with torch.no_grad():
+            self.mean.lerp_(product.mean(), 0.5)
+        return product.square().sum()
+
+
+def test_a_buffer_written_without_gradients_stays_out_of_them():
+    """Eager keeps the buffer out of the graph; so do three captured steps, one after the other."""
+    eager, captured, x = Averaged(), Averaged(), torch.tensor([1.0, -2.0, 3.0, 0.5])
+    graph = capture_function(captured.forward, x, preserve=captured)
+    for _ in range(3):
+        assert_same(loss_and_gradients(eager, eager, 0, x), loss_and_gradients(graph, captured, 0, x))
+        torch.testing.assert_close(captured.mean, eager.mean)
+        assert not captured.mean.requires_grad
+    assert captured.mean != 0
