@@ -1,6 +1,26 @@
 """Distributions and KLs that Pyro lacks."""
 
+from ppvae.distributions import full_normal_kl  # noqa: F401 - registers a KL
+from ppvae.distributions.autoregressive_flow import AutoregressiveFlow
+from ppvae.distributions.batch_scale_normal import BatchScaleNormal
+from ppvae.distributions.discretised_logistic import DiscretisedLogistic
 from ppvae.distributions.g_rep import GRepGamma
+from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
+from ppvae.distributions.pixel_categorical import PixelCategorical
 from ppvae.distributions.precision_normal import PrecisionNormal
+from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
+from ppvae.distributions.uniform_mixture import UniformMixture
+from ppvae.distributions.vector_mixture import VectorMixture
 
-__all__ = ["GRepGamma", "PrecisionNormal"]
+__all__ = [
+    "AutoregressiveFlow",
+    "BatchScaleNormal",
+    "DiscretisedLogistic",
+    "DiscretisedLogisticMixture",
+    "GRepGamma",
+    "PixelCategorical",
+    "PrecisionNormal",
+    "SurrogateBernoulli",
+    "UniformMixture",
+    "VectorMixture",
+]

@@ -1,6 +1,15 @@
 """p(x | z): a decoder network and an observation distribution; each maps z to a distribution over images."""
 
 from ppvae.likelihoods.bernoulli import BernoulliLikelihood
+from ppvae.likelihoods.categorical import CategoricalLikelihood
+from ppvae.likelihoods.discretised_logistic import DiscretisedLogisticLikelihood
+from ppvae.likelihoods.logistic_mixture import LogisticMixtureLikelihood
 from ppvae.likelihoods.normal import NormalLikelihood
 
-__all__ = ["BernoulliLikelihood", "NormalLikelihood"]
+__all__ = [
+    "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "DiscretisedLogisticLikelihood",
+    "LogisticMixtureLikelihood",
+    "NormalLikelihood",
+]

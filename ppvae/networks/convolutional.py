@@ -51,7 +51,9 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Latents to the parameters of each pixel: the encoder reversed, with transposed convolutions.
 
-    Shapes: z (..., ``latents``) → (..., C, H, W), unbounded; the likelihood chooses the link function.
+    ``maps``: how many numbers a pixel gets, by default one a channel; the likelihood's ``decoder_maps`` says how many
+    it needs.
+    Shapes: z (..., ``latents``) → (..., ``maps``, H, W), unbounded; the likelihood chooses the link function.
     """
 
     def __init__(
@@ -60,22 +62,26 @@ class ConvDecoder(nn.Module):
         image_shape: Sequence[int],
         channels: Sequence[int] = (64, 64, 32, 32),
         slope: float = 0.2,
+        *,
+        maps: int | None = None,
     ) -> None:
         super().__init__()
         check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
+        self.maps = self.image_shape[0] if maps is None else maps
+        check_whole("maps", self.maps, 1)
         channels = check_widths("channels", channels)
         rows, columns = (_halved(size, len(channels))[::-1] for size in self.image_shape[1:])
         self.smallest = (channels[0], rows[0], columns[0])
         self.project = nn.Linear(latents, channels[0] * rows[0] * columns[0])
         layers: list[nn.Module] = []
         sizes = zip(pairwise(rows), pairwise(columns), strict=True)
-        for (i, o), ((r0, r1), (c0, c1)) in zip(pairwise([*channels, self.image_shape[0]]), sizes, strict=True):
+        for (i, o), ((r0, r1), (c0, c1)) in zip(pairwise([*channels, self.maps]), sizes, strict=True):
             padding = (r1 - 2 * r0 + 1, c1 - 2 * c0 + 1)
             layers += [nn.LeakyReLU(slope), nn.ConvTranspose2d(i, o, 3, 2, padding=1, output_padding=padding)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         maps = self.layers(self.project(z).reshape(-1, *self.smallest))
-        return maps.reshape(*z.shape[:-1], *self.image_shape)
+        return maps.reshape(*z.shape[:-1], *maps.shape[-3:])

@@ -40,19 +40,33 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """Latents to the parameters of each pixel through fully connected layers.
 
-    Shapes: z (..., ``latents``) → (..., C, H, W), unbounded; the likelihood chooses the link function.
+    ``maps``: how many numbers a pixel gets, by default one a channel; the likelihood's ``decoder_maps`` says how many
+    it needs.
+    Shapes: z (..., ``latents``) → (..., ``maps``, H, W), unbounded; the likelihood chooses the link function.
     """
 
     def __init__(
-        self, latents: int, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu"
+        self,
+        latents: int,
+        image_shape: Sequence[int],
+        hidden: Sequence[int] = (400,),
+        activation: str = "relu",
+        *,
+        maps: int | None = None,
     ) -> None:
         super().__init__()
         check_whole("latents", latents, 1)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
+        self.maps = self.image_shape[0] if maps is None else maps
+        check_whole("maps", self.maps, 1)
         hidden = check_widths("hidden", hidden)
-        last = nn.Linear(hidden[-1], math.prod(self.image_shape))
+        last = nn.Linear(hidden[-1], math.prod(self._drawn))
         self.layers = nn.Sequential(*_hidden_layers([latents, *hidden], activation), last)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.layers(z).unflatten(-1, self.image_shape)
+        return self.layers(z).unflatten(-1, self._drawn)
+
+    @property
+    def _drawn(self) -> tuple[int, int, int]:
+        return (self.maps, *self.image_shape[1:])

@@ -81,7 +81,7 @@ LEGAL = {
         NormalGammaGuide(encoder(), LATENTS, estimator="g-rep"),
     ),
     "convolutional": lambda: (
-        VAE(prior(), NormalLikelihood(ConvDecoder(LATENTS, SHAPE, channels=[4, 4]), learn_scale=True)),
+        VAE(prior(), NormalLikelihood(ConvDecoder(LATENTS, SHAPE, channels=[4, 4]), scale_mode="learned")),
         MeanFieldNormal(ConvEncoder(SHAPE, channels=[4, 4]), LATENTS),
     ),
     "functions": lambda: (

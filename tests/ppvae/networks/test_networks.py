@@ -35,6 +35,34 @@ def test_leading_dims_are_independent(encoder, decoder):
     torch.testing.assert_close(decode(z)[2, 1], decode(z[2, 1]))
 
 
+@pytest.mark.parametrize("decoder", [ConvDecoder, MLPDecoder])
+def test_decoders_draw_as_many_maps_as_asked(decoder):
+    assert decoder(4, (2, 9, 7)).maps == 2
+    decode = decoder(4, (2, 9, 7), maps=5)
+    assert (decode.maps, decode.image_shape) == (5, (2, 9, 7))
+    for lead in [(), (2,), (3, 2)]:
+        assert decode(torch.randn(*lead, 4)).shape == (*lead, 5, 9, 7)
+
+
+@pytest.mark.parametrize("decoder", [ConvDecoder, MLPDecoder])
+def test_maps_of_an_images_channels_change_nothing(decoder):
+    states = []
+    for settings in ({}, {"maps": 2}, {"maps": None}):
+        torch.manual_seed(3)
+        states.append(decoder(4, (2, 9, 7), **settings).state_dict())
+    for state in states[1:]:
+        assert list(state) == list(states[0])
+        assert all(torch.equal(state[name], value) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("maps", [0, -1, 2.5, True])
+@pytest.mark.parametrize("decoder", [ConvDecoder, MLPDecoder])
+def test_maps_are_a_count(decoder, maps):
+    with pytest.raises(UserError, match=f"maps={maps}: expected a whole number") as error:
+        decoder(4, (2, 9, 7), maps=maps)
+    assert one_line(error)
+
+
 def map_sizes(network: nn.Module, value: torch.Tensor, kind: type) -> list[tuple[int, ...]]:
     """Shapes of the maps into and out of each layer of one kind."""
     sizes = []

@@ -1,0 +1,77 @@
+"""The autoregressive map that the flow prior and the inverse autoregressive guide are built on."""
+
+from collections.abc import Sequence
+
+import torch
+from pyro.distributions.transforms import AffineAutoregressive, ConditionalAffineAutoregressive
+from pyro.nn import ConditionalAutoRegressiveNN
+from torch import nn
+
+from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.networks.images import check_widths
+
+__all__ = ["AutoregressiveFlow"]
+
+START = 1e-3  # of torch's own initial weights in the last layers: the map starts near a constant scale
+
+
+class AutoregressiveFlow(nn.Module):
+    """f = f_F ∘ … ∘ f_1 on real vectors, one parallel pass forwards and n sequential ones back.
+
+    f_t(z) = exp(s_t) ⊙ z + m_t, or with a gate σ_t ⊙ z + (1 − σ_t) ⊙ m_t, σ_t = sigmoid(s_t + ``gate_bias``), where
+    (m_t, s_t) of latent i is a masked network of the latents before i and of the context. The order is reversed from
+    step to step. Connections from input to output keep every linear map in the family; the map starts near the
+    identity (times sigmoid(gate_bias) a step with a gate, times one without).
+
+    :meth:`transforms` gives Pyro's transforms afresh, so that no cached value outlives its draw.
+
+    Shapes: z (..., ``latents``), context (..., ``context``), of equal batch shapes or broadcast to z's.
+    Errors: :class:`~ppvae.errors.UserError` for fewer than two latents or hidden layers narrower than them.
+    Source: Kingma et al. 2016, Sec. 4; Germain et al. 2015 for the masks.
+    """
+
+    def __init__(
+        self,
+        latents: int,
+        flows: int = 2,
+        hidden: Sequence[int] = (320,),
+        *,
+        context: int = 0,
+        gate_bias: float | None = None,
+    ) -> None:
+        super().__init__()
+        check_whole("latents", latents, 2)
+        check_whole("flows", flows, 1)
+        check_whole("context", context, 0)
+        if gate_bias is not None:
+            check_positive("gate_bias", gate_bias)
+        widths = check_widths("hidden", hidden)
+        if min(widths) < latents:
+            raise UserError(f"hidden={list(widths)}: every layer needs at least as many units as latents, {latents}")
+        self.latents = latents
+        self.context = context
+        options = {} if gate_bias is None else {"stable": True, "sigmoid_bias": float(gate_bias)}
+        networks = [_MaskedNetwork(latents, context, widths, reverse=bool(step % 2)) for step in range(flows)]
+        self.steps = nn.ModuleList(ConditionalAffineAutoregressive(network, **options) for network in networks)
+
+    def transforms(self, context: torch.Tensor | None = None) -> list[AffineAutoregressive]:
+        """f_1, …, f_F given the context; each caches its last draw, which is therefore scored in parallel."""
+        return [step.condition(context) for step in self.steps]
+
+
+class _MaskedNetwork(ConditionalAutoRegressiveNN):
+    """Pyro's masked network with or without a context, (m, s) of each latent from those before it."""
+
+    def __init__(self, latents: int, context: int, hidden: Sequence[int], *, reverse: bool) -> None:
+        order = torch.arange(latents)
+        order = order.flip(0) if reverse else order
+        super().__init__(
+            latents, context, list(hidden), permutation=order, skip_connections=True, nonlinearity=nn.ELU()
+        )
+        with torch.no_grad():
+            for parameter in (*self.layers[-1].parameters(), *self.skip_layer.parameters()):
+                parameter.mul_(START)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> Sequence[torch.Tensor]:
+        x = x.to(self.layers[0].weight.dtype)  # Pyro's inverse starts from zeros of the default type
+        return super().forward(x, context) if self.context_dim else self._forward(x)
