@@ -8,13 +8,18 @@ import pyro
 import torch
 from torch import nn
 
-__all__ = ["device_of", "evaluating", "parameter_store_kept"]
+__all__ = ["device_of", "evaluating", "parameter_store_kept", "unit_of"]
 
 
 def device_of(*programs: Any) -> torch.device:
     """Where the programs' parameters are; the CPU for programs without any."""
     modules = [program for program in programs if isinstance(program, nn.Module)]
     return next((p.device for module in modules for p in module.parameters()), torch.device("cpu"))
+
+
+def unit_of(model: Any) -> str:
+    """``nats``, or ``surrogate nats`` where the model's likelihood says that it is a surrogate, no density."""
+    return "surrogate nats" if getattr(getattr(model, "likelihood", None), "surrogate", False) else "nats"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ppvae.errors import check_whole
-from ppvae.evaluation import device_of, evaluating
+from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.pairs import check_images, check_sites
 from ppvae.terms import pair_traces, sampled_rate, terms_of
 
@@ -52,7 +52,7 @@ def log_marginal(
                 parts.append(_sums(model, guide, chunk.to(device), num_samples, draws))
                 bar.update(len(chunk))
     first, second, mean = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
-    units = {"units": "nats"}
+    units = {"units": unit_of(model)}
     return xr.Dataset(
         {
             "log_marginal": ("image", first - math.log(num_samples), units),

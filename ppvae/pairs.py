@@ -10,12 +10,13 @@ from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import nn
 from torch.distributions import constraints, kl_divergence
 
+from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.evaluation import device_of, evaluating
 from ppvae.objectives import Objective
 from ppvae.terms import Site, latent_sites, observed_sites
 
-__all__ = ["check_images", "check_pair", "check_sites"]
+__all__ = ["check_images", "check_kind", "check_pair", "check_sites"]
 
 NAMES = {
     "GreaterThan(lower_bound=0.0)": "positive",
@@ -69,6 +70,26 @@ def check_pair(
             _check_mean_field(drawn, wanted)
         if isinstance(objective, Objective):
             objective.check(drawn, wanted)
+
+
+def check_kind(model: Any, data: ImageDataset) -> None:
+    """UserError where the model's likelihood is no density of the data's kind: binary, 8-bit or real pixels.
+
+    A likelihood says of which kinds it is one (``kinds``), or that it is a ``surrogate``, which marks its numbers.
+    """
+    likelihood = getattr(model, "likelihood", None)
+    kinds = getattr(likelihood, "kinds", None)
+    if kinds is None or data.kind in kinds or getattr(likelihood, "surrogate", False):
+        return
+    remedy = "choose a likelihood of these"
+    if "binary" in kinds:
+        remedy = "binarise them (binarise='dynamic') or choose another likelihood"
+    if hasattr(likelihood, "surrogate"):
+        remedy += ", or accept cross-entropies marked as such (surrogate=True)"
+    raise UserError(
+        f"{type(likelihood).__name__} is a density of {' or '.join(sorted(kinds))} pixels, no other; "
+        f"these are {data.kind} ({data.description}): {remedy}"
+    )
 
 
 def check_sites(

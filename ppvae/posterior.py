@@ -11,7 +11,7 @@ from arviz_base import make_attrs
 from pyro import poutine
 
 from ppvae.errors import UserError, check_whole
-from ppvae.evaluation import device_of, evaluating
+from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.pairs import check_images, check_sites
 from ppvae.terms import (
     Site,
@@ -72,8 +72,8 @@ def from_pyro_svi(
         parts = [_groups(model, guide, x.to(device), num_samples, posterior_predictive) for x in chunks]
         prior, prior_variances = _prior(model, images[:1].to(device))
     _check_coords(coords or {}, parts[0], len(images))
-    groups = {name: _dataset([part[name] for part in parts], sample_dims) for name in parts[0]}
-    groups["prior"] = _dataset([prior], sample_dims)
+    groups = {name: _dataset([part[name] for part in parts], sample_dims, unit_of(model)) for name in parts[0]}
+    groups["prior"] = _dataset([prior], sample_dims, unit_of(model))
     for site, variance in prior_variances.items():
         groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
     if constant_data is not None:
@@ -163,7 +163,7 @@ def _prior(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Ar
     return prior, variances
 
 
-def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...]) -> xr.Dataset:
+def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...], units: str) -> xr.Dataset:
     """Chunks joined along ``image``; the draw dim becomes ``sample_dims``."""
     variables = {}
     for name, (dims, _) in parts[0].items():
@@ -172,7 +172,7 @@ def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...]) -> xr.Dataset:
         if dims[0] == "draw":
             joined = joined[None] if len(sample_dims) == 2 else joined
             dims = (*sample_dims, *dims[1:])
-        variables[name] = (dims, joined, {"units": "nats"} if name in NATS or name.startswith("kl_") else {})
+        variables[name] = (dims, joined, {"units": units} if name in NATS or name.startswith("kl_") else {})
     return xr.Dataset(variables)
 
 

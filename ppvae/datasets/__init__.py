@@ -1,8 +1,39 @@
-"""Images with known factors: procedural sprites, dSprites, or any array of images."""
+"""Images with known factors: procedural sprites, published datasets, files, or any array of images."""
 
+from ppvae.datasets.archives import npz
+from ppvae.datasets.conversion import Conversion, Kind
+from ppvae.datasets.dataset import ImageDataset
+from ppvae.datasets.decoded import DecodedImages
 from ppvae.datasets.drawing import draw_sprites
 from ppvae.datasets.dsprites import dsprites
-from ppvae.datasets.images import ImageDataset
+from ppvae.datasets.factors import factor
+from ppvae.datasets.file_sources import celeba, image_folder, omniglot
+from ppvae.datasets.images import Images, RenderedImages, StoredImages
 from ppvae.datasets.sprites import sprite_grid, sprites
+from ppvae.datasets.static_mnist import binarised_mnist
+from ppvae.datasets.torchvision_sources import cifar10, emnist, fashion_mnist, mnist, svhn
 
-__all__ = ["ImageDataset", "draw_sprites", "dsprites", "sprite_grid", "sprites"]
+__all__ = [
+    "Conversion",
+    "DecodedImages",
+    "ImageDataset",
+    "Images",
+    "Kind",
+    "RenderedImages",
+    "StoredImages",
+    "binarised_mnist",
+    "celeba",
+    "cifar10",
+    "draw_sprites",
+    "dsprites",
+    "emnist",
+    "factor",
+    "fashion_mnist",
+    "image_folder",
+    "mnist",
+    "npz",
+    "omniglot",
+    "sprite_grid",
+    "sprites",
+    "svhn",
+]

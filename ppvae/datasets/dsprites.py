@@ -1,13 +1,17 @@
 """The published dSprites file: 737 280 binary shapes with their generating factors."""
 
-import zipfile
-import zlib
 from os import PathLike
 
 import numpy as np
 import xarray as xr
 
-from ppvae.datasets.images import ImageDataset, factor
+from ppvae.datasets.conversion import Binarise, Dequantise
+from ppvae.datasets.dataset import ImageDataset
+from ppvae.datasets.factors import factor
+from ppvae.datasets.images import StoredImages
+from ppvae.datasets.pixels import checked_pixels
+from ppvae.datasets.reading import reading
+from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError
 
 __all__ = ["dsprites"]
@@ -31,14 +35,22 @@ _REMEDY = (
 )
 
 
-def dsprites(path: str | PathLike[str]) -> ImageDataset:
+def dsprites(
+    path: str | PathLike[str],
+    *,
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
+    size: int | None = None,
+    seed: int = 0,
+) -> ImageDataset:
     """dSprites from its `.npz` file: images (N, 1, 64, 64), 0 or 1 (0 or 255 as stored), with their factors.
 
     Factors color, shape, scale, orientation, posX, posY, without those of a single level (color, in the published
-    file). The pickled `metadata` is never read. The published file takes 3 GB of memory. Raises UserError for a
-    missing or corrupt file, and for arrays of another name, dtype or shape.
+    file). The pickled `metadata` is never read. The published file takes 3 GB of memory. Other arguments as for
+    `mnist`. Raises UserError for a missing or corrupt file, and for arrays of another name, dtype or shape.
     Source: Matthey, Higgins, Hassabis, Lerchner, "dSprites: Disentanglement testing Sprites dataset", 2017.
     """
+    selection = Selection(binarise, dequantise, size, seed)
     arrays = _read(path)
     images, classes, values = arrays["imgs"], arrays["latents_classes"], arrays["latents_values"]
     images *= 255
@@ -47,20 +59,19 @@ def dsprites(path: str | PathLike[str]) -> ImageDataset:
         name: factor(classes[:, k].astype(np.int64), _level_values(classes[:, k], values[:, k]), **_FACTORS[name])
         for name, k in columns.items()
     }
-    return ImageDataset(images[:, None], xr.Dataset(factors, attrs={"title": "dSprites"}), "dsprites")
+    pixels = StoredImages(checked_pixels(images[:, None]), binary=True)
+    return selection.dataset(pixels, xr.Dataset(factors, attrs={"title": "dSprites"}), "dsprites")
 
 
 def _read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """The three arrays, checked; every fault is a UserError that names the path."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = sorted(set(_ARRAYS) - set(archive))
-            arrays = {} if missing else {name: archive[name] for name in _ARRAYS}
-    except FileNotFoundError:
-        raise UserError(f"no dSprites file at {str(path)!r}: {_REMEDY}") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{str(path)!r} cannot be read as the dSprites .npz ({reason}): {_REMEDY}") from None
+    with (
+        reading(path, "the dSprites .npz", _REMEDY),
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        missing = sorted(set(_ARRAYS) - set(archive))
+        arrays = {} if missing else {name: archive[name] for name in _ARRAYS}
     if missing:
         raise UserError(f"{str(path)!r} has no array {', '.join(missing)}: {_REMEDY}")
     _check(path, arrays)

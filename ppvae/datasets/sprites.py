@@ -10,8 +10,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ppvae.datasets.conversion import Binarise, Dequantise
+from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.drawing import SHAPES, draw_sprites, shape_code
-from ppvae.datasets.images import ImageDataset, RenderedImages, factor
+from ppvae.datasets.factors import factor
+from ppvae.datasets.images import RenderedImages
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["DEFAULT_LEVELS", "sprite_grid", "sprites"]
@@ -36,11 +39,14 @@ def sprites(
     levels: Mapping[str, int] | None = None,
     image_size: int = 64,
     device: str | torch.device = "cpu",
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
 ) -> ImageDataset:
     """Random images of one sprite, uniform over the grid of `sprite_grid` and drawn with replacement.
 
     The images are resident on `device`, (size, 3, image_size, image_size); the factors depend on the seed alone,
-    not on the device. See `sprite_grid` for the factors, the other arguments and the errors.
+    not on the device. `binarise`, `dequantise` as in `Conversion`. See `sprite_grid` for the factors, the other
+    arguments and the errors.
     """
     check_whole("size", size, 1)
     check_whole("seed", seed, 0)
@@ -49,7 +55,7 @@ def sprites(
     positions = torch.randint(count, (size,), generator=torch.Generator().manual_seed(seed))
     images = _renderer(values, image_size, device)(positions)
     table = _table(values, positions, f"{size} random sprites", {"seed": seed, "image_size": image_size})
-    return ImageDataset(images, table, "sprites")
+    return ImageDataset(images, table, "sprites", binarise=binarise, dequantise=dequantise)
 
 
 def sprite_grid(
@@ -59,6 +65,8 @@ def sprite_grid(
     levels: Mapping[str, int] | None = None,
     image_size: int = 64,
     device: str | torch.device = "cpu",
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
 ) -> ImageDataset:
     """Every combination of the factors hue, shape, x, y, depth, in C order (depth fastest), drawn when asked for.
 
@@ -75,7 +83,7 @@ def sprite_grid(
     positions = torch.arange(math.prod(map(len, values.values())))
     table = _table(values, positions, f"Full grid of {len(positions)} sprites", {"image_size": image_size})
     images = RenderedImages(_renderer(values, image_size, device), positions, (3, image_size, image_size))
-    return ImageDataset(images, table, "sprite_grid")
+    return ImageDataset(images, table, "sprite_grid", binarise=binarise, dequantise=dequantise)
 
 
 def _factor_values(

@@ -1,29 +1,39 @@
-"""Batches of an epoch, drawn on the device."""
+"""Batches of an epoch: taken from the device's memory, or streamed to it where they do not fit."""
 
+import os
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
+from ppvae.datasets.decoded import DecodedImages
+from ppvae.datasets.images import StoredImages
 from ppvae.errors import UserError
 
-__all__ = ["Batches", "unit_interval"]
+__all__ = ["Batches", "fits", "mixed"]
 
+SHARE = 0.4
+"""Images may take this share of a GPU's free memory; the rest is for parameters, activations and the optimiser."""
 
-def unit_interval(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 pixels as floats in [0, 1]; floats as they are."""
-    return pixels.to(torch.get_default_dtype()) / 255 if pixels.dtype == torch.uint8 else pixels
+FEW_FILES = 1024
+"""So few files are decoded faster by the training process than workers start."""
+
+_MOST_WORKERS = 8
 
 
 class Batches:
     """Shuffled batches of one size, the same for the same seed and epoch, shared between processes.
 
-    ``source``: a tensor (image, C, H, W), which moves to the device once, or images drawn on demand
-    (:class:`~ppvae.datasets.RenderedImages`). A last, smaller batch is left out; fewer images than a batch make one.
+    ``source``: a tensor (image, C, H, W) or an :class:`~ppvae.datasets.Images`; its bytes stay bytes. Pixels in
+    memory move to the device once where they fit (:func:`fits`). All others are streamed, in the same order: files
+    are decoded by worker processes, at most eight and one a core; what is stored or drawn on demand comes from this
+    process. A last, smaller batch is left out; fewer images than a batch make one.
     """
 
     def __init__(self, source: Any, batch_size: int, seed: int, device: torch.device, rank: int, ranks: int) -> None:
-        self.source = source.to(device) if isinstance(source, torch.Tensor) else source
+        self.source = _placed(source, device)
         self.device = device
         self.seed = seed
         self.rank = rank
@@ -32,6 +42,12 @@ class Batches:
             raise UserError(f"{len(source)} images cannot be shared by {ranks} devices; give more images")
         self.ranks = ranks
         self.steps = len(source) // (self.size * ranks)
+        self._shares: list[Any] = []
+
+    @property
+    def resident(self) -> bool:
+        """Whether all images are in the device's memory."""
+        return isinstance(self.source, torch.Tensor) and self.source.device.type == self.device.type
 
     def first(self) -> torch.Tensor:
         """A batch to rehearse on."""
@@ -41,12 +57,62 @@ class Batches:
         """This process's batches of an epoch."""
         order = torch.randperm(len(self.source), generator=torch.Generator().manual_seed(mixed(self.seed, epoch)))
         shares = order[: self.steps * self.size * self.ranks].view(self.steps, self.ranks, self.size)[:, self.rank]
-        return map(self._take, shares.to(self.device))
+        if self.resident:
+            return map(self._take, shares.to(self.device))
+        self._shares[:] = shares.numpy()
+        return map(self._moved, self._loader)
 
     def _take(self, index: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.source, torch.Tensor):
-            return self.source[index]
-        return self.source.stored(index.cpu()).to(self.device)
+        return self.source[index] if self.resident else self._moved(_Stream(self.source)[index.numpy()])
+
+    @cached_property
+    def _loader(self) -> DataLoader:
+        """One loader for all epochs, so that its workers start once; it reads the epoch's order from ``_shares``."""
+        workers = _workers(self.source, self.ranks)
+        return DataLoader(
+            _Stream(self.source),
+            sampler=self._shares,
+            batch_size=None,  # an item of the stream is a batch
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._pinned,
+            generator=torch.Generator(),  # not the global one, whose noise must not depend on where the images are
+        )
+
+    @property
+    def _pinned(self) -> bool:
+        """Memory that a GPU can read while it computes; images drawn on demand may be on the GPU already."""
+        return self.device.type == "cuda" and isinstance(self.source, torch.Tensor | DecodedImages)
+
+    def _moved(self, batch: torch.Tensor | UserError) -> torch.Tensor:
+        if isinstance(batch, UserError):
+            raise batch
+        return batch.to(self.device, non_blocking=True)
+
+
+class _Stream:
+    """Batches by their indices. A user's mistake is an item, not an exception: raised in a worker, it would reach the
+    user as another process's traceback."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Any) -> torch.Tensor | UserError:
+        try:
+            return self.source[index] if isinstance(self.source, torch.Tensor) else self.source.stored(index)
+        except UserError as error:
+            return error
+
+
+def fits(pixels: torch.Tensor, device: torch.device) -> bool:
+    """Whether the images take at most ``SHARE`` of the device's free memory; memory they are in already has room."""
+    if device.type != "cuda" or pixels.is_cuda:
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return pixels.nbytes <= SHARE * free
 
 
 def mixed(*numbers: int) -> int:
@@ -55,3 +121,19 @@ def mixed(*numbers: int) -> int:
     for number in numbers:
         seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63
     return seed
+
+
+def _placed(source: Any, device: torch.device) -> Any:
+    """Pixels in memory as a tensor, on the device if they fit; lazy images as they are."""
+    pixels = source.pixels if isinstance(source, StoredImages) else source
+    if isinstance(pixels, torch.Tensor) and fits(pixels, device):
+        return pixels.to(device)
+    return pixels
+
+
+def _workers(source: Any, ranks: int) -> int:
+    """Processes that decode for one of ``ranks``: only files are slow enough to be worth any."""
+    if not isinstance(source, DecodedImages) or len(source) <= FEW_FILES:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_WORKERS, cores // ranks))

@@ -36,6 +36,7 @@ class History:
 
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: dict[str, list[Any]] = field(default_factory=dict)
+    units: str = "nats"
     execution: str = "none"  # how the last steps ran: eager, captured or compiled
 
     def append(self, means: torch.Tensor, layout: Layout, **scalars: float) -> None:
@@ -56,9 +57,9 @@ class History:
         return {name: {"dims": list(self.dims[name]), "rows": rows} for name, rows in self.rows.items()}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any], units: str = "nats") -> Self:
         dims = {name: tuple(entry["dims"]) for name, entry in state.items()}
-        return cls(dims, {name: list(entry["rows"]) for name, entry in state.items()})
+        return cls(dims, {name: list(entry["rows"]) for name, entry in state.items()}, units)
 
     def to_xarray(self) -> xr.Dataset:
         """Dataset with dim ``epoch`` (1, 2, …) and the programs' own dims."""
@@ -66,7 +67,7 @@ class History:
             name: (
                 ("epoch", *self.dims[name]),
                 np.asarray(rows),
-                {"units": "nats per image"} if name.startswith(NATS) else {},
+                {"units": f"{self.units} per image"} if name.startswith(NATS) else {},
             )
             for name, rows in self.rows.items()
         }

@@ -12,8 +12,9 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
+from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError
-from ppvae.evaluation import parameter_store_kept
+from ppvae.evaluation import parameter_store_kept, unit_of
 from ppvae.objectives import Objective
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
@@ -46,6 +47,7 @@ class Run:
     guide: nn.Module
     objective: Objective
     pixels: Any  # (image, C, H, W): a tensor, or images drawn on demand
+    conversion: Conversion  # of stored pixels to what the likelihood takes
     settings: Settings
     directory: Path | None
     resume: bool
@@ -59,7 +61,7 @@ class Run:
         same = ("seed", "batch_size", "learning_rate")
         settings = {name: getattr(self.settings, name) for name in same}
         objective = {name: repr(value) for name, value in vars(self.objective).items()}
-        return {**settings, "images": len(self.pixels), **objective}
+        return {**settings, "images": len(self.pixels), **vars(self.conversion), **objective}
 
 
 class Loop:
@@ -72,12 +74,12 @@ class Loop:
     def __init__(self, fabric: Fabric, run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
         self.objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
-        self.step = Step(run.model, run.guide, self.objective).to(fabric.device).train()
+        self.step = Step(run.model, run.guide, self.objective, run.conversion).to(fabric.device).train()
         self.adam = torch.optim.Adam(self.step.parameters(), lr=settings.learning_rate, fused=True)
         ranks = (fabric.global_rank, fabric.world_size)
         self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks)
         self.numbers = _Numbers(self.objective, fabric.device)
-        self.history = History()
+        self.history = History(units=unit_of(run.model))
         self.drops = 0  # learning-rate drops so far
         self.stable_from = 0  # epochs before this one no longer count for the plateau
         self.finished = False
@@ -191,7 +193,7 @@ class Loop:
         if self.objective.state is not None:
             load_states(path, content, objective=self.objective.state)
         self.adam.load_state_dict(content["optimizer"])
-        self.history = History.from_state(content["history"])
+        self.history = History.from_state(content["history"], unit_of(self.run.model))
         self.execution = self.history.execution = content["execution"]
         for name, value in content["stopping"].items():
             setattr(self, name, value)

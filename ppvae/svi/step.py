@@ -8,8 +8,8 @@ import pyro
 import torch
 from torch import nn
 
+from ppvae.datasets.conversion import Conversion
 from ppvae.objectives import Objective
-from ppvae.svi.batches import unit_interval
 from ppvae.svi.capture import capture, compile_graph, unchanged
 from ppvae.svi.history import Layout, measured
 
@@ -23,17 +23,20 @@ Execution = Literal["eager", "captured", "compiled"]
 class Step(nn.Module):
     """Images to the loss to differentiate and the step's measurements.
 
-    Shapes: pixels (image, C, H, W), uint8 in 0..255 or float as the likelihood takes them; numbers, those of the
-    objective's step → loss (), measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape
-    and the way it runs.
+    Shapes: pixels (image, C, H, W), uint8 in 0..255 for ``conversion``, or floats as the likelihood takes them;
+    numbers, those of the objective's step → loss (), measurements (n,), laid out as ``layout`` says. :meth:`prepare`
+    fixes the batch shape and the way it runs.
     """
 
-    def __init__(self, model: nn.Module, guide: nn.Module, objective: Objective) -> None:
+    def __init__(
+        self, model: nn.Module, guide: nn.Module, objective: Objective, conversion: Conversion | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.guide = guide
         self.objective = objective
         self.objective_state = objective.state  # a submodule where there is one, so that its buffers follow the device
+        self.conversion = conversion or Conversion()
         self.layout: Layout = []
         self._run_by("eager", self.eager)
 
@@ -42,7 +45,7 @@ class Step(nn.Module):
 
     def eager(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The step through Pyro's handlers."""
-        loss, terms = self.objective.evaluate(self.model, self.guide, unit_interval(pixels), numbers)
+        loss, terms = self.objective.evaluate(self.model, self.guide, self.conversion(pixels), numbers)
         values, self.layout = measured(loss, terms)
         return loss, values
 

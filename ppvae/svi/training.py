@@ -13,12 +13,11 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ppvae.datasets import ImageDataset
-from ppvae.datasets.images import StoredImages
+from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.evaluation import device_of, evaluating
 from ppvae.objectives import BetaELBO, Objective
-from ppvae.pairs import check_images, check_pair
-from ppvae.svi.batches import unit_interval
+from ppvae.pairs import check_images, check_kind, check_pair
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
@@ -64,7 +63,10 @@ def fit(
         stopping = replace(stopping, floor=getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0))
     settings = Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
     where = None if directory is None else Path(directory)
-    run = Run(model, guide, objective or BetaELBO(), _pixels(data), settings, where, resume)
+    pixels, conversion = _pixels(data)
+    run = Run(model, guide, objective or BetaELBO(), pixels, conversion, settings, where, resume)
+    if isinstance(data, ImageDataset):
+        check_kind(model, data)
     _check(run, devices)
     fabric = _fabric(accelerator, devices)
     if devices == 1:
@@ -88,12 +90,12 @@ def _fabric(accelerator: str, devices: int) -> Fabric:
         raise UserError(f"accelerator={accelerator!r} with devices={devices} is not to be had: {reason}") from None
 
 
-def _pixels(data: ImageDataset | torch.Tensor) -> Any:
+def _pixels(data: ImageDataset | torch.Tensor) -> tuple[Any, Conversion]:
     if isinstance(data, torch.Tensor):
-        return data
+        return data, Conversion()
     if not isinstance(data, ImageDataset):
         raise UserError(f"data is a {type(data).__name__}; expected an ImageDataset or a tensor of images")
-    return data.images.stored() if isinstance(data.images, StoredImages) else data.images
+    return data.images, data.conversion
 
 
 def _check(run: Run, devices: int) -> None:
@@ -111,9 +113,11 @@ def _check(run: Run, devices: int) -> None:
         raise UserError("resume=True needs the directory of the run to continue")
     few = torch.arange(min(8, len(run.pixels)))
     sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
-    check_images(run.pixels if sample.is_floating_point() else unit_interval(sample), run.model, run.guide)
-    check_pair(run.model, run.guide, unit_interval(sample), run.objective)
-    _check_parameters(run, unit_interval(sample))
+    with torch.random.fork_rng(devices=[]):
+        images = run.conversion(sample.cpu()) if sample.dtype == torch.uint8 else sample
+    check_images(images if sample.dtype == torch.uint8 else run.pixels, run.model, run.guide)
+    check_pair(run.model, run.guide, images, run.objective)
+    _check_parameters(run, images)
 
 
 def _check_parameters(run: Run, images: torch.Tensor) -> None:

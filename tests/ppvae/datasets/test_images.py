@@ -6,7 +6,8 @@ import torch
 import xarray as xr
 
 from ppvae.datasets import ImageDataset
-from ppvae.datasets.images import RenderedImages, factor
+from ppvae.datasets.factors import factor
+from ppvae.datasets.images import RenderedImages
 from ppvae.errors import UserError
 
 

@@ -548,7 +548,7 @@ def test_two_processes_resume(images, tmp_path):
     ("likelihood", "floor"),
     [
         (lambda decoder: NormalLikelihood(decoder, scale=0.02), 64 * (math.log(0.02) + 0.5 * math.log(2 * math.pi))),
-        (lambda decoder: NormalLikelihood(decoder, learn_scale=True), 0.0),
+        (lambda decoder: NormalLikelihood(decoder, scale_mode="learned"), 0.0),
         (BernoulliLikelihood, 0.0),
     ],
     ids=["normal", "learned scale", "bernoulli"],

@@ -1,0 +1,168 @@
+"""Images with their factors of variation, and how a likelihood sees them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ppvae.datasets.conversion import Binarise, Conversion, Dequantise, Kind
+from ppvae.datasets.factors import factor_table
+from ppvae.datasets.images import Images, Index, StoredImages, positions
+from ppvae.datasets.pixels import checked_pixels
+from ppvae.errors import UserError, check_whole
+
+__all__ = ["ImageDataset"]
+
+
+@final
+class ImageDataset:
+    """Images (N, C, H, W) with the factors of variation that made them.
+
+    `images`: uint8 in 0..255 (kept without copying), floats in [0, 1] (kept as uint8: rounded to the nearest of
+    256 grey levels, an error of at most 1/510), or an `Images` object (how lazily drawn sets come in).
+    `factors`: xarray.Dataset with dimension `image`, or a mapping from name to (N,) integers: each is the index of
+    a level; attributes `levels` and `values` are filled in where missing.
+    `binarise`, `dequantise`, `threshold`: what `batches` and `observed` make of the pixels, see `Conversion`;
+    `images` and `stored` stay as they are.
+    Raises UserError for empty, non-finite or out-of-range images, a wrong dtype or number of dimensions, factors
+    that do not fit the images, and a conversion that does not exist.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        factors: xr.Dataset | Mapping[str, Any] | None = None,
+        name: str = "images",
+        *,
+        binarise: Binarise = "none",
+        dequantise: Dequantise = "none",
+        threshold: float = 0.5,
+    ) -> None:
+        self.conversion = Conversion(binarise, dequantise, threshold)
+        self.name = name
+        self.images = images if isinstance(images, Images) else StoredImages(checked_pixels(images))
+        self._table = factor_table({} if factors is None else factors, len(self))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self.images.shape[1:]
+
+    @property
+    def kind(self) -> Kind:
+        """What a likelihood gets to see: `binary` zeros and ones, `8-bit` grey levels k/255 or `real` numbers."""
+        return self.conversion.kind("binary" if self.images.binary else "8-bit")
+
+    @property
+    def description(self) -> str:
+        """What to name beside every result: `mnist test, 10000 images 1×28×28, binarised dynamically`."""
+        shape = "×".join(map(str, self.image_shape))
+        seen = self.conversion.describe("binary" if self.images.binary else "8-bit")
+        return f"{self.name}, {len(self)} images {shape}, {seen}"
+
+    @property
+    def factors(self) -> xr.Dataset | None:
+        """Level index of every factor (image), with attributes `levels` and `values`; None where unknown."""
+        return self._table if self._table.data_vars else None
+
+    def stored(self, index: Index = slice(None)) -> Tensor:
+        """uint8 images (n, C, H, W), drawn now if the set is lazy: what a training loop keeps on its device."""
+        return self.images.stored(index)
+
+    def observed(self, index: Index = slice(None), seed: int = 0) -> Tensor:
+        """Floats (n, C, H, W) as a likelihood takes them, for evaluation.
+
+        The noise of an image depends on `seed` and the image's number alone: evaluating in parts, or on a subset,
+        sees the same images. The global random state stays as it is.
+        """
+        check_whole("seed", seed, 0)
+        pixels = self.images.stored(index)
+        if not self.conversion.random:
+            return self.conversion(pixels)
+        numbers = self._table["image"].values
+        rows = positions(index, len(self)).numpy()
+        noise = _noise(numbers[rows] if numbers.dtype.kind in "iu" else rows, self.image_shape, seed)
+        return self.conversion(pixels, noise.to(pixels.device))
+
+    def subset(self, index: Index) -> "ImageDataset":
+        """The dataset at `index`, with the matching factors; the `image` coordinate keeps the original numbers."""
+        rows = positions(index, len(self))
+        if not len(rows):
+            raise UserError(f"subset of {self.name!r}: the index selects no image of {len(self)}; select at least one")
+        return self._with(self.images.subset(index), self._table.isel(image=rows.numpy()))
+
+    def resident(self) -> "ImageDataset":
+        """The same dataset with all images drawn, or decoded, now and kept in memory."""
+        if isinstance(self.images, StoredImages):
+            return self
+        return self._with(StoredImages(self.images.stored(), self.images.binary or None), self._table)
+
+    def batches(self, batch_size: int, seed: int | None = None, drop_last: bool = True) -> Iterator[Tensor]:
+        """One pass of converted float batches (batch_size, C, H, W) in [0, 1]; shuffled when a seed is given.
+
+        The seed also decides the noise of a random conversion; without one it comes from the global random state.
+        The last, smaller batch is left out unless `drop_last=False`. Raises UserError for a batch size below one,
+        or above the number of images when nothing would be left.
+        """
+        n = len(self)
+        check_whole("batch_size", batch_size, 1)
+        if drop_last and batch_size > n:
+            raise UserError(
+                f"batch_size={batch_size} is more than the {n} images of {self.name!r}: no batch would be left;"
+                " take a smaller one or drop_last=False"
+            )
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        stop = n - n % batch_size if drop_last else n
+        return (self._converted(order[start : start + batch_size], generator) for start in range(0, stop, batch_size))
+
+    def to_xarray(self, index: Index = slice(None)) -> xr.Dataset:
+        """xarray.Dataset of the stored `images` (image, channel, row, column), float32 in [0, 1], and the factors
+        (image); the attributes `kind`, `binarise`, `dequantise` and `description` say what a likelihood sees."""
+        table = self._table.isel(image=positions(index, len(self)).numpy())
+        channels = {1: ["grey"], 3: ["red", "green", "blue"]}.get(self.image_shape[0])
+        images = xr.DataArray(
+            self.images[index].cpu().numpy(),
+            dims=("image", "channel", "row", "column"),
+            coords={} if channels is None else {"channel": channels},
+            attrs={"long_name": "pixel intensity", "units": "1", "valid_range": [0.0, 1.0]},
+        )
+        return table.assign(images=images).assign_attrs(
+            title=table.attrs.get("title", self.name),
+            name=self.name,
+            description=self.description,
+            kind=self.kind,
+            binarise=self.conversion.binarise,
+            dequantise=self.conversion.dequantise,
+        )
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{key} {values.attrs['levels']}" for key, values in self._table.items())
+        where = "resident" if isinstance(self.images, StoredImages) else "drawn on demand"
+        return f"ImageDataset({self.description}; {where}; factors: {levels or 'none'})"
+
+    def _with(self, images: Images, table: xr.Dataset) -> "ImageDataset":
+        how = self.conversion
+        options = {"binarise": how.binarise, "dequantise": how.dequantise, "threshold": how.threshold}
+        return ImageDataset(images, table, self.name, **options)
+
+    def _converted(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
+        pixels, noise = self.images.stored(index), None
+        if self.conversion.random and generator is not None:
+            noise = torch.rand(pixels.shape, generator=generator).to(pixels.device)
+        return self.conversion(pixels, noise)
+
+
+def _noise(numbers: np.ndarray, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """float32 U[0, 1) of every image, (n, C, H, W): a counter-based generator gives each number its own stream."""
+    noise = np.empty((len(numbers), *shape), dtype=np.float32)
+    for row, number in zip(noise, numbers.tolist(), strict=True):
+        generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, number % 2**64]))
+        generator.random(dtype=np.float32, out=row)
+    return torch.from_numpy(noise)

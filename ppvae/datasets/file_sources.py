@@ -1,0 +1,157 @@
+"""Sets of image files: Omniglot, CelebA, or any folder."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ppvae.datasets.conversion import Binarise, Dequantise
+from ppvae.datasets.dataset import ImageDataset
+from ppvae.datasets.decoded import DecodedImages, Resident, settle
+from ppvae.datasets.decoding import decode
+from ppvae.datasets.factors import factor
+from ppvae.datasets.published import published
+from ppvae.datasets.selection import Selection
+from ppvae.errors import UserError, check_choice, check_whole
+
+__all__ = ["celeba", "image_folder", "omniglot"]
+
+_CELEBA_WIDTH = 178
+
+
+def omniglot(
+    split: Literal["train", "test"] = "train",
+    *,
+    image_size: int = 105,
+    root: str = "data",
+    download: bool = False,
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
+    size: int | None = None,
+    seed: int = 0,
+) -> ImageDataset:
+    """Omniglot, ink 1 on paper 0: 19 280 (train: the background set) or 13 180 (test: the evaluation set) drawn
+    characters (1, image_size, image_size), factors `label` (the character) and `alphabet`.
+
+    At 105 pixels images are binary as published; a smaller `image_size` averages the ink over each new pixel's area
+    (box filter), which gives grey pixels. 28 pixels from here are not the 28 × 28 set of the IWAE tables. Files, and
+    the archive they came in, in `root`/omniglot-py. Other arguments and errors as for `mnist`.
+    Source: Lake, Salakhutdinov, Tenenbaum, "Human-level concept learning through probabilistic program induction",
+    2015.
+    """
+    check_choice("split", split, ("train", "test"))
+    check_whole("image_size", image_size, 1)
+    selection = Selection(binarise, dequantise, size, seed)
+    with published("omniglot", split, root, download):
+        from torchvision.datasets import Omniglot
+
+        folder = Path(Omniglot(root, background=split == "train", download=download).target_folder)
+        files = sorted(folder.glob("*/*/*.png"))  # torchvision's order is the file system's
+        if not files:
+            raise FileNotFoundError(f"no images in {folder}")
+    characters = [f"{path.parts[-3]}/{path.parts[-2]}" for path in files]
+    factors = {"label": _named_levels(characters), "alphabet": _named_levels([path.parts[-3] for path in files])}
+    read = partial(decode, channels=1, image_size=image_size, resampling="BOX", inverted=True)
+    images = DecodedImages(list(map(str, files)), read, (1, image_size, image_size))
+    return settle(selection.dataset(images, factors, f"omniglot {split}"), resident=True)
+
+
+def celeba(
+    split: Literal["train", "valid", "test"] = "train",
+    *,
+    image_size: int = 64,
+    crop: int = 148,
+    resident: Resident = "auto",
+    root: str = "data",
+    download: bool = False,
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
+    size: int | None = None,
+    seed: int = 0,
+) -> ImageDataset:
+    """CelebA, aligned: 162 770, 19 867 or 19 962 faces (3, image_size, image_size), with the 40 attributes as binary
+    factors (1: present).
+
+    Of the 178 × 218 pixels the central `crop` × `crop` are kept (148 in most work, 140 in the Wasserstein
+    auto-encoder's) and resized with an antialiasing triangle filter; say both beside a result. `resident`: decode
+    all now (True), on demand (False), or now if they take at most 2 GiB ("auto"). Files in `root`/celeba. To download
+    them torchvision needs the package gdown. Other arguments and errors as for `mnist`.
+    Source: Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
+    """
+    check_choice("split", split, ("train", "valid", "test"))
+    check_whole("image_size", image_size, 1)
+    check_whole("crop", crop, 1)
+    if crop > _CELEBA_WIDTH:
+        raise UserError(f"crop={crop}: expected at most {_CELEBA_WIDTH}, the width of CelebA's images; 148 is usual")
+    selection = Selection(binarise, dequantise, size, seed)
+    with published("celeba", split, root, download):
+        from torchvision.datasets import CelebA
+
+        faces = CelebA(root, split=split, target_type="attr", download=download)
+        folder = Path(faces.root, faces.base_folder, "img_align_celeba")
+        missing = sorted(set(faces.filename) - set(os.listdir(folder)))
+        if missing:
+            raise FileNotFoundError(f"{len(missing)} images are missing in {folder}, {missing[0]} the first")
+    names = [name for name in faces.attr_names if name]  # the header line ends in a space
+    factors = {
+        name: factor(column, [0, 1], long_name=name.replace("_", " "))
+        for name, column in zip(names, faces.attr.numpy().T, strict=True)
+    }
+    read = partial(decode, channels=3, image_size=image_size, crop=crop)
+    images = DecodedImages([str(folder / name) for name in faces.filename], read, (3, image_size, image_size))
+    return settle(selection.dataset(images, factors, f"celeba {split}, crop {crop}"), resident)
+
+
+def image_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: int,
+    channels: Literal[1, 3] = 3,
+    resident: Resident = "auto",
+    binarise: Binarise = "none",
+    dequantise: Dequantise = "none",
+    size: int | None = None,
+    seed: int = 0,
+) -> ImageDataset:
+    """Any folder of images: each one's central square, resized (antialiased) to (channels, image_size, image_size).
+
+    The images directly in `path`, or, where there are none, those below its folders (torchvision's ImageFolder),
+    whose names are the levels of the factor `label`; in alphabetical order. `resident` as for `celeba`, other
+    arguments as for `mnist`. Raises UserError where there are no images, and for a file that cannot be decoded, when
+    it is read.
+    """
+    check_whole("image_size", image_size, 1)
+    check_choice("channels", str(channels), ("1", "3"))
+    selection = Selection(binarise, dequantise, size, seed)
+    files, labels = _image_files(Path(path))
+    read = partial(decode, channels=channels, image_size=image_size)
+    images = DecodedImages(files, read, (channels, image_size, image_size))
+    factors = {"label": _named_levels(labels)} if labels else {}
+    return settle(selection.dataset(images, factors, Path(path).resolve().name), resident)
+
+
+def _image_files(folder: Path) -> tuple[list[str], list[str]]:
+    """Paths of images, and their folders' names (none in a flat folder)."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS, ImageFolder
+
+    if not folder.is_dir():
+        raise UserError(f"no folder at {str(folder)!r}: give one that holds images, or a folder of images a class")
+    flat = sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in IMG_EXTENSIONS)
+    if flat:
+        return flat, []
+    try:
+        found = ImageFolder(str(folder), allow_empty=True)
+    except FileNotFoundError:
+        found = None
+    if found is None or not found.samples:
+        kinds = ", ".join(IMG_EXTENSIONS)
+        raise UserError(f"no images in {str(folder)!r} or its folders: expected files of {kinds}")
+    return [file for file, _ in found.samples], [found.classes[label] for _, label in found.samples]
+
+
+def _named_levels(names: list[str]) -> object:
+    """A factor whose levels are the different names, in alphabetical order."""
+    values, index = np.unique(names, return_inverse=True)
+    return factor(index, values.tolist())

@@ -1,0 +1,203 @@
+"""Static binarised MNIST and NumPy archives: what was written is read, nothing is unpickled, faults are one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ppvae.datasets import binarised_mnist, npz
+from ppvae.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+BITS = RANDOM.integers(0, 2, (20, 28, 28), dtype=np.uint8)
+GREY = RANDOM.integers(0, 256, (12, 6, 5), dtype=np.uint8)
+REAL = Path("/work/shared/data/binarized_mnist/test.npz")
+LABELS = np.arange(12) % 3 + 4
+
+
+def amat(bits: np.ndarray, end: str = "\n") -> str:
+    """One image a line: 784 digits with spaces between them."""
+    return "".join(" ".join(map(str, image.ravel())) + end for image in bits)
+
+
+@pytest.fixture
+def few_rows(monkeypatch) -> None:
+    monkeypatch.setattr("ppvae.datasets.static_mnist._ROWS", {"train": 20, "valid": 5, "test": 5})
+
+
+# Static binarised MNIST
+
+
+@pytest.mark.usefixtures("few_rows")
+@pytest.mark.parametrize("end", ["\n", " \n", "\r\n"], ids=["newline", "space", "carriage return"])
+def test_amat_rows_are_images(tmp_path, end):
+    (tmp_path / "binarized_mnist_train.amat").write_text(amat(BITS, end))
+    (tmp_path / "binarized_mnist_valid.amat").write_text(amat(BITS[:5], end))
+    data = binarised_mnist(root=str(tmp_path))
+    np.testing.assert_array_equal(data.stored()[:, 0].numpy(), BITS * np.uint8(255))
+    assert data.kind == "binary"
+    assert data.description == "static binarised mnist train, 20 images 1×28×28, binary"
+    assert len(binarised_mnist("valid", root=str(tmp_path))) == 5
+    part = binarised_mnist(root=str(tmp_path), size=4, seed=1)
+    rows = part.to_xarray()["image"].values
+    assert len(set(rows.tolist())) == 4
+    np.testing.assert_array_equal(part.stored()[:, 0].numpy(), BITS[rows] * np.uint8(255))
+
+
+@pytest.mark.usefixtures("few_rows")
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (amat(BITS[:19]), "14896 pixels, expected 20 rows of 784"),
+        (amat(BITS)[:-3], "15679 pixels"),
+        (amat(BITS).replace("1", "2", 1), "more than 0, 1"),
+        ("<html>not found</html>", "more than 0, 1"),
+        ("", "0 pixels"),
+    ],
+    ids=["a row short", "cut off", "a two", "a page", "empty"],
+)
+def test_other_texts_end_in_one_line(tmp_path, text, match):
+    path = tmp_path / "binarized_mnist_train.amat"
+    path.write_text(text)
+    with pytest.raises(UserError, match=match) as caught:
+        binarised_mnist(root=str(tmp_path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_a_missing_file_names_what_to_fetch(tmp_path, download):
+    with pytest.raises(UserError, match=r"fetch binarized_mnist_train\.amat.*Larochelle") as caught:
+        binarised_mnist("test", root=str(tmp_path), download=download)
+    assert str(tmp_path / "binarized_mnist_test.amat") in str(caught.value)
+    assert "http" not in str(caught.value)
+
+
+def test_unknown_split():
+    with pytest.raises(UserError, match="train, valid, test"):
+        binarised_mnist("validation")
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"static binarised MNIST is not at {REAL}")
+def test_the_published_test_set(tmp_path):
+    """The text of 10 000 published images gives these images."""
+    bits = np.load(REAL)["images"]
+    text = np.full((len(bits), 2 * 784), ord(" "), dtype=np.uint8)
+    text[:, ::2] = bits.reshape(len(bits), 784) + ord("0")
+    text[:, -1] = ord("\n")
+    text.tofile(tmp_path / "binarized_mnist_test.amat")
+    data = binarised_mnist("test", root=str(tmp_path))
+    np.testing.assert_array_equal(data.stored()[:, 0].numpy(), bits * np.uint8(255))
+
+
+# NumPy archives
+
+
+def written(path: Path, **arrays) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        GREY,
+        GREY[..., None],
+        GREY[:, None],
+        np.repeat(GREY[:, None], 3, 1),
+        np.repeat(GREY[..., None], 3, -1),
+        GREY[:, None] / 255,
+    ],
+    ids=["NHW", "NHW1", "N1HW", "N3HW", "NHW3", "float"],
+)
+def test_layouts(tmp_path, images):
+    data = npz(written(tmp_path / "shells.npz", images=images))
+    channels = 3 if 3 in images.shape else 1
+    assert data.image_shape == (channels, 6, 5)
+    for channel in range(channels):
+        np.testing.assert_array_equal(data.stored()[:, channel].numpy(), GREY)
+    assert data.factors is None
+    assert (data.name, data.kind) == ("shells", "8-bit")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool])
+def test_zeros_and_ones_are_binary(tmp_path, dtype):
+    data = npz(written(tmp_path / "b.npz", images=BITS.astype(dtype)))
+    assert data.kind == "binary"
+    np.testing.assert_array_equal(data.stored()[:, 0].numpy(), BITS * np.uint8(255))
+
+
+def test_integers_are_factors(tmp_path):
+    path = written(
+        tmp_path / "f.npz",
+        images=GREY,
+        labels=LABELS.astype(np.uint8),
+        drawer=np.arange(12) // 6 - 1,
+        names=np.array(["a", "b"]),
+        weights=np.linspace(0, 1, 12),
+        counts=np.arange(5),
+    )
+    factors = npz(path).factors
+    assert sorted(factors.data_vars) == ["drawer", "label"]
+    assert factors["label"].attrs["values"] == [4, 5, 6]
+    np.testing.assert_array_equal(factors["label"], LABELS - 4)
+    assert factors["drawer"].attrs["values"] == [-1, 0]
+    renamed = npz(path, labels="drawer").factors
+    assert renamed["label"].attrs["values"] == [-1, 0]
+    assert renamed["labels"].attrs["values"] == [4, 5, 6]
+
+
+def test_options_arrive(tmp_path):
+    path = written(tmp_path / "o.npz", pictures=GREY, labels=LABELS)
+    data = npz(path, images="pictures", binarise="static", size=7, seed=3)
+    rows = data.factors["image"].values
+    assert len(set(rows.tolist())) == 7
+    np.testing.assert_array_equal(data.observed()[:, 0].numpy(), GREY[rows] > 127)
+    np.testing.assert_array_equal(data.factors["label"], LABELS[rows] - 4)
+
+
+class Trap:
+    """Whoever unpickles this is caught."""
+
+    def __reduce__(self):
+        return pytest.fail, ("unpickled",)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    trap = np.empty(12, dtype=object)
+    trap[:] = [Trap()] * 12
+    path = written(tmp_path / "t.npz", images=GREY, labels=trap)
+    assert npz(path).factors is None
+    with pytest.raises(UserError, match="no array images='labels'"):
+        npz(path, images="labels")
+
+
+def test_faults_end_in_one_line(tmp_path):
+    whole = written(tmp_path / "w.npz", images=GREY, labels=LABELS)
+    (tmp_path / "half.npz").write_bytes(whole.read_bytes()[:300])
+    (tmp_path / "text.npz").write_text("not an archive")
+    np.save(tmp_path / "bare.npy", GREY)
+    cases = [
+        ((tmp_path / "none.npz",), {}, "no .npz archive"),
+        ((tmp_path / "half.npz",), {}, "cannot be read"),
+        ((tmp_path / "text.npz",), {}, "cannot be read"),
+        ((tmp_path / "bare.npy",), {}, "cannot be read"),
+        ((tmp_path,), {}, "cannot be read"),
+        ((whole,), {"images": "imgs"}, "images, labels"),
+        ((whole,), {"labels": "digit"}, "labels='digit'"),
+        ((written(tmp_path / "i.npz", images=GREY.astype(np.int64)),), {}, "int64"),
+        ((written(tmp_path / "l.npz", images=np.float32(GREY[:, None])),), {}, r"expected \[0, 1\]"),
+        ((written(tmp_path / "v.npz", images=np.arange(5)),), {}, "int64|four axes"),
+    ]
+    for arguments, options, match in cases:
+        with pytest.raises(UserError, match=match) as caught:
+            npz(*arguments, **options)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"static binarised MNIST is not at {REAL}")
+def test_published_bits_are_found_binary():
+    data = npz(REAL, size=500, seed=0)
+    assert data.kind == "binary"
+    assert torch.equal(data.observed(), data.images[:])

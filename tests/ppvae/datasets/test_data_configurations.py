@@ -1,0 +1,37 @@
+"""Every data configuration names a source, all of its options, and their defaults."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import ppvae.datasets
+
+CONF = Path(__file__).parents[3] / "experiments" / "conf" / "data"
+SOURCES = sorted(path.stem for path in CONF.glob("*.yaml"))
+LEFT_OUT = {"sprites": {"levels", "device"}}
+NEEDED = {"path", "image_size"}  # have no default in Python, and one to change in the configuration
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_options_and_defaults_are_the_functions(source):
+    configuration = OmegaConf.load(CONF / f"{source}.yaml")
+    assert configuration.pop("_target_") == f"ppvae.datasets.{source}"
+    function = getattr(ppvae.datasets, source)
+    assert set(configuration) == set(inspect.signature(function).parameters) - LEFT_OUT.get(source, set())
+    seed = OmegaConf.to_container(configuration, resolve=False).get("seed")
+    assert seed == "${seed}"
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in configuration and name != "seed" and parameter.default is not inspect.Parameter.empty:
+            given = configuration[name]
+            assert (list(given) if OmegaConf.is_list(given) else given) == (
+                list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            ), name
+        elif name in configuration and name != "seed":
+            assert name in NEEDED
+
+
+def test_every_source_has_a_configuration():
+    functions = {name for name in ppvae.datasets.__all__ if inspect.isfunction(getattr(ppvae.datasets, name))}
+    assert functions - set(SOURCES) == {"draw_sprites", "factor", "sprite_grid"}
