@@ -1,6 +1,17 @@
 """q(z | x): one file a posterior family; each guide is a Pyro program with the sites of a model."""
 
+from guides.full_covariance_normal import FullCovarianceNormal
+from guides.inverse_autoregressive import InverseAutoregressiveGuide
 from guides.mean_field_normal import MeanFieldNormal
+from guides.mixture_of_encoders import MixtureOfEncoders
 from guides.normal_gamma import NormalGammaGuide
+from guides.student_t import StudentTGuide
 
-__all__ = ["MeanFieldNormal", "NormalGammaGuide"]
+__all__ = [
+    "FullCovarianceNormal",
+    "InverseAutoregressiveGuide",
+    "MeanFieldNormal",
+    "MixtureOfEncoders",
+    "NormalGammaGuide",
+    "StudentTGuide",
+]

@@ -21,7 +21,7 @@ class AutoregressiveFlow(nn.Module):
     f_t(z) = exp(s_t) ⊙ z + m_t, or with a gate σ_t ⊙ z + (1 − σ_t) ⊙ m_t, σ_t = sigmoid(s_t + ``gate_bias``), where
     (m_t, s_t) of latent i is a masked network of the latents before i and of the context. The order is reversed from
     step to step. Connections from input to output keep every linear map in the family; the map starts near the
-    identity (times sigmoid(gate_bias) a step with a gate, times one without).
+    identity, or with gates near sigmoid(gate_bias)^flows · z.
 
     :meth:`transforms` gives Pyro's transforms afresh, so that no cached value outlives its draw.
 
