@@ -2,7 +2,6 @@
 
 import pkgutil
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +10,10 @@ from omegaconf import DictConfig
 
 from ppvae import VAE, Objective
 from ppvae.datasets import ImageDataset
-from ppvae.errors import check_whole
+from ppvae.errors import UserError, check_whole
 from ppvae.svi import Plateau
 
-__all__ = ["Parts", "assemble"]
+__all__ = ["Parts", "assemble", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,36 @@ def assemble(configuration: DictConfig) -> Parts:
     """
     for name, number in configuration.posterior.items():  # now, not after the training
         check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
+    _check_held_out(configuration)
     data = instantiate(configuration.data, _convert_="all")
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         prior, likelihood, guide = (_built(configuration[name]) for name in ("prior", "likelihood", "guide"))
-        model = VAE(prior(guide=guide) if isinstance(prior, partial) else prior, likelihood)
+        model = VAE(prior(guide=guide) if not isinstance(prior, torch.nn.Module) else prior, likelihood)
     objective = _built(configuration.objective)
     if configuration.get("annealing") is not None:
         objective = _built(configuration.annealing)(objective=objective)
     stopping = configuration.trainer.stopping
     return Parts(data, model, guide, objective, None if stopping is None else _built(stopping))
+
+
+def held_out(configuration: DictConfig) -> ImageDataset | None:
+    """Images of the data's test split, drawn at random by ``seed``; None where the configuration wants none."""
+    if configuration.held_out.images == 0:
+        return None
+    changes = {"split": "test", "size": configuration.held_out.images, "seed": configuration.seed}
+    return instantiate(configuration.data, _convert_="all", **changes)
+
+
+def _check_held_out(configuration: DictConfig) -> None:
+    check_whole("held_out.images", configuration.held_out.images, 0)
+    check_whole("held_out.samples", configuration.held_out.samples, 1)
+    if configuration.held_out.images and "split" not in configuration.data:
+        raise UserError(
+            f"held_out.images={configuration.held_out.images}: these data have no test split; give held_out.images=0"
+        )
 
 
 def _maps(likelihood: DictConfig, channels: int) -> int:

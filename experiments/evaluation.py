@@ -1,16 +1,17 @@
 """A trained pair, measured: posterior, ablation, metrics."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts
-from ppvae import from_pyro_svi
+from experiments.assemble import Parts, held_out
+from ppvae import from_pyro_svi, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.interventions import ablate, reconstruct, traverse
-from ppvae.metrics import beta_vae_metric, decorrelation, entropy
+from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, moment_kl
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -27,12 +28,12 @@ class Evaluation:
 
 
 def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
-    """Draw the posterior and compute Table I's metrics, with sampled and with mean latents."""
+    """Draw the posterior and compute Table I's metrics, with sampled and with mean latents; log p(x) of test images."""
     wanted, model, guide = configuration.posterior, parts.model, parts.guide
     index = slice(min(wanted.images, len(parts.data)))
     factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
     device = next(guide.parameters()).device
-    images = parts.data.images[index].to(device)
+    images = parts.data.observed(index, configuration.seed).to(device)
     tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, seed=configuration.seed)
     few = tree.isel(image=slice(wanted.ablation_images))
     latents = informative_latents(tree, ablate(model, few))
@@ -41,25 +42,54 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         reconstructions=reconstruct(model, tree.isel(image=slice(64))),
         traversal=traverse(model, tree),
         latents=latents,
-        metrics=_metrics(tree, latents, factors, configuration.seed),
+        metrics=_metrics(tree, latents, factors, configuration.seed) | _of_held_out(parts, configuration),
     )
 
 
 def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
     statistics = tree["sample_stats"]
     codes = {"sampled": tree["posterior"]["z"].isel(chain=0, draw=0, drop=True), "mean": statistics["z_mean"]}
-    metrics = {"elbo": float(statistics["elbo"].mean()), "rate": float(statistics["kl"].sum("latent").mean())}
+    metrics = {"elbo": float(statistics["elbo"].mean()), "rate": _rate(statistics)}
     metrics["distortion"] = -float(tree["log_likelihood"]["x"].mean())
     for reading, code in codes.items():
         metrics[f"entropy_{reading}"] = float(entropy(code))
         metrics[f"decorrelation_{reading}"] = float(decorrelation(code))
         metrics[f"decorrelation_literal_{reading}"] = float(decorrelation(code, reading="literal"))
+    metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
+    if factors is not None and "label" in factors:
+        metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
         metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
     for name, count in count_informative(latents).data_vars.items():
         metrics[f"informative_{name}"] = int(count)
     metrics["largest_snr_called_uninformative"] = _hidden_signal(latents)
     return metrics
+
+
+def _of_held_out(parts: Parts, configuration: DictConfig) -> dict[str, float]:
+    """−log p(x) and −ELBO of test images in nats, and in bits a pixel where a pixel has 256 levels."""
+    data = held_out(configuration)
+    if data is None:
+        return {}
+    images, samples = data.observed(seed=configuration.seed), configuration.held_out.samples
+    found = log_marginal(
+        parts.model, parts.guide, images, samples, seed=configuration.seed, progress=configuration.trainer.progress
+    )
+    metrics = {
+        "test_nll": -float(found["log_marginal"].mean()),
+        "test_nll_standard_error": float(found["log_marginal"].std(ddof=1)) / len(data) ** 0.5,
+        "test_negative_elbo": -float(found["elbo"].mean()),
+        "test_effective_samples": float(found["effective_samples"].median()),
+    }
+    if data.kind == "8-bit":
+        metrics["test_bits_per_dim"] = metrics["test_nll"] / (math.prod(data.image_shape) * math.log(2))
+    return metrics
+
+
+def _rate(statistics: xr.DataTree) -> float:
+    """Mean over images of all KLs, whatever dims they have."""
+    kls = [statistics[name] for name in statistics.data_vars if name == "kl" or name.startswith("kl_")]
+    return float(sum(kl.sum([dim for dim in kl.dims if dim != "image"]).mean() for kl in kls))
 
 
 def _hidden_signal(latents: xr.Dataset) -> float:

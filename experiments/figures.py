@@ -57,12 +57,7 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
             plot_informative(evaluation.latents),
             "Which latents are informative?",
         ),
-        ReportFigure(
-            "kl",
-            "Mean KL of each latent over training, nats per image.",
-            plot_latent_history(history, "kl"),
-            "KL of each latent over training",
-        ),
+        *_kl_of_latents(history),
         ReportFigure(
             "covariances",
             "Scaled covariance of the latents over the images (the paper's Fig. 4), of one draw from q(z | x) for each "
@@ -77,3 +72,11 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
             "Rate and distortion over training",
         ),
     ]
+
+
+def _kl_of_latents(history: xr.Dataset) -> list[ReportFigure]:
+    """KL over training where it splits by latent."""
+    if "latent" not in history.get("kl", history["rate"]).dims:
+        return []
+    caption = "Mean KL of each latent over training, nats per image."
+    return [ReportFigure("kl", caption, plot_latent_history(history, "kl"), "KL of each latent over training")]

@@ -36,6 +36,13 @@ class Table:
     rows: Sequence[Sequence[Value]]
     caption: str = ""
 
+    def as_markdown(self) -> str:
+        """The columns and rows as a Markdown table; – for None."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "".join(
+            "| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |\n" for line in lines
+        )
+
 
 class ReportFigure(NamedTuple):
     """A figure, its file name (letters, digits, - and _), what to look for in it, and a title if not the name."""

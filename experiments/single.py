@@ -5,11 +5,13 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.assemble import Parts
 from experiments.evaluation import Evaluation
 from experiments.figures import figures_of_run
 from experiments.provenance import command_line, environment
 from experiments.report import Table, write_report
 from experiments.training import train_and_evaluate
+from ppvae.evaluation import unit_of
 
 __all__ = ["run"]
 
@@ -26,6 +28,10 @@ ROWS = {
     "informative_by_kl": ("informative latents by KL", None),
     "informative_by_ablation": ("informative latents by ablation", None),
     "informative_active_units": ("active units", None),
+    "knn_accuracy": ("accuracy of the label from the 10 nearest mean codes", None),
+    "moment_kl": ("KL of the sampled codes' moments from N(0, I) (nats)", None),
+    "test_nll": ("−log p(x) of test images (nats)", None),
+    "test_bits_per_dim": ("−log₂ p(x) of test images (bits a pixel and channel)", None),
     "elbo": ("ELBO (nats per image)", None),
     "rate": ("rate (nats per image)", None),
     "distortion": ("distortion (nats per image)", None),
@@ -34,17 +40,17 @@ ROWS = {
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
-    _, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
+    parts, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
     page = write_report(
         directory,
         title=f"{(configuration.name or directory.parent.name).replace('_', ' ')}, seed {configuration.seed}",
-        lead=_lead(history, evaluation),
+        lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(history, evaluation),
         tables=[_metrics_table(evaluation, ngvae="p" in history), _latents_table(evaluation)],
         figures=figures_of_run(history, evaluation),
-        notes=_notes(evaluation),
+        notes=[*_surrogate(parts), *_notes(evaluation)],
         environment=environment(configuration.seed),
     )
     print(_said(evaluation), f"Report: {page}", sep="\n")
@@ -96,12 +102,22 @@ def _latents_table(evaluation: Evaluation) -> Table:
         "relative": "ablation (relative)",
     }
     columns = {name: title for name, title in columns.items() if name in evaluation.latents}
-    order = evaluation.latents["kl"].argsort().values[::-1]
+    sorted_by = "kl" if "kl" in columns else "signal_to_noise"
+    order = evaluation.latents[sorted_by].argsort().values[::-1]
     rows = [
         (f"z{int(evaluation.latents['latent'][k])}", *(float(evaluation.latents[name][k]) for name in columns))
         for k in order
     ]
-    return Table("Latents, sorted by KL", ("latent", *columns.values()), rows)
+    return Table(f"Latents, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
+
+
+def _surrogate(parts: Parts) -> list[str]:
+    if unit_of(parts.model) == "nats":
+        return []
+    return [
+        f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
+        "of a surrogate, and comparable with no log-likelihood."
+    ]
 
 
 def _notes(evaluation: Evaluation) -> list[str]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pkgutil
 import re
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,8 +25,25 @@ from ppvae.plots import plot_covariances, plot_latent_history
 
 __all__ = ["run"]
 
-STUDY_KEYS = ("experiment", "seeds", "workers", "models", "paper", "title", "seed", "job", "resume")
+STUDY_KEYS = (
+    "experiment",
+    "seeds",
+    "workers",
+    "base",
+    "models",
+    "metrics",
+    "figures",
+    "paper",
+    "title",
+    "seed",
+    "job",
+    "resume",
+)
 METRICS = {
+    "test_nll": "−log p(x) of test images (nats)",
+    "test_negative_elbo": "−ELBO of test images (nats)",
+    "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
+    "test_effective_samples": "effective samples, median image",
     "entropy_sampled": "entropy, sampled latents",
     "entropy_mean": "entropy, mean latents",
     "decorrelation_sampled": "decorrelation (mean reading), sampled",
@@ -32,10 +51,13 @@ METRICS = {
     "decorrelation_literal_sampled": "decorrelation (literal), sampled",
     "decorrelation_literal_mean": "decorrelation (literal), means",
     "disentanglement": "β-VAE metric (locatello)",
+    "knn_accuracy": "accuracy of the label from the 10 nearest mean codes",
+    "moment_kl": "KL of the codes' moments from N(0, I) (nats)",
     "informative_by_probability": "informative by p < ½",
     "informative_by_variance": "informative by variance / E[1/λ]",
     "informative_by_kl": "informative by KL",
     "informative_by_ablation": "informative by ablation",
+    "informative_active_units": "active units",
     "largest_snr_called_uninformative": "largest SNR of a latent with p > ½",
     "elbo": "ELBO (nats)",
     "rate": "rate (nats)",
@@ -67,8 +89,12 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     results = _collected(configuration, directory)
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
     table = _table(results, configuration)
-    facts = {"command": f"`{command_line()}`", **environment(list(configuration.seeds))}
-    text = f"# {configuration.title}\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{_markdown(table)}"
+    facts = {
+        "command": f"`{command_line()}`",
+        "data": "; ".join(results["data"].unique()),
+        **environment(list(configuration.seeds)),
+    }
+    text = f"# {configuration.title}\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
     replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     page = write_report(
         directory,
@@ -77,17 +103,20 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration),
         tables=[table],
-        figures=_figures(configuration, directory),
+        figures=_own_figures(configuration)(configuration, directory),
         environment=facts,
     )
-    print(_markdown(table), f"Report: {page}", sep="\n")
+    print(table.as_markdown(), f"Report: {page}", sep="\n")
     return page
 
 
 def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
-    """The configuration of one model: the command line's overrides, then the model's own."""
+    """The configuration of one model: the study's base, the command line's overrides, then the model's own."""
     given = [o for o in HydraConfig.get().overrides.task if _key(o) not in STUDY_KEYS]
-    one = compose("config", [*given, *overrides, f"seed={seed}", "job=experiments.single.run"])
+    own = [*configuration.get("base", []), *given, *overrides, f"seed={seed}", "job=experiments.single.run"]
+    one = compose(
+        "config", list({override.split("=")[0]: override for override in own}.values())
+    )  # the last one counts
     with open_dict(one):
         one.name = configuration.name
     return one
@@ -118,8 +147,9 @@ def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
     """One row a metric, one column a model: mean ± standard deviation and, where there is one, [the paper's number]."""
     paper = configuration.get("paper") or {}
     rows = []
+    wanted = configuration.get("metrics") or list(METRICS)
     for metric, label in METRICS.items():
-        if metric not in results:
+        if metric not in results or metric not in wanted:
             continue
         cells = []
         for name in configuration.models:
@@ -128,6 +158,9 @@ def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
             cells.append(here if published is None else f"{here or '–'} [{published}]")
         rows.append([label, *cells])
     caption = f"Mean ± standard deviation over {results.seed.nunique()} seeds."
+    marked = results.loc[results["units"] != "nats", "model"].unique()
+    if len(marked):
+        caption += f" {', '.join(marked)}: surrogate nats, of a likelihood that is no density of these pixels."
     if paper:
         caption += " In brackets: the paper's number, where it has one."
     return Table(configuration.title, ["metric", *configuration.models], rows, caption)
@@ -142,12 +175,9 @@ def _mean_and_deviation(values: pd.Series) -> str | None:
     return f"{values.mean():.{digits}f}{deviation}"
 
 
-def _markdown(table: Table) -> str:
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return (
-        "\n".join("| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |" for line in lines)
-        + "\n"
-    )
+def _own_figures(configuration: DictConfig) -> Callable[[DictConfig, Path], list[ReportFigure]]:
+    """The figures that the study names, a function of its configuration and directory; else covariances and p."""
+    return pkgutil.resolve_name(configuration.figures) if "figures" in configuration else _figures
 
 
 def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:

@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.assemble import Parts, assemble
 from experiments.evaluation import Evaluation, evaluate
 from ppvae import UserError, fit, write_posterior
+from ppvae.evaluation import unit_of
 from ppvae.files import replace_atomically
 
-__all__ = ["check_same_configuration", "share_cores", "train_and_evaluate"]
+__all__ = ["check_same_configuration", "share_cores", "train", "train_and_evaluate"]
 
 RUNNING = (
     "trainer.progress",
@@ -32,17 +33,32 @@ def train_and_evaluate(
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
     ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     parts = assemble(configuration)
+    history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
+    evaluation = evaluate(parts, configuration)
+    write_posterior(xr.DataTree(history), directory / "history.zarr")
+    write_posterior(evaluation.tree, directory / "posterior.zarr")
+    table = evaluation.latents.to_dataframe()
+    replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
+    metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
+    metrics |= {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
+    metrics = {name: None if value != value else value for name, value in metrics.items()}  # JSON has no NaN
+    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
+    return parts, history, evaluation
+
+
+def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: int, resume: bool) -> xr.Dataset:
+    """Train up to ``epochs`` as the configuration says, with its ``config.yaml`` and checkpoints in ``directory``."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
     trainer = configuration.trainer
-    history = fit(
+    return fit(
         parts.model,
         parts.guide,
         parts.data,
         parts.objective,
-        epochs=trainer.epochs,
+        epochs=epochs,
         batch_size=trainer.batch_size,
         learning_rate=trainer.learning_rate,
         stopping=parts.stopping,
@@ -54,15 +70,6 @@ def train_and_evaluate(
         resume=resume,
         progress=trainer.progress,
     )
-    evaluation = evaluate(parts, configuration)
-    write_posterior(xr.DataTree(history), directory / "history.zarr")
-    write_posterior(evaluation.tree, directory / "posterior.zarr")
-    table = evaluation.latents.to_dataframe()
-    replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
-    metrics = evaluation.metrics | {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
-    metrics = {name: None if value != value else value for name, value in metrics.items()}  # JSON has no NaN
-    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
-    return parts, history, evaluation
 
 
 def check_same_configuration(configuration: DictConfig, directory: Path, may_change: tuple[str, ...] = FREE) -> None:

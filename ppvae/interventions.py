@@ -1,6 +1,6 @@
-"""What the model draws when latents are set by hand: reconstruction, ablation, traversal."""
+"""What the model draws when latents are set by hand: reconstruction, ablation, traversal, a plane of latents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from pyro import poutine, validation_enabled
 from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.evaluation import device_of, evaluating
 
-__all__ = ["ablate", "reconstruct", "traverse"]
+__all__ = ["ablate", "latent_grid", "reconstruct", "traverse"]
 
 PIXELS = ("channel", "row", "column")
 
@@ -46,18 +46,20 @@ def ablate(model: Callable, tree: xr.DataTree, *, site: str = "z") -> xr.Dataset
 
 
 def traverse(model: Callable, tree: xr.DataTree, *, image: int = 0, steps: int = 9, site: str = "z") -> xr.DataArray:
-    """One image redrawn with each latent moved over the range of its codes, latents sorted by their KL.
+    """One image redrawn with each latent moved over the range of its codes, latents sorted by their KL, or by the
+    variance of their codes where the pair has one KL as a whole.
 
     Values of a latent run between the 1 % and 99 % quantiles of its posterior means over the images.
-    Returns (latent, step, channel, row, column) with coords ``latent`` (largest KL first), ``kl`` (latent), nats, and
-    ``value`` (latent, step).
+    Returns (latent, step, channel, row, column) with coords ``latent`` (largest first), ``kl`` (latent), nats, where
+    there is one, and ``value`` (latent, step).
     """
     check_whole("steps", steps, 1)
     codes = _codes(tree, site)
     if not 0 <= image < len(codes):
         raise UserError(f"image is {image}; expected an index below {len(codes)}")
-    kl = tree["sample_stats"]["kl"].mean("image").values
-    order = np.argsort(-kl)
+    statistics = tree["sample_stats"]
+    kl = statistics["kl"].mean("image").values if statistics["kl"].ndim == 2 else None
+    order = np.argsort(-(codes.var(0).numpy() if kl is None else kl))
     quantiles = torch.quantile(codes, torch.tensor([0.01, 0.99], dtype=codes.dtype), dim=0)
     values = torch.stack([torch.linspace(*quantiles[:, k].tolist(), steps) for k in order])
     moved = codes[image].expand(len(order), steps, -1).clone()  # (latent, step, latent)
@@ -67,8 +69,33 @@ def traverse(model: Callable, tree: xr.DataTree, *, image: int = 0, steps: int =
     return xr.DataArray(
         pixels.numpy(),
         dims=("latent", "step", *PIXELS),
-        coords={"latent": order, "kl": ("latent", kl[order]), "value": (("latent", "step"), values.numpy())},
+        coords={
+            "latent": order,
+            "value": (("latent", "step"), values.numpy()),
+            **({} if kl is None else {"kl": ("latent", kl[order])}),
+        },
         attrs={"image": image},
+    )
+
+
+def latent_grid(model: Callable, values: Sequence[float] | None = None, *, site: str = "z") -> xr.DataArray:
+    """Mean of p(x | z) over the plane of a two-latent model: (z1, z0, channel, row, column).
+
+    ``values`` of each latent; by default the 2.5 % to 97.5 % quantiles of N(0, 1) in 15 steps of equal probability.
+    """
+    if values is None:
+        values = torch.special.ndtri(torch.linspace(0.025, 0.975, 15, dtype=torch.float64)).tolist()
+    axis = torch.tensor(values, dtype=torch.get_default_dtype())
+    up, across = torch.meshgrid(axis, axis, indexing="ij")
+    latents = getattr(getattr(model, "prior", None), "latents", 2)
+    if latents != 2:
+        raise UserError(f"the model has {latents} latents; latent_grid draws a plane of two")
+    pixels = _decoded(model, torch.stack([across, up], -1).flatten(0, 1), site)[0]
+    return xr.DataArray(
+        pixels.unflatten(0, up.shape).numpy(),
+        dims=("z1", "z0", *PIXELS),
+        coords={"z1": axis.numpy(), "z0": axis.numpy()},
+        name="x",
     )
 
 

@@ -36,11 +36,12 @@ Site = dict[str, Any]
 class Terms:
     """The parts of −ELBO = distortion + rate, per image, in nats.
 
-    Shapes: distortion (image,) = −log p(x | z); rates: by their dims, (image, *dims), the KL of each latent or
-    its one-sample estimate, summed over sites that share their dims; dims are the site's event dims, or none where
-    the site has one KL as a whole; score (image,) or None: the score functions of sites that are not fully reparameterised; recorded: the
-    guide's deterministic sites with their dims. Under an outer plate all begin with (draws, image). ``pixels`` and
-    ``latents`` count the entries of one image and of its code (sites that share their dims once).
+    Shapes: distortion (image,) = −log p(x | z); rates: by their dims, (image, *dims), the KL of each latent or its
+    one-sample estimate, summed over sites that share their dims; dims are the site's event dims, or none where the
+    site has one KL as a whole; score (image,) or None: the score functions of sites that are not fully
+    reparameterised; recorded: the guide's deterministic sites with their dims. Under an outer plate all begin with
+    (draws, image). ``pixels`` and ``latents`` count the entries of one image and of its code (sites that share their
+    dims once).
     """
 
     distortion: torch.Tensor

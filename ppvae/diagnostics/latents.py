@@ -27,8 +27,9 @@ def informative_latents(
       collapsed latent may pass for informative here: read it with the next two.
     - `by_variance`: mean variance of q(z|x) (for NGVAE E[1/λ]) below `max_variance_ratio` times the prior's. The paper
       says "close to one", for a unit prior; relative, as a collapsed Normal-Gamma latent sits at the prior's own 0.5.
-    - `by_kl`: mean KL(q(z|x) ‖ p(z)) above `min_kl` nats. The Normal-Gamma path, whose kl is that of precision and z
-      together, never comes below 0.0134 nats; and at p = 1, called uninformative, it costs 3.6 nats and passes here.
+    - `by_kl`: mean KL(q(z|x) ‖ p(z)) above `min_kl` nats; left out where the pair has one KL as a whole. The
+      Normal-Gamma path, whose kl is that of precision and z together, never comes below 0.0134 nats; and at p = 1,
+      called uninformative, it costs 3.6 nats and passes here.
     - `by_ablation`: squared error of the reconstruction grows by more than `min_relative` when the latent is replaced
       by its mean; only with `ablation`.
     - `active_units`: variance of the posterior means over the images above `min_activity` (absolute, as published).
@@ -43,17 +44,21 @@ def informative_latents(
     prior = _prior_variance(stats, prior_variance)
     variance = stats["z_variance"].mean("image")
     activity = stats["z_mean"].var("image", ddof=1)
-    ratio, kl = variance / prior, stats["kl"].mean("image")
+    ratio = variance / prior
     columns = [
         _number("variance", variance, "mean variance of q(z|x)", "latent squared"),
         _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
-        _number("kl", kl, "mean KL of q(z|x) from the prior", "nats"),
         _number("activity", activity, "variance of the posterior means over the images", "latent squared"),
         _number("signal_to_noise", _quotient(activity, variance), "activity over the mean variance", "1"),
         _rule("by_variance", ratio < max_variance_ratio, f"variance_ratio < {max_variance_ratio:g}"),
-        _rule("by_kl", kl > min_kl, f"kl > {min_kl:g} nats"),
         _rule("active_units", activity > min_activity, f"activity > {min_activity:g}"),
     ]
+    if "kl" in stats:
+        kl = stats["kl"].mean("image")
+        columns += [
+            _number("kl", kl, "mean KL of q(z|x) from the prior", "nats"),
+            _rule("by_kl", kl > min_kl, f"kl > {min_kl:g} nats"),
+        ]
     if "p" in stats:
         probability = stats["p"].mean("image")
         columns += [
@@ -104,7 +109,8 @@ def _sample_stats(tree: xr.DataTree) -> xr.Dataset:
     if "sample_stats" not in tree.children:
         raise UserError(f"tree holds groups {sorted(tree.children)}, no sample_stats; make it with from_pyro_svi")
     stats = tree["sample_stats"].to_dataset()
-    names = ["kl", "z_mean", "z_variance"] + ["p"] * ("p" in stats)
+    whole = "kl" in stats and "latent" not in stats["kl"].dims
+    names = ["kl"] * (not whole) + ["z_mean", "z_variance"] + ["p"] * ("p" in stats)
     for name in names:
         _check_statistic(stats, name)
     if stats.sizes["image"] < 2:

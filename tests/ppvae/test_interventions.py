@@ -165,3 +165,14 @@ def test_interventions_change_nothing(model, tree, intervention):
     assert not pyro.get_param_store().keys()
     for name, group in copy.children.items():
         assert group.to_dataset().identical(tree[name].to_dataset())
+
+
+def test_latents_without_a_kl_of_their_own_are_sorted_by_their_codes(model, tree):
+    """Gains 1, 2, 0.1, 0.5 of pixels with variance one."""
+    joint = tree.copy(deep=True)
+    joint["sample_stats"] = tree["sample_stats"].to_dataset().assign(kl=tree["sample_stats"]["kl"].sum("latent"))
+    traversal = traverse(model, joint, steps=3)
+    assert traversal["latent"].values.tolist() == [1, 0, 3, 2]
+    assert "kl" not in traversal.coords
+    whole = traverse(model, tree, steps=3).sel(latent=traversal["latent"])
+    np.testing.assert_array_equal(traversal, whole)

@@ -94,6 +94,15 @@ def test_variance_is_judged_relative_to_the_prior():
     assert found.attrs["prior_variance"] == PRIOR_VARIANCE
 
 
+def test_one_kl_as_a_whole_leaves_its_rule_out():
+    """As of a guide whose KL does not split by latent; the other rules stand."""
+    tree = gaussian_tree()
+    whole = tree["sample_stats"].to_dataset().assign(kl=tree["sample_stats"]["kl"].sum("latent"))
+    found, split = informative_latents(xr.DataTree.from_dict({"/sample_stats": whole})), informative_latents(tree)
+    assert set(split) - set(found) == {"kl", "by_kl"}
+    xr.testing.assert_identical(found, split.drop_vars(["kl", "by_kl"]))
+
+
 def test_the_normal_gamma_path_meets_the_prior_below_one_half():
     """Why the rules disagree: least KL 0.0134 nats at p = 0.31, and 3.56 nats at p = 1."""
     lowest = minimize_scalar(gamma_kl, bounds=(0.2, 0.5), method="bounded", options={"xatol": 1e-6})

@@ -1,0 +1,100 @@
+"""The slides' theorem on a trained model: an AF prior and the matching IAF posterior have one bound."""
+
+import copy
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from experiments.assemble import assemble
+from experiments.provenance import as_markdown, command_line, environment
+from experiments.report import Table, write_report
+from experiments.training import train
+from guides import InverseAutoregressiveGuide, MeanFieldNormal
+from ppvae import VAE, BetaELBO, UserError
+from ppvae.files import replace_atomically
+from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
+
+__all__ = ["FlowFirst", "matching_iaf", "run"]
+
+
+class FlowFirst(nn.Module):
+    """p(x | z) = likelihood(f⁻¹(z)): the decoder of the inverse autoregressive pair, f's inverse before it."""
+
+    def __init__(self, likelihood: nn.Module, flow: nn.Module) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.flow = flow
+
+    def forward(self, z: torch.Tensor) -> torch.distributions.Distribution:
+        for transform in reversed(self.flow.transforms()):
+            z = transform.inv(z)
+        return self.likelihood(z)
+
+
+def matching_iaf(model: VAE, guide: MeanFieldNormal) -> tuple[VAE, InverseAutoregressiveGuide]:
+    """The pair with a standard normal prior and ``guide`` pushed through the prior's f; it shares all parameters."""
+    flow, latents = model.prior.flow, model.prior.latents
+    iaf = InverseAutoregressiveGuide(guide.encoder, latents, flow=flow)
+    iaf.loc, iaf.log_variance = guide.loc, guide.log_variance
+    return VAE(NormalPrior(latents), FlowFirst(model.likelihood, flow)).to(guide.loc.weight), iaf
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train the AF pair, then compare its bound and gradient with the IAF pair's at one noise, in double precision."""
+    parts = assemble(configuration)
+    if not isinstance(parts.model.prior, AutoregressiveFlowPrior) or not isinstance(parts.guide, MeanFieldNormal):
+        raise UserError("af_equals_iaf needs prior=autoregressive_flow and guide=mean_field")
+    train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=configuration.resume is not None)
+    model, guide = (program.double().cpu().eval() for program in copy.deepcopy((parts.model, parts.guide)))
+    images = parts.data.observed(slice(min(configuration.posterior.images, len(parts.data))), configuration.seed)
+    bounds, gradients = zip(
+        *(
+            _measured(*pair, images.double(), configuration.seed)
+            for pair in ((model, guide), matching_iaf(model, guide))
+        ),
+        strict=True,
+    )
+    shared = gradients[0].keys() & gradients[1].keys()
+    differences = {
+        "largest difference of an image's bound (nats)": (bounds[0] - bounds[1]).abs().max(),
+        "largest relative difference of a gradient": max(_relative(*(g[key] for g in gradients)) for key in shared),
+    }
+    rows = [["bound by the AF prior, mean (nats)", f"{bounds[0].mean():.6f}"]]
+    rows += [["bound by the IAF guide, mean (nats)", f"{bounds[1].mean():.6f}"]]
+    rows += [[name, f"{value:.1e}"] for name, value in differences.items()]
+    caption = f"{len(images)} images, one draw of the noise each, after {configuration.trainer.epochs} epochs."
+    table = Table("One bound, two pairs", ["what", "value"], rows, caption)
+    facts = {"command": f"`{command_line()}`", "data": parts.data.description, **environment(configuration.seed)}
+    text = f"# AF prior = IAF posterior\n\n{as_markdown(facts)}\n\n{caption}\n\n{table.as_markdown()}"
+    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
+    page = write_report(
+        directory,
+        title="AF prior = IAF posterior",
+        lead="The same f, before or after: log p(z) under the autoregressive flow prior moves into log q.",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        tables=[table],
+        environment=facts,
+    )
+    print(table.as_markdown(), f"Report: {page}", sep="\n")
+    return page
+
+
+def _measured(
+    model: VAE, guide: nn.Module, images: torch.Tensor, seed: int
+) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+    """The one-sample bound of each image, and the gradient of their mean by parameter."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        terms = BetaELBO(estimator="trace").measure(model, guide, images)
+    bound = -(terms.distortion + terms.rate)
+    parameters = {id(parameter): parameter for part in (model, guide) for parameter in part.parameters()}
+    gradients = torch.autograd.grad(bound.mean(), list(parameters.values()), allow_unused=True)
+    found = {key: gradient for key, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    return bound.detach(), found
+
+
+def _relative(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return (first - second).abs().max() / first.abs().max().clamp(min=1e-300)

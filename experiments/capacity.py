@@ -1,0 +1,106 @@
+"""Controlled capacity over training: does the KL follow C, and which factor enters when?"""
+
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts, assemble
+from experiments.provenance import as_markdown, command_line, environment
+from experiments.report import ReportFigure, Table, write_report
+from experiments.training import train
+from ppvae import UserError, from_pyro_svi
+from ppvae.files import replace_atomically
+from ppvae.metrics import knn_explained
+from ppvae.objectives import Capacity
+from ppvae.plots import plot_capacity, plot_latent_history
+
+__all__ = ["run"]
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train in stages of ``every`` epochs, look at the codes after each, and report."""
+    parts = assemble(configuration)
+    if not isinstance(parts.objective, Capacity) or parts.data.factors is None:
+        raise UserError("capacity_sprites needs objective=capacity and data with factors, such as data=sprites")
+    epochs, looks = configuration.trainer.epochs, []
+    stages = [*range(configuration.every, epochs, configuration.every), epochs]
+    for number, stage in enumerate(stages):
+        history = train(parts, configuration, directory, epochs=stage, resume=number > 0)
+        looks.append(_explained(parts, configuration))
+    progress = _progress(parts, history, stages, looks, len(parts.data) // configuration.trainer.batch_size)
+    facts = {"command": f"`{command_line()}`", "data": parts.data.description, **environment(configuration.seed)}
+    table = _table(progress)
+    text = f"# Controlled capacity on sprites\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
+    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
+    replace_atomically(directory / "results.csv", lambda path: progress.to_dataframe().to_csv(path))
+    page = write_report(
+        directory,
+        title="Controlled capacity on sprites",
+        lead="The KL is held at a capacity C that rises; what the codes know of each factor is measured on the way.",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        tables=[table],
+        figures=_figures(progress, history),
+        environment=facts,
+    )
+    print(table.as_markdown(), f"Report: {page}", sep="\n")
+    return page
+
+
+def _explained(parts: Parts, configuration: DictConfig) -> xr.DataArray:
+    """R² of each factor from the mean codes of the first images."""
+    probe = slice(min(configuration.probe, len(parts.data)))
+    images = parts.data.observed(probe, configuration.seed).to(next(parts.guide.parameters()).device)
+    codes = from_pyro_svi(parts.model, parts.guide, images, 1)["sample_stats"]["z_mean"]
+    factors = parts.data.factors.isel(image=probe)
+    scores = [float(knn_explained(codes, factor)) for factor in factors.data_vars.values()]
+    return xr.DataArray(scores, dims="factor", coords={"factor": list(factors.data_vars)})
+
+
+def _progress(
+    parts: Parts, history: xr.Dataset, stages: list[int], looks: list[xr.DataArray], steps: int
+) -> xr.Dataset:
+    """What was measured after each stage: capacity and KL of its last epoch, of so many steps, R² of each factor."""
+    capacity = [parts.objective.numbers((stage - 0.5) * steps)[0] for stage in stages]  # in the middle of the epoch
+    return xr.Dataset(
+        {
+            "capacity": ("epoch", capacity),
+            "rate": ("epoch", history["rate"].sel(epoch=stages).values),
+            "distortion": ("epoch", history["distortion"].sel(epoch=stages).values),
+            "explained": xr.concat(looks, "epoch"),
+        },
+        coords={"epoch": stages},
+    )
+
+
+def _table(progress: xr.Dataset) -> Table:
+    factors = [str(factor) for factor in progress["factor"].values]
+    rows = [
+        [
+            int(epoch),
+            *(f"{float(progress[name].sel(epoch=epoch)):.1f}" for name in ("capacity", "rate", "distortion")),
+            *(f"{float(value):.2f}" for value in progress["explained"].sel(epoch=epoch)),
+        ]
+        for epoch in progress["epoch"].values
+    ]
+    caption = "C and KL of the epoch in nats per image; R² of each factor from the ten nearest mean codes."
+    return Table("KL, capacity and factors", ["epoch", "C", "KL", "distortion", *factors], rows, caption)
+
+
+def _figures(progress: xr.Dataset, history: xr.Dataset) -> list[ReportFigure]:
+    return [
+        ReportFigure(
+            "capacity",
+            "Above: the KL beside the capacity it should follow. Below: how much of each factor the codes explain. A "
+            "factor enters where its line leaves zero.",
+            plot_capacity(progress),
+            "Capacity, KL and factors",
+        ),
+        ReportFigure(
+            "kl",
+            "Mean KL of each latent over training, nats per image.",
+            plot_latent_history(history, "kl"),
+            "KL of each latent over training",
+        ),
+    ]

@@ -1,0 +1,44 @@
+"""Levy's report, Fig. 6: two latents, the letters A to D, three weights of the KL."""
+
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import assemble
+from experiments.report import ReportFigure
+from ppvae import read_posterior
+from ppvae.interventions import latent_grid
+from ppvae.plots import plot_codes, plot_latent_grid
+from ppvae.svi import load_pair
+
+__all__ = ["figures"]
+
+
+def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """Codes by letter of all models, and the plane of the latents as each model draws it; the first seed."""
+    seed = configuration.seeds[0]
+    runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
+    trees = {name: read_posterior(run / "posterior.zarr") for name, run in runs.items()}
+    codes = {name: tree["posterior"]["z"].isel(chain=0, draw=0, drop=True).load() for name, tree in trees.items()}
+    labels = next(iter(trees.values()))["constant_data"]["label"].load()
+    scatter = ReportFigure(
+        "codes",
+        f"One draw from q(z | x) of each image, by letter, seed {seed}. The circles hold half and 95 % of the prior: "
+        "with β = 0 nothing keeps the codes near it, with a large β the letters melt into it.",
+        plot_codes(codes, labels),
+        "Codes by letter",
+    )
+    return [scatter, *(_plane(name, run) for name, run in runs.items())]
+
+
+def _plane(name: str, run: Path) -> ReportFigure:
+    caption = "The mean of p(x | z) over the plane of the two latents, at steps of equal prior probability."
+    grid = plot_latent_grid(_grid(run))
+    return ReportFigure(f"plane_{name}", caption, grid, f"The latent plane: {name}")
+
+
+def _grid(run: Path) -> xr.DataArray:
+    parts = assemble(OmegaConf.load(run / "config.yaml"))
+    load_pair(run / "checkpoint.pt", parts.model, parts.guide)
+    return latent_grid(parts.model)
