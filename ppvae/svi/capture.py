@@ -6,6 +6,7 @@ become references to the original tensors, random draws stay random, ``detach`` 
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,7 +52,8 @@ def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve:
     try:
         # eager's random draws, so that one seed means one result however the step runs
         compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
-        with unchanged(preserve, *inputs):
+        with unchanged(preserve, *inputs), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # torch's own, of its compiler
             compiled(*inputs)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
