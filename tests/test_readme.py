@@ -42,3 +42,11 @@ def test_readme_commands_name_what_exists(command):
         key, _, value = argument.partition("=")
         if (conf / key).is_dir():
             assert (conf / key / f"{value}.yaml").is_file()
+
+
+def test_readme_lists_every_choice_of_every_group_to_swap():
+    conf = Path(__file__).parents[1] / "experiments/conf"
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`.*) \|$", README, flags=re.M))
+    assert set(rows) == {"prior", "guide", "likelihood", "objective", "annealing", "data", "experiment"}
+    for group, choices in rows.items():
+        assert set(re.findall(r"`(\w+)`", choices)) == {path.stem for path in (conf / group).glob("*.yaml")}, group

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import step_time
+from experiments.benchmarks import step_time, swaps
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, candidates
 from experiments.benchmarks.setups import CONV, MLP
@@ -55,3 +55,19 @@ def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
     judged = [line.partition(":")[0] for line in verdicts]
     # VAE compiled; NGVAE compiled, then captured, which is the faster; NGVAE over VAE compiled, then the faster ones
     assert judged == ["held", "MISSED", "held", "MISSED", "held"]
+
+
+def test_every_swap_trains_and_is_judged():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    rivals = list(swaps.swaps(replace(MLP, batch_size=4), fabric, way="captured"))
+    times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
+    wanted = {*swaps.OBJECTIVES, *swaps.PRIORS, *swaps.GUIDES, swaps.PLAIN}
+    assert {name for _, name in times} == wanted
+    assert swaps.table(times).count("\n") == len(wanted) + 1
+
+
+def test_a_bound_of_k_samples_is_judged_by_its_share():
+    times = {("", swaps.PLAIN): [1.0, 2.0], ("objective", "bound, K = 5"): [5.0, 10.0], ("prior", "slow"): [1.4, 2.8]}
+    table = swaps.table({key: np.array(row) for key, row in times.items()})
+    assert "held: 1.00 a sample, ≤ 1.1" in table
+    assert "MISSED: ≤ 1.3" in table

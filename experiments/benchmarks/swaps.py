@@ -1,0 +1,146 @@
+"""Time of a training step with each objective, prior and guide, over that of the plain mean-field VAE.
+
+``python -m experiments.benchmarks.swaps [--steps N] [--rounds R] [--write PAGE.md]``
+
+All of ours, compiled, on one MLP and one batch, in turns within one process; ratios are taken within a round.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+import guides
+from experiments.benchmarks.candidates import Candidate, ours
+from experiments.benchmarks.setups import LATENTS, MLP, Setup
+from experiments.benchmarks.step_time import Times, milliseconds
+from experiments.provenance import as_markdown, environment
+from ppvae import (
+    VAE,
+    Annealed,
+    BetaELBO,
+    Capacity,
+    FreeBits,
+    ImportanceWeighted,
+    Objective,
+    SoftFreeBits,
+    TotalCorrelation,
+    priors,
+)
+from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
+
+__all__ = ["main", "swaps", "table"]
+
+PLAIN = "plain mean-field VAE"
+LIMIT, SAMPLES_LIMIT = 1.3, 1.1
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "annealed": lambda: Annealed(objective=BetaELBO()),
+    "free bits": FreeBits,
+    "soft free bits": SoftFreeBits,
+    "capacity": Capacity,
+    "total correlation": lambda: TotalCorrelation(images=60_000),
+    "importance weighted, K = 5": lambda: ImportanceWeighted(samples=5),
+    "importance weighted, K = 50": lambda: ImportanceWeighted(samples=50),
+    "doubly reparameterised, K = 5": lambda: ImportanceWeighted(samples=5, doubly_reparameterised=True),
+}
+PRIORS: dict[str, Callable[..., nn.Module]] = {
+    "mixture of 10": lambda guide: priors.MixturePrior(LATENTS),  # noqa: ARG005 - as the next
+    "VampPrior of 50": lambda guide: priors.VampPrior(LATENTS, MLP.image_shape, guide=guide),
+    "autoregressive flow": lambda guide: priors.AutoregressiveFlowPrior(LATENTS),  # noqa: ARG005
+}
+GUIDES: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "full covariance": lambda encoder: guides.FullCovarianceNormal(encoder, LATENTS),
+    "inverse autoregressive": lambda encoder: guides.InverseAutoregressiveGuide(encoder, LATENTS),
+    "mixture of 4 encoders": lambda encoder: guides.MixtureOfEncoders(encoder, LATENTS),
+    "Normal-Gamma": lambda encoder: guides.NormalGammaGuide(encoder, LATENTS),
+    "Student-t": lambda encoder: guides.StudentTGuide(encoder, LATENTS),
+}
+MATCHING = {"Normal-Gamma": priors.NormalGammaPrior, "Student-t": priors.StudentTPrior}
+
+
+def swaps(setup: Setup, fabric: Fabric, way: str = "compiled") -> Iterator[Candidate]:
+    """The plain VAE, then each swap of one part; ``model`` says which part."""
+    images = setup.images().to(fabric.device)
+
+    def candidate(part: str, name: str, pair: tuple[nn.Module, nn.Module], objective: Objective) -> Candidate:
+        return Candidate(part, name, ours(pair, objective, images, fabric, way))
+
+    yield candidate("", PLAIN, setup.pair("VAE"), BetaELBO())
+    for name, objective in OBJECTIVES.items():
+        yield candidate("objective", name, setup.pair("VAE"), objective())
+    for name, prior in PRIORS.items():
+        model, guide = setup.pair("VAE")
+        yield candidate("prior", name, (VAE(prior(guide), model.likelihood), guide), BetaELBO())
+    for name, guide in GUIDES.items():
+        prior = MATCHING.get(name, priors.NormalPrior)(LATENTS)
+        pair = VAE(prior, _likelihood(setup)), guide(setup.encoder(setup.image_shape))
+        yield candidate("guide", name, pair, BetaELBO())
+
+
+def _likelihood(setup: Setup) -> nn.Module:
+    decoder = setup.decoder(LATENTS, setup.image_shape)
+    return BernoulliLikelihood(decoder) if setup.binary else NormalLikelihood(decoder, scale=0.02)
+
+
+def table(times: Times) -> str:
+    """Markdown: median time, its ratio to the plain VAE's, and whether the target holds."""
+    lines = [
+        "| part | swap | ms a step: median (min-max) | over the plain VAE: median (quartiles) | target |",
+        "|---|---|---:|---:|---|",
+    ]
+    plain = times["", PLAIN]
+    for (part, name), row in times.items():
+        ratio, samples = row / plain, _samples(name)
+        low, median, high = np.percentile(ratio, [25, 50, 75])
+        limit, share = (LIMIT, median) if samples is None else (SAMPLES_LIMIT, median / samples)
+        held = f"{'held' if share <= limit else 'MISSED'}: " + (
+            f"≤ {limit}" if samples is None else f"{share:.2f} a sample, ≤ {limit}"
+        )
+        spread = f"{np.median(row):.2f} ({row.min():.2f}-{row.max():.2f})"
+        verdict = "" if name == PLAIN else held
+        lines.append(f"| {part} | {name} | {spread} | {median:.2f} ({low:.2f}-{high:.2f}) | {verdict} |")
+    return "\n".join(lines)
+
+
+def _samples(name: str) -> int | None:
+    """K of a K-sample bound."""
+    return int(name.rpartition("K = ")[2]) if "K = " in name else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.swaps", description=__doc__)
+    parser.add_argument("--steps", type=int, default=20, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--accelerator", default="cpu", help="Fabric's accelerator: cpu, cuda, auto")
+    parser.add_argument("--write", type=Path, help="also write the page to this file")
+    chosen = parser.parse_args(arguments)
+    if min(chosen.steps, chosen.rounds) < 1:
+        parser.error("--steps and --rounds must be at least 1")
+    fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
+    torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
+    found = table(milliseconds(list(swaps(MLP, fabric)), chosen.steps, chosen.rounds, fabric.device))
+    facts = {
+        "command": f"`{shlex.join(['uv', 'run', '-m', 'experiments.benchmarks.swaps', *sys.argv[1:]])}`",
+        **environment(seed=0),
+        "device": str(fabric.device),
+        "threads": str(torch.get_num_threads()),
+        "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
+    }
+    title = f"{MLP.title}. {chosen.rounds} rounds of {chosen.steps} steps each, all compiled, in turns."
+    page = "\n\n".join(["# Step time of each swap", title, found, as_markdown(facts)])
+    print(page)
+    if chosen.write:
+        chosen.write.write_text(page + "\n")
+
+
+if __name__ == "__main__":
+    main()
