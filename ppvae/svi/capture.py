@@ -52,9 +52,9 @@ def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve:
     try:
         # eager's random draws, so that one seed means one result however the step runs
         compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
-        with unchanged(preserve, *inputs), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # torch's own, of its compiler
-            compiled(*inputs)
+            _rehearsed(compiled, inputs, preserve)  # compiles forwards and backwards
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         logger.warning("torch.compile failed, the captured graph runs uncompiled: %s", reason)
