@@ -66,8 +66,9 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     rows += [[name, f"{value:.1e}"] for name, value in differences.items()]
     caption = f"{len(images)} images, one draw of the noise each, after {configuration.trainer.epochs} epochs."
     table = Table("One bound, two pairs", ["what", "value"], rows, caption)
-    facts = {"command": f"`{command_line()}`", "data": parts.data.description, **environment(configuration.seed)}
-    text = f"# AF prior = IAF posterior\n\n{as_markdown(facts)}\n\n{caption}\n\n{table.as_markdown()}"
+    facts = {"data": parts.data.description, **environment(configuration.seed)}
+    asked = {"command": f"`{command_line()}`"}
+    text = f"# AF prior = IAF posterior\n\n{as_markdown(asked | facts)}\n\n{caption}\n\n{table.as_markdown()}"
     replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     page = write_report(
         directory,

@@ -65,6 +65,7 @@ def _check_held_out(configuration: DictConfig) -> None:
         raise UserError(
             f"held_out.images={configuration.held_out.images}: these data have no test split; give held_out.images=0"
         )
+    held_out(configuration)  # whether they can be read, too
 
 
 def _maps(likelihood: DictConfig, channels: int) -> int:

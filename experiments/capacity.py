@@ -1,6 +1,7 @@
 """Controlled capacity over training: does the KL follow C, and which factor enters when?"""
 
 from pathlib import Path
+from statistics import fmean
 
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,7 @@ from experiments.provenance import as_markdown, command_line, environment
 from experiments.report import ReportFigure, Table, write_report
 from experiments.training import train
 from ppvae import UserError, from_pyro_svi
+from ppvae.errors import check_whole
 from ppvae.files import replace_atomically
 from ppvae.metrics import knn_explained
 from ppvae.objectives import Capacity
@@ -20,18 +22,28 @@ __all__ = ["run"]
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train in stages of ``every`` epochs, look at the codes after each, and report."""
+    check_whole("every", configuration.every, 1)
+    check_whole("probe", configuration.probe, 20)
+    check_whole("trainer.epochs", configuration.trainer.epochs, 1)
     parts = assemble(configuration)
     if not isinstance(parts.objective, Capacity) or parts.data.factors is None:
-        raise UserError("capacity_sprites needs objective=capacity and data with factors, such as data=sprites")
+        raise UserError(
+            "capacity_sprites needs objective=capacity, annealing=null and data with factors, such as data=sprites"
+        )
+    if parts.stopping is not None:
+        raise UserError("capacity_sprites follows C to the last epoch; give trainer.stopping=null")
     epochs, looks = configuration.trainer.epochs, []
     stages = [*range(configuration.every, epochs, configuration.every), epochs]
     for number, stage in enumerate(stages):
         history = train(parts, configuration, directory, epochs=stage, resume=number > 0)
         looks.append(_explained(parts, configuration))
     progress = _progress(parts, history, stages, looks, len(parts.data) // configuration.trainer.batch_size)
-    facts = {"command": f"`{command_line()}`", "data": parts.data.description, **environment(configuration.seed)}
+    facts = {"data": parts.data.description, **environment(configuration.seed)}
+    asked = {"command": f"`{command_line()}`"}
     table = _table(progress)
-    text = f"# Controlled capacity on sprites\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
+    text = (
+        f"# Controlled capacity on sprites\n\n{as_markdown(asked | facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
+    )
     replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     replace_atomically(directory / "results.csv", lambda path: progress.to_dataframe().to_csv(path))
     page = write_report(
@@ -61,8 +73,11 @@ def _explained(parts: Parts, configuration: DictConfig) -> xr.DataArray:
 def _progress(
     parts: Parts, history: xr.Dataset, stages: list[int], looks: list[xr.DataArray], steps: int
 ) -> xr.Dataset:
-    """What was measured after each stage: capacity and KL of its last epoch, of so many steps, R² of each factor."""
-    capacity = [parts.objective.numbers((stage - 0.5) * steps)[0] for stage in stages]  # in the middle of the epoch
+    """What each stage measured: mean capacity and KL of its last epoch, of so many steps, and R² of each factor."""
+    capacity = [
+        fmean(parts.objective.numbers(step)[0] for step in range((stage - 1) * steps, stage * steps))
+        for stage in stages
+    ]
     return xr.Dataset(
         {
             "capacity": ("epoch", capacity),
@@ -79,12 +94,14 @@ def _table(progress: xr.Dataset) -> Table:
     rows = [
         [
             int(epoch),
-            *(f"{float(progress[name].sel(epoch=epoch)):.1f}" for name in ("capacity", "rate", "distortion")),
-            *(f"{float(value):.2f}" for value in progress["explained"].sel(epoch=epoch)),
+            *(round(float(progress[name].sel(epoch=epoch)), 1) for name in ("capacity", "rate", "distortion")),
+            *(round(float(value), 2) for value in progress["explained"].sel(epoch=epoch)),
         ]
         for epoch in progress["epoch"].values
     ]
-    caption = "C and KL of the epoch in nats per image; R² of each factor from the ten nearest mean codes."
+    caption = (
+        "C and KL of the epoch in nats per image; R² of each factor from the ten nearest mean codes, −0.1 by chance."
+    )
     return Table("KL, capacity and factors", ["epoch", "C", "KL", "distortion", *factors], rows, caption)
 
 
@@ -93,7 +110,7 @@ def _figures(progress: xr.Dataset, history: xr.Dataset) -> list[ReportFigure]:
         ReportFigure(
             "capacity",
             "Above: the KL beside the capacity it should follow. Below: how much of each factor the codes explain. A "
-            "factor enters where its line leaves zero.",
+            "factor enters where its line leaves −0.1, where ten neighbours that know nothing put it.",
             plot_capacity(progress),
             "Capacity, KL and factors",
         ),

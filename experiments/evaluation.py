@@ -15,6 +15,8 @@ from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy,
 
 __all__ = ["Evaluation", "evaluate"]
 
+NEIGHBOURS = 10
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -52,12 +54,10 @@ def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None,
     metrics = {"elbo": float(statistics["elbo"].mean()), "rate": _rate(statistics)}
     metrics["distortion"] = -float(tree["log_likelihood"]["x"].mean())
     for reading, code in codes.items():
-        metrics[f"entropy_{reading}"] = float(entropy(code))
-        metrics[f"decorrelation_{reading}"] = float(decorrelation(code))
-        metrics[f"decorrelation_literal_{reading}"] = float(decorrelation(code, reading="literal"))
+        metrics |= _covariance_metrics(code, reading)
     metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
-    if factors is not None and "label" in factors:
-        metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], seed=seed))
+    if factors is not None and "label" in factors and factors.sizes["image"] >= 2 * NEIGHBOURS:
+        metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], neighbours=NEIGHBOURS, seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
         metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
     for name, count in count_informative(latents).data_vars.items():
@@ -66,8 +66,19 @@ def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None,
     return metrics
 
 
+def _covariance_metrics(code: xr.DataArray, reading: str) -> dict[str, float]:
+    """Entropy and decorrelation; without those that are not defined, as all latents collapsed or there is but one."""
+    metrics = {}
+    if bool((code != code.isel(image=0)).any()):
+        metrics[f"entropy_{reading}"] = float(entropy(code))
+        if code.sizes["latent"] > 1:
+            metrics[f"decorrelation_{reading}"] = float(decorrelation(code))
+            metrics[f"decorrelation_literal_{reading}"] = float(decorrelation(code, reading="literal"))
+    return metrics
+
+
 def _of_held_out(parts: Parts, configuration: DictConfig) -> dict[str, float]:
-    """−log p(x) and −ELBO of test images in nats, and in bits a pixel where a pixel has 256 levels."""
+    """−log p(x) and −ELBO of test images in nats, and in bits a pixel where that is a probability of 256 levels."""
     data = held_out(configuration)
     if data is None:
         return {}
@@ -77,13 +88,19 @@ def _of_held_out(parts: Parts, configuration: DictConfig) -> dict[str, float]:
     )
     metrics = {
         "test_nll": -float(found["log_marginal"].mean()),
-        "test_nll_standard_error": float(found["log_marginal"].std(ddof=1)) / len(data) ** 0.5,
+        "test_nll_standard_error": _standard_error(found["log_marginal"].values),
         "test_negative_elbo": -float(found["elbo"].mean()),
         "test_effective_samples": float(found["effective_samples"].median()),
     }
-    if data.kind == "8-bit":
+    kinds = getattr(parts.model.likelihood, "kinds", ())
+    if data.kind == "8-bit" and "8-bit" in kinds and "real" not in kinds:  # no density of reals, no surrogate
         metrics["test_bits_per_dim"] = metrics["test_nll"] / (math.prod(data.image_shape) * math.log(2))
     return metrics
+
+
+def _standard_error(values: np.ndarray) -> float:
+    """Of the mean; NaN for one value."""
+    return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
 
 
 def _rate(statistics: xr.DataTree) -> float:

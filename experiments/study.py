@@ -19,6 +19,7 @@ from experiments.provenance import as_markdown, command_line, environment
 from experiments.report import ReportFigure, Table, write_report
 from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 from ppvae import UserError, read_posterior
+from ppvae.errors import check_choice
 from ppvae.files import replace_atomically
 from ppvae.metrics import scaled_covariance
 from ppvae.plots import plot_covariances, plot_latent_history
@@ -39,6 +40,7 @@ STUDY_KEYS = (
     "job",
     "resume",
 )
+DERIVED = ("maps", "network.decoder.maps", "likelihood.decoder.maps")  # filled in once the model is built
 METRICS = {
     "test_nll": "−log p(x) of test images (nats)",
     "test_negative_elbo": "−ELBO of test images (nats)",
@@ -69,6 +71,9 @@ METRICS = {
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
+    figures = _own_figures(configuration)  # now: a name misspelt ends before the training
+    for metric in configuration.get("metrics") or []:
+        check_choice("metrics", metric, METRICS)
     jobs = [
         (OmegaConf.to_yaml(_configured(configuration, overrides, seed)), directory / name / f"seed{seed}")
         for seed in configuration.seeds
@@ -77,7 +82,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
     for text, where in jobs:
-        check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
+        check_same_configuration(OmegaConf.create(text), where, may_change=(*RUNNING, *DERIVED))
     jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
     if configuration.workers > 1:
         with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
@@ -89,12 +94,12 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     results = _collected(configuration, directory)
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
     table = _table(results, configuration)
+    asked = {"command": f"`{command_line()}`"}
     facts = {
-        "command": f"`{command_line()}`",
         "data": "; ".join(results["data"].unique()),
         **environment(list(configuration.seeds)),
     }
-    text = f"# {configuration.title}\n\n{as_markdown(facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
+    text = f"# {configuration.title}\n\n{as_markdown(asked | facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
     replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     page = write_report(
         directory,
@@ -103,7 +108,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration),
         tables=[table],
-        figures=_own_figures(configuration)(configuration, directory),
+        figures=figures(configuration, directory),
         environment=facts,
     )
     print(table.as_markdown(), f"Report: {page}", sep="\n")
@@ -111,9 +116,13 @@ def run(configuration: DictConfig, directory: Path) -> Path:
 
 
 def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
-    """The configuration of one model: the study's base, the command line's overrides, then the model's own."""
+    """The configuration of one model: the study's base, the command line's overrides, then the model's own.
+
+    A key that only the models have, such as ``data.root``, comes as ``+data.root``; they have it already, hence ``++``.
+    """
     given = [o for o in HydraConfig.get().overrides.task if _key(o) not in STUDY_KEYS]
-    own = [*configuration.get("base", []), *given, *overrides, f"seed={seed}", "job=experiments.single.run"]
+    given = [f"++{o.lstrip('+')}" if o.startswith("+") else o for o in given]
+    own = [*(configuration.get("base") or []), *given, *overrides, f"seed={seed}", "job=experiments.single.run"]
     one = compose(
         "config", list({override.split("=")[0]: override for override in own}.values())
     )  # the last one counts
@@ -149,7 +158,7 @@ def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
     rows = []
     wanted = configuration.get("metrics") or list(METRICS)
     for metric, label in METRICS.items():
-        if metric not in results or metric not in wanted:
+        if metric not in results or metric not in wanted or (results[metric].isna().all() and metric not in paper):
             continue
         cells = []
         for name in configuration.models:
@@ -177,7 +186,13 @@ def _mean_and_deviation(values: pd.Series) -> str | None:
 
 def _own_figures(configuration: DictConfig) -> Callable[[DictConfig, Path], list[ReportFigure]]:
     """The figures that the study names, a function of its configuration and directory; else covariances and p."""
-    return pkgutil.resolve_name(configuration.figures) if "figures" in configuration else _figures
+    name = configuration.get("figures")
+    if name is None:
+        return _figures
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"figures={name}: {error}; give a function of the configuration and the directory") from None
 
 
 def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:

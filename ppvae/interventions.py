@@ -9,6 +9,7 @@ from pyro import poutine, validation_enabled
 
 from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.evaluation import device_of, evaluating
+from ppvae.terms import latent_sites
 
 __all__ = ["ablate", "latent_grid", "reconstruct", "traverse"]
 
@@ -82,14 +83,15 @@ def latent_grid(model: Callable, values: Sequence[float] | None = None, *, site:
     """Mean of p(x | z) over the plane of a two-latent model: (z1, z0, channel, row, column).
 
     ``values`` of each latent; by default the 2.5 % to 97.5 % quantiles of N(0, 1) in 15 steps of equal probability.
+    Errors: :class:`~ppvae.errors.UserError` for no values, or a model whose ``site`` is missing or not of two latents.
     """
+    _check_plane(model, site)
     if values is None:
         values = torch.special.ndtri(torch.linspace(0.025, 0.975, 15, dtype=torch.float64)).tolist()
+    if not len(values):
+        raise UserError("values is empty; expected one number or more, those that each latent takes")
     axis = torch.tensor(values, dtype=torch.get_default_dtype())
     up, across = torch.meshgrid(axis, axis, indexing="ij")
-    latents = getattr(getattr(model, "prior", None), "latents", 2)
-    if latents != 2:
-        raise UserError(f"the model has {latents} latents; latent_grid draws a plane of two")
     pixels = _decoded(model, torch.stack([across, up], -1).flatten(0, 1), site)[0]
     return xr.DataArray(
         pixels.unflatten(0, up.shape).numpy(),
@@ -97,6 +99,15 @@ def latent_grid(model: Callable, values: Sequence[float] | None = None, *, site:
         coords={"z1": axis.numpy(), "z0": axis.numpy()},
         name="x",
     )
+
+
+def _check_plane(model: Callable, site: str) -> None:
+    with evaluating(model, device=device_of(model), seed=0), validation_enabled(False):
+        drawn = {node["name"]: node for node in latent_sites(poutine.trace(model).get_trace(size=1))}
+    check_choice("site", site, [name for name in drawn if name != "x"])
+    shape = tuple(drawn[site]["fn"].event_shape)
+    if shape != (2,):
+        raise UserError(f"site {site!r} has event shape {shape}; latent_grid draws a plane of two latents, shape (2,)")
 
 
 def _codes(tree: xr.DataTree, site: str) -> torch.Tensor:

@@ -14,7 +14,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.evaluation import device_of, evaluating
 from ppvae.objectives import Objective
-from ppvae.terms import Site, latent_sites, observed_sites
+from ppvae.terms import Site, event_dims, latent_sites, observed_sites
 
 __all__ = ["check_images", "check_kind", "check_pair", "check_sites"]
 
@@ -103,6 +103,7 @@ def check_sites(
     drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
     wanted = {site["name"]: site for site in latent_sites(model_trace)}
     _check_same_sites(drawn, wanted)
+    _check_dims([*drawn.values(), *wanted.values()])
     return drawn, wanted, model_trace
 
 
@@ -112,8 +113,21 @@ def _check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
     for name in drawn.keys() - wanted.keys():
         raise UserError(
             f"site {name!r} is in the guide but not in the model ({_listed(wanted)}); "
-            "rename it, remove it, or mark it infer={'is_auxiliary': True}"
+            "choose a prior that draws it or a guide without it, or mark it infer={'is_auxiliary': True}"
         )
+
+
+def _check_dims(sites: list[Site]) -> None:
+    """UserError where two sites give one name to event dims of different sizes."""
+    sizes: dict[str, tuple[int, str]] = {}
+    for site in sites:
+        for dim, size in zip(event_dims(site), site["fn"].event_shape, strict=False):
+            known, first = sizes.setdefault(dim, (size, site["name"]))
+            if known != size and first != site["name"]:
+                raise UserError(
+                    f"dim {dim!r} has {known} entries at site {first!r} and {size} at site {site['name']!r}; "
+                    "give their event_dims different names"
+                )
 
 
 def _check_site(name: str, q: Any, p: Any) -> None:
@@ -172,7 +186,7 @@ def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
             q, p = (type(getattr(d, "base_dist", d)).__name__ for d in (q, p))
             raise UserError(
                 f"mean_field needs a closed-form KL at site {name!r}; none is registered for {q} and {p}: "
-                "use BetaELBO(estimator='trace')"
+                "use BetaELBO(estimator='trace'), objective.estimator=trace"
             ) from None
 
 

@@ -141,10 +141,14 @@ def _moments(latents: list[Site]) -> Arrays:
 
 
 def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the site's distribution: in closed form where it has one, else those of 256 draws."""
     try:
         return site["fn"].mean, site["fn"].variance
     except NotImplementedError:
-        return site["value"], torch.zeros_like(site["value"])
+        draws = site["fn"].sample((256,))
+        if not draws.is_floating_point():
+            return site["value"], torch.zeros_like(site["value"])
+        return draws.mean(0), draws.var(0)
 
 
 def _prior(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
@@ -157,10 +161,17 @@ def _prior(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Ar
             continue
         prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
         if site["value"].is_floating_point():
-            mean, variance = _mean_and_variance(site)
-            over_draws = mean.flatten(0, 1).var(0, correction=0)
-            variances[site["name"]] = float((variance.flatten(0, 1).mean(0) + over_draws).mean())
+            variances[site["name"]] = _prior_variance(site)
     return prior, variances
+
+
+def _prior_variance(site: Site) -> float:
+    """Mean over the latents of their variance under p(z): over draws of their parents, else over those of z."""
+    try:
+        mean, variance = (moment.flatten(0, 1) for moment in (site["fn"].mean, site["fn"].variance))
+    except NotImplementedError:
+        return float(site["value"].flatten(0, 1).var(0).mean())
+    return float((variance.mean(0) + mean.var(0, correction=0)).mean())
 
 
 def _dataset(parts: list[Arrays], sample_dims: tuple[str, ...], units: str) -> xr.Dataset:

@@ -27,6 +27,7 @@ def informative_latents(
       collapsed latent may pass for informative here: read it with the next two.
     - `by_variance`: mean variance of q(z|x) (for NGVAE E[1/λ]) below `max_variance_ratio` times the prior's. The paper
       says "close to one", for a unit prior; relative, as a collapsed Normal-Gamma latent sits at the prior's own 0.5.
+      Left out where the prior's variance is infinite.
     - `by_kl`: mean KL(q(z|x) ‖ p(z)) above `min_kl` nats; left out where the pair has one KL as a whole. The
       Normal-Gamma path, whose kl is that of precision and z together, never comes below 0.0134 nats; and at p = 1,
       called uninformative, it costs 3.6 nats and passes here.
@@ -44,15 +45,18 @@ def informative_latents(
     prior = _prior_variance(stats, prior_variance)
     variance = stats["z_variance"].mean("image")
     activity = stats["z_mean"].var("image", ddof=1)
-    ratio = variance / prior
     columns = [
         _number("variance", variance, "mean variance of q(z|x)", "latent squared"),
-        _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
         _number("activity", activity, "variance of the posterior means over the images", "latent squared"),
         _number("signal_to_noise", _quotient(activity, variance), "activity over the mean variance", "1"),
-        _rule("by_variance", ratio < max_variance_ratio, f"variance_ratio < {max_variance_ratio:g}"),
         _rule("active_units", activity > min_activity, f"activity > {min_activity:g}"),
     ]
+    if np.isfinite(prior):
+        ratio = variance / prior
+        columns += [
+            _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
+            _rule("by_variance", ratio < max_variance_ratio, f"variance_ratio < {max_variance_ratio:g}"),
+        ]
     if "kl" in stats:
         kl = stats["kl"].mean("image")
         columns += [
@@ -130,7 +134,7 @@ def _check_statistic(stats: xr.Dataset, name: str) -> None:
 
 def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
     found = stats["z_variance"].attrs.get("prior_variance") if given is None else given
-    if found is None or not 0 < float(found) < np.inf:
+    if found is None or not 0 < float(found) <= np.inf:
         raise UserError(
             f"prior_variance came as {found}, expected a positive number: give informative_latents(prior_variance=)"
         )

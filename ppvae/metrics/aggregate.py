@@ -15,9 +15,9 @@ def moment_kl(codes: xr.DataArray) -> xr.DataArray:
     prior; means of collapsed latents have no variance, and their KL is infinite. Takes what `empirical_covariance`
     takes; returns a scalar, or the further dims. Raises UserError as `empirical_covariance` does.
     """
-    dims = [dim for dim in OBSERVATION_DIMS if dim in codes.dims]
-    mean = codes.astype(np.float64).mean(dims)
-    result = xr.apply_ufunc(_kl, mean, empirical_covariance(codes), input_core_dims=[["latent"], ["latent", "latent_"]])
+    covariance = empirical_covariance(codes)
+    mean = codes.astype(np.float64).mean([dim for dim in OBSERVATION_DIMS if dim in codes.dims])
+    result = xr.apply_ufunc(_kl, mean, covariance, input_core_dims=[["latent"], ["latent", "latent_"]])
     return result.rename("moment_kl").assign_attrs(long_name="KL of the codes' moments from N(0, I)", units="nats")
 
 

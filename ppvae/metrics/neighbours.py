@@ -9,13 +9,15 @@ from ppvae.errors import UserError, check_whole
 
 __all__ = ["knn_accuracy", "knn_explained"]
 
+FOLDS = 5
+
 
 def knn_accuracy(codes: xr.DataArray, labels: xr.DataArray, *, neighbours: int = 10, seed: int = 0) -> xr.DataArray:
-    """Share of images whose label is that of most of the nearest codes, those of other folds (5-fold, shuffled).
+    """Share of images whose label is that of most of the nearest codes, those of other folds (five, shuffled).
 
     codes (image, latent), on their own scale, so that a collapsed latent hardly counts; labels (image), integers.
     Returns a scalar in [0, 1]; the attribute `chance` is the share of the commonest label. Raises UserError for
-    codes and labels of different images, or fewer images than neighbours.
+    codes and labels of different images or another kind, and for fewer than five images or twice the neighbours.
     """
     values, wanted = _matched(codes, labels, neighbours)
     found = cross_val_predict(KNeighborsClassifier(neighbours), values, wanted, cv=_folds(seed))
@@ -29,9 +31,12 @@ def knn_explained(codes: xr.DataArray, factor: xr.DataArray, *, neighbours: int 
 
     codes (image, latent), on their own scale; factor (image), the index of a level, its attribute `values` naming the
     levels: numbers count as such, a whole turn of hue as its point on the circle, names as one indicator each.
-    Returns a scalar, near 0 where the codes know nothing. Raises UserError as `knn_accuracy` does.
+    Returns a scalar, near −1/neighbours where the codes know nothing. Raises UserError as `knn_accuracy` does, and for
+    a factor with one level.
     """
     values, index = _matched(codes, factor, neighbours)
+    if (index == index[0]).all():
+        raise UserError(f"factor {factor.name!r} has one level in these images; expected two or more: leave it out")
     target = _coordinates(factor)[index]
     found = cross_val_predict(KNeighborsRegressor(neighbours), values, target, cv=_folds(seed))
     explained = 1 - ((found - target) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
@@ -40,7 +45,7 @@ def knn_explained(codes: xr.DataArray, factor: xr.DataArray, *, neighbours: int 
 
 
 def _folds(seed: int) -> KFold:
-    return KFold(5, shuffle=True, random_state=seed)
+    return KFold(FOLDS, shuffle=True, random_state=seed)
 
 
 def _matched(codes: xr.DataArray, labels: xr.DataArray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,8 +54,13 @@ def _matched(codes: xr.DataArray, labels: xr.DataArray, neighbours: int) -> tupl
         raise UserError(f"codes have dims {codes.dims}, labels {labels.dims}; expected (image, latent) and (image)")
     if codes.sizes["image"] != labels.sizes["image"]:
         raise UserError(f"there are {codes.sizes['image']} codes and {labels.sizes['image']} labels; expected as many")
-    if codes.sizes["image"] < 2 * neighbours:
-        raise UserError(f"{codes.sizes['image']} images are too few for {neighbours} neighbours; give twice as many")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"labels are {labels.dtype}; expected integers, the index of a level")
+    least = max(FOLDS, 2 * neighbours)
+    if codes.sizes["image"] < least:
+        raise UserError(f"{codes.sizes['image']} images are too few for {neighbours} neighbours; give {least} or more")
+    if not bool(np.isfinite(codes).all()):
+        raise UserError("codes hold values that are not finite; expected numbers: look for a diverged run")
     return codes.transpose("image", "latent").values.astype(np.float64), labels.values
 
 

@@ -90,6 +90,10 @@ class Annealed(Objective):
     def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
         return self.objective.loss(terms, numbers[1:], warmth * numbers[0])
 
+    def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The KL's weight as ``warmth``."""
+        return {"warmth": numbers[0], **self.objective.reported(numbers[1:])}
+
     def bound_to(self, images: int) -> Self:
         return replace(self, objective=self.objective.bound_to(images))
 

@@ -19,7 +19,8 @@ class Capacity(Objective):
 
     KL is the mean over the batch, as in the published code; ``per_image`` takes the distance image by image.
     ``gamma``: with γ above −dD/dKL at KL = C the optimum has KL = C. At γ = 1, as the slides write it, KL is only
-    pushed up to C from below: above C the objective is the ELBO plus a constant. C = 0 is the β-VAE with β = γ.
+    pushed up to C from below: above C the objective is the ELBO plus a constant. C = 0 is the β-VAE with β = γ, where
+    the KL has a closed form (a sampled one may be negative). Each device takes the mean of its own share of a batch.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
     Source: Burgess et al. 2018, "Understanding disentangling in β-VAE", Eq. 8.
@@ -42,6 +43,10 @@ class Capacity(Objective):
     def numbers(self, step: int) -> tuple[float, ...]:
         """C(t), nats."""
         return (self.start + (self.stop - self.start) * min(1.0, step / self.steps),)
+
+    def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+        """C as ``capacity``, nats."""
+        return {"capacity": numbers[0]}
 
     def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
         excess = terms.rate - numbers[0]

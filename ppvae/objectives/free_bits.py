@@ -23,9 +23,11 @@ class FreeBits(Objective):
     """Distortion + Σⱼ max(λ, mean over the batch of KLⱼ): λ nats of each group are free.
 
     ``nats``: λ. ``group``: each ``latent``; each feature ``map`` (the first of a site's event dims, summed over its
-    rows and columns); or a ``site`` as a whole. The mean over the batch stands inside the maximum (Kingma et al. 2016,
+    rows and columns); or a ``site`` as a whole (sites that share their dims, as a precision and its z, count as one).
+    The mean over the batch stands inside the maximum (Kingma et al. 2016,
     Eq. 15); with ``per_image`` the maximum is taken image by image, which is another objective: weaker on easy images,
-    stronger on hard ones. Below λ a group's KL has no gradient. −loss is a lower bound of the ELBO.
+    stronger on hard ones. Below λ a group's KL has no gradient. −loss is a lower bound of the
+    ELBO where the KLs have a closed form; a sampled KL may be negative. Each device takes the mean of its own share.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range; :func:`~ppvae.check_pair` refuses groups finer
     than the guide's KL.
@@ -100,9 +102,10 @@ class _Weight(nn.Module):
 class SoftFreeBits(Objective):
     """Distortion + γ·KL with γ steered so that the batch's KL stays within ``slack`` above ``nats``.
 
-    After each training step γ is multiplied by 1 + ``rate`` where the KL is above (1 + ``slack``)·``nats`` and by
-    1 − ``rate`` where it is below ``nats``; it never exceeds ``largest`` (1: no pressure beyond the ELBO's own) nor
-    falls below 1e-4. γ is part of the checkpoint.
+    After each evaluation with gradients, a training step, γ is multiplied by 1 + ``rate`` where the KL is above
+    (1 + ``slack``)·``nats`` and by 1 − ``rate`` where it is below ``nats``; it never exceeds ``largest`` (1: no
+    pressure beyond the ELBO's own) nor falls below 1e-4. It is part of the checkpoint, and follows the first process
+    where there are several.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
     Source: Chen et al. 2017, "Variational lossy autoencoder", App. C.
@@ -130,6 +133,11 @@ class SoftFreeBits(Objective):
         if torch.is_grad_enabled():
             self._steer(terms.rate.detach().mean())
         return cost.mean() + score_gradient(cost, terms.score)
+
+    def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+        """γ after the step, as ``kl_weight``."""
+        del numbers
+        return {"kl_weight": self.state.weight.clone()}
 
     def _steer(self, kl: torch.Tensor) -> None:
         rising, falling = kl > (1 + self.slack) * self.nats, kl < self.nats

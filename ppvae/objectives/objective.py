@@ -8,16 +8,21 @@ import torch
 from pyro.distributions.util import sum_rightmost
 from torch import nn
 
+from ppvae.errors import UserError
 from ppvae.terms import ESTIMATORS, Estimator, Site, Terms
 
 __all__ = ["Objective", "score_gradient", "weighted_rate"]
+
+
+LATE = 10**9  # a step that no training reaches
 
 
 class Objective(abc.ABC):
     """What SVI minimises, around a model/guide pair and never inside it; nats per image.
 
     ``objective(model, guide, images)`` is a scalar, so it goes straight into ``pyro.infer.SVI(model, guide, optim,
-    loss=objective)``. A new one needs :meth:`loss`; every other method has a default.
+    loss=objective)``; one that changes from step to step as ``loss=objective.at(step)``, since SVI does not say the
+    step. A new one needs :meth:`loss`; every other method has a default.
 
     ``warmth`` multiplies whatever the objective adds to the distortion: the weight of KL annealing, which
     :class:`~ppvae.objectives.Annealed` hands in.
@@ -27,8 +32,19 @@ class Objective(abc.ABC):
     state: nn.Module | None = None  # buffers that a step updates, where an objective has any
 
     def __call__(self, model: Callable, guide: Callable, images: torch.Tensor) -> torch.Tensor:
-        numbers = torch.tensor(self.numbers(0), device=images.device)
-        return self.evaluate(model, guide, images, numbers)[0]
+        if self.numbers(0) != self.numbers(LATE):
+            name = type(self).__name__
+            raise UserError(f"{name} changes from step to step and was not told the step; use ppvae.fit or .at(step)")
+        return self.at(0)(model, guide, images)
+
+    def at(self, step: int) -> Callable[[Callable, Callable, torch.Tensor], torch.Tensor]:
+        """The objective of one training step, as Pyro's SVI takes it."""
+
+        def loss(model: Callable, guide: Callable, images: torch.Tensor) -> torch.Tensor:
+            numbers = torch.tensor(self.numbers(step), device=images.device)
+            return self.evaluate(model, guide, images, numbers)[0]
+
+        return loss
 
     def evaluate(
         self, model: Callable, guide: Callable, images: torch.Tensor, numbers: torch.Tensor, warmth: Any = 1.0
@@ -52,6 +68,11 @@ class Objective(abc.ABC):
         """What changes from step to step, as inputs of the captured graph (a Python number would be frozen)."""
         del step
         return ()
+
+    def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the history should hold beside the measurements, a scalar each: weights and targets of the step."""
+        del numbers
+        return {}
 
     def bound_to(self, images: int) -> Self:
         """The same objective for a data set of so many images, where it asks for their number."""

@@ -17,6 +17,7 @@ from ppvae.terms import (
     latent_sites,
     pair_traces,
     sampled_rate,
+    scaled,
     terms_of,
 )
 
@@ -59,7 +60,7 @@ class TotalCorrelation(Objective):
         """Terms with the rate's three parts, each (image,), among the recorded."""
         drawn, scored = pair_traces(model, guide, images)
         terms = terms_of(drawn, scored, sampled_rate, images)
-        site = latent_sites(drawn)[0]
+        site = next(site for site in latent_sites(drawn) if site["name"] in scored.nodes)
         parts = self._parts(site, scored.nodes[site["name"]])
         recorded = {**terms.recorded, **{name: ((), part) for name, part in parts.items()}}
         return replace(terms, recorded=recorded)
@@ -98,11 +99,11 @@ class TotalCorrelation(Objective):
         shares = self._log_shares(len(z), z)
         aggregate = (pairwise.sum(-1) + shares).logsumexp(-1)
         marginals = (pairwise + shares.unsqueeze(-1)).logsumexp(-2).sum(-1)
-        information = guide_site["fn"].log_prob(z) - aggregate
+        log_q = guide_site["fn"].log_prob(z)
         return {
-            "mutual_information": information,
-            "total_correlation": aggregate - marginals,
-            "marginal_kl": marginals - model_site["fn"].log_prob(z),
+            "mutual_information": scaled(guide_site, log_q - aggregate),
+            "total_correlation": scaled(guide_site, aggregate - marginals),
+            "marginal_kl": scaled(guide_site, marginals) - scaled(model_site, model_site["fn"].log_prob(z)),
         }
 
     def _log_shares(self, batch: int, like: torch.Tensor) -> torch.Tensor:

@@ -1,17 +1,23 @@
 """Two-dimensional codes by label (Levy's report, Fig. 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ppvae.errors import UserError
+from ppvae.plots.colours import Colours, distinct
+from ppvae.plots.labels import latent_names
 from ppvae.plots.require import require_array
-from ppvae.plots.style import FAINT, MUTED, finish, house_style, new_figure, shades
+from ppvae.plots.style import MUTED, finish, house_style, new_figure
 
 __all__ = ["plot_codes"]
+
+PER_LINE = 4
+LEGEND_LINES = 14  # that fit beside one line of panels
 
 
 @house_style()
@@ -19,27 +25,27 @@ def plot_codes(codes: Mapping[str, xr.DataArray], labels: xr.DataArray) -> Figur
     """One panel a model: a dot an image, coloured by its label, with the circles that hold 50 % and 95 % of N(0, I).
 
     codes: name → (image, latent) with two latents; labels (image): integers, with attribute `values` naming them.
-    Each panel has its own range, as the codes of different models may be orders of magnitude apart.
-    UserError for other dims or another number of latents. Source: Levy, Fig. 6.
+    Each panel has its own range, as the codes of different models may be orders of magnitude apart. Dots are drawn in
+    random order, so that no label covers the others.
+    UserError for other dims, another number of latents, or labels that do not fit the codes. Source: Levy, Fig. 6.
     """
     if not codes:
         raise UserError("codes: got none, expected at least one name with codes (image, latent)")
     arrays = {name: _planar(array, name) for name, array in codes.items()}
-    kinds = np.unique(require_array(labels, ("image",), "labels").values)
-    names = labels.attrs.get("values", list(range(int(kinds.max()) + 1)))
-    figure = new_figure(2.9 * len(arrays) + 0.7, 3.1)
-    panels = np.atleast_1d(figure.subplots(1, len(arrays)))
-    for axes, (name, array) in zip(panels, arrays.items(), strict=True):
-        for kind, colour in zip(kinds, shades(len(kinds), name="turbo", last=0.9), strict=True):
-            chosen = array.values[labels.values == kind]
-            axes.scatter(*chosen.T, s=5, color=colour, alpha=0.5, linewidths=0, label=str(names[kind]))
-        _circles(axes)
-        axes.set(title=name, xlabel="z0", aspect="equal", adjustable="datalim")
-    panels[0].set_ylabel("z1")
-    handles, shown = panels[0].get_legend_handles_labels()
-    legend = figure.legend(handles, shown, loc="outside right center", frameon=False, markerscale=2.5)
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)
+    names, place = _levels(require_array(labels, ("image",), "labels"))
+    for name, array in arrays.items():
+        if array.sizes["image"] != len(place):
+            raise UserError(f"codes of {name!r}: got {array.sizes['image']} images, expected {len(place)}, as labels")
+    colours = distinct(len(names))
+    places, lines = min(len(arrays), PER_LINE), -(-len(arrays) // PER_LINE)
+    figure = new_figure(2.9 * places + 0.7, 3.1 * lines)
+    grid = figure.subplots(lines, places, squeeze=False)
+    for axes in grid.flat[len(arrays) :]:
+        axes.remove()
+    for axes, (name, array) in zip(grid.flat, arrays.items(), strict=False):
+        _draw(axes, array, [colours[k] for k in place])
+        axes.set_title(name)
+    _legend(figure, names, colours, columns=-(-len(names) // (LEGEND_LINES * lines)))
     return finish(figure)
 
 
@@ -50,9 +56,31 @@ def _planar(codes: xr.DataArray, name: str) -> xr.DataArray:
     return array
 
 
-def _circles(axes: Axes) -> None:
+def _levels(labels: xr.DataArray) -> tuple[list[str], np.ndarray]:
+    """Names of the labels that occur, and for each image which of them it has."""
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise UserError(f"labels: got {labels.dtype} from {labels.values.min()}, expected integers from 0 up")
+    kinds, place = np.unique(labels.values, return_inverse=True)
+    names = labels.attrs.get("values", range(int(kinds.max()) + 1))
+    if kinds.max() >= len(names):
+        raise UserError(f"labels: got {kinds.max()}, expected less than {len(names)}, the number of their names")
+    return [str(names[kind]) for kind in kinds], place
+
+
+def _draw(axes: Axes, codes: xr.DataArray, colours: Colours) -> None:
+    order = np.random.default_rng(0).permutation(len(colours))
+    axes.grid()
+    axes.scatter(*codes.values[order].T, s=5, c=[colours[k] for k in order], alpha=0.5, linewidths=0)
     angle = np.linspace(0, 2 * np.pi, 200)
-    for share, colour in ((0.5, MUTED), (0.95, MUTED)):
+    for share in (0.5, 0.95):
         radius = np.sqrt(-2 * np.log(1 - share))
-        axes.plot(radius * np.cos(angle), radius * np.sin(angle), color=colour, linewidth=0.8, zorder=3)
-    axes.grid(color=FAINT)
+        axes.plot(radius * np.cos(angle), radius * np.sin(angle), color=MUTED, linewidth=0.8, zorder=3)
+    across, up = latent_names(codes)
+    axes.set(xlabel=across, ylabel=up, aspect="equal", adjustable="datalim")
+
+
+def _legend(figure: Figure, names: Sequence[str], colours: Colours, columns: int) -> None:
+    dots = [Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=0, color=c) for c in colours]
+    figure.legend(
+        dots, names, loc="outside right center", frameon=False, ncols=columns, handletextpad=0.2, columnspacing=0.8
+    )

@@ -11,6 +11,7 @@ from ppvae.plots.tiles import draw_tiles, tile_ticks
 __all__ = ["plot_latent_grid"]
 
 DIMS = ("z1", "z0", "channel", "row", "column")
+LABEL = 0.36  # inches that a number takes
 
 
 @house_style()
@@ -26,12 +27,16 @@ def plot_latent_grid(grid: xr.DataArray) -> Figure:
     figure = new_figure(tile * across + 0.9, tile * up * images.sizes["row"] / images.sizes["column"] + 0.6)
     axes = figure.subplots()
     draw_tiles(axes, images.drop_vars(images.coords).rename(z1="line", z0="place"))
-    tile_ticks(
-        axes, lines=[_short(v) for v in coordinate(images, "z1")], places=[_short(v) for v in coordinate(images, "z0")]
-    )
+    tile_ticks(axes, lines=_names(images, "z1", tile), places=_names(images, "z0", tile))
     axes.set(xlabel="z0", ylabel="z1")
     return finish(figure)
 
 
+def _names(images: xr.DataArray, dim: str, tile: float) -> list[str]:
+    """The values of a latent, only some of them where the tiles are narrower than a number."""
+    apart = -(-LABEL // tile)
+    return [_short(value) if place % apart == 0 else "" for place, value in enumerate(coordinate(images, dim))]
+
+
 def _short(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")
+    return f"{value:.1f}".replace("-", "−") if abs(value) >= 0.05 else "0"

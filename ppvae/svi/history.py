@@ -1,5 +1,6 @@
 """What each epoch measured."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +14,20 @@ from ppvae.terms import Terms
 
 __all__ = ["History", "Layout", "measured"]
 
-NATS = ("loss", "elbo", "rate", "distortion", "kl")
+NATS = (
+    *("loss", "elbo", "rate", "distortion", "kl"),
+    *("capacity", "mutual_information", "total_correlation", "marginal_kl"),
+)
 type Layout = list[tuple[str, tuple[str, ...], tuple[int, ...]]]
 
 
-def measured(loss: torch.Tensor, terms: Terms) -> tuple[torch.Tensor, Layout]:
-    """Batch means of one step as one flat vector, and what stands where: name, dims, shape of each part."""
+def measured(
+    loss: torch.Tensor, terms: Terms, reported: Mapping[str, torch.Tensor] | None = None
+) -> tuple[torch.Tensor, Layout]:
+    """Batch means of one step as one flat vector, and what stands where: name, dims, shape of each part.
+
+    ``reported``: further scalars of the objective.
+    """
     first = terms.distortion.dim()
     parts = {"loss": ((), loss), "distortion": ((), terms.distortion.mean()), "rate": ((), terms.rate.mean())}
     for dims, rate in terms.rates.items():
@@ -26,8 +35,13 @@ def measured(loss: torch.Tensor, terms: Terms) -> tuple[torch.Tensor, Layout]:
         parts[name] = (dims, rate.flatten(0, first - 1).mean(0))
     for name, (dims, value) in terms.recorded.items():
         parts[name] = (dims, value.flatten(0, -1 - len(dims)).mean(0))
+    parts |= {name: ((), value) for name, value in (reported or {}).items()}
     layout = [(name, dims, tuple(value.shape)) for name, (dims, value) in parts.items()]
     return torch.cat([value.detach().reshape(-1) for _, value in parts.values()]), layout
+
+
+def _in_nats(name: str) -> bool:
+    return name in NATS or (name.startswith("kl_") and name != "kl_weight")
 
 
 @dataclass
@@ -67,7 +81,7 @@ class History:
             name: (
                 ("epoch", *self.dims[name]),
                 np.asarray(rows),
-                {"units": f"{self.units} per image"} if name.startswith(NATS) else {},
+                {"units": f"{self.units} per image"} if _in_nats(name) else {},
             )
             for name, rows in self.rows.items()
         }

@@ -60,8 +60,14 @@ class Run:
         """What must not change between a run and its continuation."""
         same = ("seed", "batch_size", "learning_rate")
         settings = {name: getattr(self.settings, name) for name in same}
-        objective = {name: repr(value) for name, value in vars(self.objective).items()}
+        fields = {f"objective.{name}": _plain(value) for name, value in vars(self.objective).items()}
+        objective = {"objective": type(self.objective).__name__, **fields}
         return {**settings, "images": len(self.pixels), **vars(self.conversion), **objective}
+
+
+def _plain(value: Any) -> str:
+    """A setting as a string that is the same in every process: a function by its name, not its address."""
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 class Loop:
@@ -183,11 +189,12 @@ class Loop:
 
     def _restore(self) -> None:
         path, content = self.run.checkpoint, load_checkpoint(self.run.checkpoint)
-        for name, value in self.run.fingerprint().items():
-            saved = content.get("settings", {}).get(name)
-            if saved != value:
+        now, then = self.run.fingerprint(), content.get("settings", {})
+        for name in sorted(now.keys() | then.keys()):
+            if then.get(name) != now.get(name):
                 raise UserError(
-                    f"checkpoint {path} was trained with {name}={saved}, now it is {value}; give the same to resume"
+                    f"checkpoint {path} was trained with {name}={then.get(name)}, now it is {now.get(name)}; "
+                    "give the same to resume"
                 )
         load_states(path, content, model=self.run.model, guide=self.run.guide)
         if self.objective.state is not None:

@@ -46,7 +46,7 @@ class Step(nn.Module):
     def eager(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The step through Pyro's handlers."""
         loss, terms = self.objective.evaluate(self.model, self.guide, self.conversion(pixels), numbers)
-        values, self.layout = measured(loss, terms)
+        values, self.layout = measured(loss, terms, self.objective.reported(numbers))
         return loss, values
 
     def prepare(self, pixels: torch.Tensor, numbers: torch.Tensor, *, execution: Execution | None = None) -> None:

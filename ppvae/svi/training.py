@@ -1,6 +1,7 @@
 """Training a pair: what a user calls, and what is checked before anything is trained."""
 
 import copy
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,10 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_positive, check_whole
-from ppvae.evaluation import device_of, evaluating
+from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pairs import check_images, check_kind, check_pair
+from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
@@ -71,12 +73,15 @@ def fit(
     fabric = _fabric(accelerator, devices)
     if devices == 1:
         return Loop(fabric, run).train().to_xarray()
-    outcome = fabric.launch(partial(_train_share, run=run))
-    if isinstance(outcome, UserError):
-        raise outcome
-    history, states = outcome
-    for name, module in (("model", model), ("guide", guide)):
-        module.load_state_dict({key: torch.from_numpy(array) for key, array in states[name].items()})
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = Path(folder) / "outcome.pt"  # a file: what a process returns must fit into a pipe's buffer
+        error = fabric.launch(partial(_train_share, run=run, outcome=outcome))
+        if error is not None:
+            raise error
+        content = load_checkpoint(outcome)
+    load_states(outcome, content, model=model, guide=guide)
+    history = History.from_state(content["history"], unit_of(model))
+    history.execution = content["execution"]
     return history.to_xarray()
 
 
@@ -100,6 +105,8 @@ def _pixels(data: ImageDataset | torch.Tensor) -> tuple[Any, Conversion]:
 
 def _check(run: Run, devices: int) -> None:
     settings = run.settings
+    if not isinstance(run.objective, Objective):
+        raise UserError(f"objective is a {type(run.objective).__name__}; expected an Objective, such as BetaELBO()")
     for name, program in (("model", run.model), ("guide", run.guide)):
         if not isinstance(program, nn.Module):
             raise UserError(f"{name} is a {type(program).__name__}; expected an nn.Module such as ppvae.Program")
@@ -133,8 +140,8 @@ def _check_parameters(run: Run, images: torch.Tensor) -> None:
                     raise UserError(f"parameter {name!r} lives in Pyro's global store; make it an nn.Parameter")
 
 
-def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]] | UserError:
-    """One process of several: train a copy (spawned processes share their tensors), and hand back its arrays.
+def _train_share(fabric: Fabric, run: Run, outcome: Path) -> UserError | None:
+    """One process of several: train a copy (spawned processes share their tensors); the first writes the outcome.
 
     A user's mistake comes back as a value: raised here, it would reach the caller as another process's traceback.
     """
@@ -144,5 +151,7 @@ def _train_share(fabric: Fabric, run: Run) -> tuple[History, dict[str, Any]] | U
         history = Loop(fabric, run).train()
     except UserError as error:
         return error
-    pair = {"model": run.model, "guide": run.guide}
-    return history, {k: {n: t.cpu().numpy() for n, t in m.state_dict().items()} for k, m in pair.items()}
+    if fabric.is_global_zero:
+        states = {"model": run.model.state_dict(), "guide": run.guide.state_dict()}
+        save_checkpoint(outcome, {**states, "history": history.state(), "execution": history.execution})
+    return None

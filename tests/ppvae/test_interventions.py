@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ppvae import VAE, Program, UserError, from_pyro_svi
-from ppvae.interventions import ablate, reconstruct, traverse
-from ppvae.priors import NormalPrior
+from ppvae.interventions import ablate, latent_grid, reconstruct, traverse
+from ppvae.priors import AutoregressiveFlowPrior, NormalGammaPrior, NormalPrior
 
 SHAPE, LATENTS, IMAGES, SCALE = (2, 3, 4), 4, 40, 0.5
 UNUSED = 2
@@ -176,3 +176,87 @@ def test_latents_without_a_kl_of_their_own_are_sorted_by_their_codes(model, tree
     assert "kl" not in traversal.coords
     whole = traverse(model, tree, steps=3).sel(latent=traversal["latent"])
     np.testing.assert_array_equal(traversal, whole)
+
+
+# The plane of two latents
+
+
+class Plane(Linear):
+    """:class:`Linear` in two latents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(self.w.detach()[[0, 1]])
+
+
+PRIORS = {
+    "normal": lambda: NormalPrior(2),
+    "normal-gamma": lambda: NormalGammaPrior(2),
+    "flow": lambda: AutoregressiveFlowPrior(2, hidden=(4,)),
+}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_plane_is_the_decoders_mean_at_each_pair(prior):
+    """Linear in both: the step to the right is w_0 times its length, the step up w_1 times its own."""
+    model = VAE(PRIORS[prior](), Plane())
+    values = [-1.5, 0.0, 0.5, 3.0]
+    grid = latent_grid(model, values)
+    assert grid.dims == ("z1", "z0", "channel", "row", "column")
+    assert grid.shape == (4, 4, *SHAPE)
+    assert grid["z0"].values.tolist() == grid["z1"].values.tolist() == values
+    with torch.no_grad():
+        for across in values:
+            for up in values:
+                expected = model.likelihood.mean(torch.tensor([across, up]))
+                np.testing.assert_allclose(grid.sel(z0=across, z1=up), expected, rtol=1e-5, atol=1e-5)
+    w = model.likelihood.w.detach().unflatten(-1, SHAPE)
+    np.testing.assert_allclose(grid.diff("z0").isel(z0=0, z1=2), 1.5 * w[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(grid.diff("z1").isel(z1=2, z0=1), 2.5 * w[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_planes_own_values_are_steps_of_equal_probability():
+    values = latent_grid(VAE(NormalPrior(2), Plane()))["z1"].values
+    assert len(values) == 15
+    below = torch.special.ndtr(torch.tensor(values, dtype=torch.float64))
+    np.testing.assert_allclose(below, np.linspace(0.025, 0.975, 15), atol=1e-6)  # float32 values
+
+
+def test_the_plane_of_any_program_that_has_the_site():
+    def model(images=None, *, size=1):
+        with pyro.plate("image", size if images is None else len(images), dim=-1):
+            w = pyro.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            mean = w.sum(-1)[..., None, None, None].expand(*w.shape[:-1], 1, 2, 2)
+            return pyro.sample("x", dist.Normal(mean, 1.0).to_event(3), obs=images)
+
+    grid = latent_grid(model, [1.0, 10.0], site="w")
+    np.testing.assert_allclose(grid[:, :, 0, 0, 0], [[2, 11], [11, 20]])
+
+
+@pytest.mark.parametrize(
+    ("latents", "options", "match"),
+    [
+        (2, {"site": "w"}, "site='w': expected one of z$"),
+        (3, {}, r"site 'z' has event shape \(3,\).* two latents"),
+        (1, {}, r"site 'z' has event shape \(1,\)"),
+        (2, {"values": []}, "values is empty"),
+    ],
+)
+def test_what_is_no_plane_ends_in_one_line(latents, options, match):
+    likelihood = Linear()
+    likelihood.w = nn.Parameter(likelihood.w.detach()[:latents])
+    with pytest.raises(UserError, match=match) as caught:
+        latent_grid(VAE(NormalPrior(latents), likelihood), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_plane_changes_nothing():
+    model = VAE(NormalPrior(2), Plane()).train()
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first = latent_grid(model, [0.0, 1.0])
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(4)
+    assert latent_grid(model, [0.0, 1.0]).identical(first)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -348,3 +348,17 @@ def test_a_programs_parameters_stay_out_of_the_store(images):
 
     check_pair(VAE(prior(), likelihood()), Own(), images, MEAN_FIELD)
     assert not pyro.get_param_store().keys()
+
+
+def test_one_name_for_dims_of_two_sizes_is_refused(images):
+    """They would share an axis of the DataTree and of the history."""
+
+    def program(images, observed=None):
+        with pyro.plate("image", len(images), dim=-1):
+            for name, size in (("first", 4), ("second", 5)):
+                pyro.sample(name, dist.Normal(torch.zeros(size), 1.0).to_event(1), infer=INFER)
+            if observed is not None:
+                pyro.sample("x", dist.Normal(torch.zeros(SHAPE), 1.0).to_event(3), obs=observed)
+
+    message = refused(lambda images: program(images, images), program, images)
+    assert "'latent' has 4 entries at site 'first' and 5 at site 'second'" in message

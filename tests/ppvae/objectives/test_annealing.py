@@ -3,10 +3,21 @@
 import itertools
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
-from ppvae import Annealed, BetaELBO, Capacity, FreeBits, ImportanceWeighted, SoftFreeBits, TotalCorrelation, UserError
+from ppvae import (
+    Annealed,
+    BetaELBO,
+    Capacity,
+    FreeBits,
+    ImportanceWeighted,
+    SoftFreeBits,
+    TotalCorrelation,
+    UserError,
+    fit,
+)
 from ppvae.objectives.annealing import Schedule, warmth
 
 SCHEDULES = get_args(Schedule)
@@ -99,3 +110,28 @@ def test_mistakes_are_named_in_one_line(options, match):
     with pytest.raises(UserError, match=match) as error:
         Annealed(objective=BetaELBO(), **options)
     assert "\n" not in str(error.value)
+
+
+def test_without_the_step_it_is_refused(build):
+    """Pyro's SVI tells no step: weight 1e-4 for ever would pass unnoticed."""
+    pair, annealed = build("normal"), Annealed(objective=BetaELBO(beta=3), steps=10)
+    with pytest.raises(UserError, match=r"Annealed changes from step to step.*at\(step\)"):
+        annealed(pair.model, pair.guide, pair.images)
+    values = []
+    for loss in (annealed.at(10), BetaELBO(beta=3)):
+        torch.manual_seed(3)
+        values.append(loss(pair.model, pair.guide, pair.images))
+    torch.testing.assert_close(*values)
+
+
+def test_the_history_holds_the_weights_of_the_steps(build):
+    """Two steps an epoch: weights at 0, 1 | 2, 3 | …, C at the same."""
+    pair = build("normal")
+    objective = Annealed(objective=Capacity(start=0, stop=4, steps=4), steps=4, start=0.2)
+    settings = {"epochs": 3, "batch_size": 8, "compile": False, "progress": False, "accelerator": "cpu"}
+    history = fit(pair.model, pair.guide, pair.images, objective, **settings)
+    np.testing.assert_allclose(history.warmth, [0.3, 0.7, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(history.capacity, [0.5, 2.5, 4.0], rtol=1e-6)
+    assert history.capacity.units == "nats per image"
+    soft = fit(pair.model, pair.guide, pair.images, SoftFreeBits(nats=1e6), **settings)
+    np.testing.assert_allclose(soft.kl_weight, [0.855, 0.855 * 0.81, 0.855 * 0.81**2], rtol=1e-5)

@@ -32,7 +32,7 @@ def test_without_capacity_it_is_the_beta_vae(pair, per_image):
     results = []
     for objective in (Capacity(gamma=3.0, per_image=per_image), BetaELBO(beta=3.0)):
         torch.manual_seed(3)
-        loss = objective(pair.model, pair.guide, pair.images)
+        loss = objective.at(0)(pair.model, pair.guide, pair.images)
         parameters = [*pair.model.parameters(), *pair.guide.parameters()]
         results.append((loss, torch.autograd.grad(loss, parameters, allow_unused=True)))
     torch.testing.assert_close(results[0][0], results[1][0])

@@ -4,6 +4,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import nn
 
 from ppvae import VAE, BetaELBO, Program, TotalCorrelation, UserError, check_pair
@@ -101,3 +102,14 @@ def test_guides_without_independent_latents_are_refused(build):
 def test_mistakes_are_named_in_one_line(options, match):
     with pytest.raises(UserError, match=match):
         TotalCorrelation(**options)
+
+
+def test_scales_weigh_every_part(build):
+    """As of Pyro's poutine.scale, here two for both programs: all weights 1 are −2·ELBO."""
+    pair = build("normal")
+    model, guide = (poutine.scale(program, scale=2.0) for program in (pair.model, pair.guide))
+    values = []
+    for objective in (TotalCorrelation(beta=1.0), BetaELBO(estimator="trace")):
+        torch.manual_seed(3)
+        values.append(objective(model, guide, pair.images))
+    torch.testing.assert_close(*values)

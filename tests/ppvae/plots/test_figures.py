@@ -61,6 +61,37 @@ def informative() -> xr.Dataset:
     return dataset
 
 
+def codes(images: int = 60, scale: float = 1.0) -> xr.DataArray:
+    values = scale * np.random.default_rng(2).standard_normal((images, 2))
+    return xr.DataArray(values, dims=("image", "latent"), coords={"latent": [0, 1]})
+
+
+def letters(images: int = 60) -> xr.DataArray:
+    return xr.DataArray(np.arange(images) % 3, dims="image", attrs={"values": ["A", "B", "C"]})
+
+
+def grid(values: tuple[float, ...] = (-1.0, 0.0, 1.5)) -> xr.DataArray:
+    """The picture at (z1, z0) is grey, 0.1 for each step up and 0.01 for each step to the right."""
+    steps = np.arange(len(values))
+    tone = 0.1 * steps[:, None] + 0.01 * steps
+    pictures = np.broadcast_to(tone[..., None, None, None], (*tone.shape, 1, 6, 4))
+    coords = {"z1": list(values), "z0": list(values)}
+    return xr.DataArray(pictures, dims=("z1", "z0", "channel", "row", "column"), coords=coords)
+
+
+def progress() -> xr.Dataset:
+    epochs = [2, 4, 6]
+    explained = [[0.0, 0.5], [-0.2, 0.9], [0.4, 0.95]]
+    return xr.Dataset(
+        {
+            "capacity": ("epoch", [5.0, 10.0, 10.0]),
+            "rate": ("epoch", [4.0, 9.5, 10.2]),
+            "explained": (("epoch", "factor"), explained),
+        },
+        coords={"epoch": epochs, "factor": ["hue", "x"]},
+    )
+
+
 FIGURES = {
     "reconstructions": lambda: plots.plot_reconstructions(images(), images()),
     "latent_history_p": lambda: plots.plot_latent_history(history()),
@@ -69,6 +100,9 @@ FIGURES = {
     "traversals": lambda: plots.plot_traversals(traversal()),
     "rate_distortion": lambda: plots.plot_rate_distortion(history()),
     "informative": lambda: plots.plot_informative(informative()),
+    "codes": lambda: plots.plot_codes({"β = 0": codes(), "β = 1": codes(scale=30)}, letters()),
+    "latent_grid": lambda: plots.plot_latent_grid(grid()),
+    "capacity": lambda: plots.plot_capacity(progress()),
 }
 
 
@@ -82,6 +116,26 @@ def test_figure_draws_and_leaves_the_settings_alone(name: str, tmp_path) -> None
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
     labels = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
     assert all(labels) or name == "rate_distortion"
+
+
+def test_no_text_is_cut_off_or_overlaps() -> None:
+    """Of the figures whose names and legends stand beside the axes; overlaps up to a pixel are rounding."""
+    many = xr.DataArray(np.arange(60) % 26, dims="image", attrs={"values": list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
+    wide = grid(tuple(np.linspace(-3, 3, 24)))
+    drawn = [FIGURES[name]() for name in ("codes", "latent_grid", "capacity")]
+    for figure in (*drawn, plots.plot_codes({"alone": codes()}, many), plots.plot_latent_grid(wide)):
+        figure.draw_without_rendering()
+        width, height = figure.bbox.size
+        legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+        texts = [text for legend in legends for text in legend.get_texts()]
+        axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+        for axis in axes:  # matplotlib also makes, and never draws, the ticks next to the axis
+            low, high = sorted(axis.get_view_interval())
+            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
+        assert all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for b in boxes)
+        inner = [b.padded(-1) for b in boxes]
+        assert not any(a.overlaps(b) for k, a in enumerate(inner) for b in inner[:k])
 
 
 def test_figures_are_unknown_to_pyplot() -> None:
@@ -229,6 +283,103 @@ def test_informative_without_a_criterion_leaves_its_panel_out() -> None:
     assert [axes.get_xlabel() for axes in figure.axes][:2] == ["variance / prior variance", "nats per image"]
 
 
+def test_codes_are_one_dot_an_image_in_its_labels_colour() -> None:
+    given = {"narrow": codes(), "wide": codes(scale=30).T.assign_coords(latent=[7, 3])}
+    figure = plots.plot_codes(given, letters())
+    assert [axes.get_title() or axes.get_title(loc="left") for axes in figure.axes] == ["narrow", "wide"]
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["A", "B", "C"]
+    named = [to_rgba(handle.get_color()) for handle in legend.legend_handles]
+    assert len(set(named)) == 3
+    for axes, array in zip(figure.axes, given.values(), strict=True):
+        (dots,) = axes.collections
+        points = array.transpose("image", "latent").values.tolist()
+        expected = {(*point, named[k][:3]) for point, k in zip(points, letters().values.tolist(), strict=True)}
+        offsets = np.asarray(dots.get_offsets()).tolist()
+        drawn = {(*at, tuple(face[:3])) for at, face in zip(offsets, dots.get_facecolors().tolist(), strict=True)}
+        assert len(offsets) == 60
+        assert drawn == expected
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [("z0", "z1"), ("z7", "z3")]
+
+
+def test_no_label_of_the_codes_is_drawn_last() -> None:
+    """Sorted by label, the dots of the last cover the others: here 60 dots of three labels change colour often."""
+    order = xr.DataArray(np.sort(letters().values), dims="image", attrs=letters().attrs)
+    dots = plots.plot_codes({"one": codes()}, order).axes[0].collections[0].get_facecolors()
+    assert (dots[1:] != dots[:-1]).any(1).sum() > 20
+
+
+def test_codes_have_a_range_of_their_own_and_the_priors_circles() -> None:
+    figure = plots.plot_codes({"narrow": codes(), "wide": codes(scale=30)}, letters())
+    figure.draw_without_rendering()
+    narrow, wide = (np.ptp(axes.get_xlim()) for axes in figure.axes)
+    assert wide > 10 * narrow
+    for axes in figure.axes:
+        radii = [np.hypot(*line.get_data()) for line in axes.lines]
+        for radius, share in zip(radii, (0.5, 0.95), strict=True):
+            np.testing.assert_allclose(1 - np.exp(-(radius**2) / 2), share)  # of a two-dimensional N(0, I)
+
+
+def test_codes_of_many_models_fill_lines_and_labels_without_names_are_numbers() -> None:
+    bare = letters().drop_attrs() + 4
+    figure = plots.plot_codes({str(k): codes() for k in range(6)}, bare)
+    assert len(figure.axes) == 6
+    assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["4", "5", "6"]
+
+
+def test_latent_grid_draws_z1_upwards_and_z0_to_the_right() -> None:
+    axes = plots.plot_latent_grid(grid().transpose("row", "z0", ...)).axes[0]
+    assert len(axes.images) == 9
+    tones = {}
+    for image in axes.images:
+        left, right, bottom, top = image.get_extent()
+        tones[round((left + right) / 2), round((bottom + top) / 2)] = float(np.mean(image.get_array()))
+    low, high = sorted(axes.get_ylim())
+    assert axes.get_ylim() == (high, low)  # line 0 on top
+    for right in range(3):
+        for down in range(3):
+            assert tones[right, down] == pytest.approx(0.1 * (2 - down) + 0.01 * right)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["−1.0", "0", "1.5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1.5", "0", "−1.0"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "z1")
+
+
+def test_latent_grid_of_many_values_names_some_of_them() -> None:
+    axes = plots.plot_latent_grid(grid(tuple(np.arange(30.0)))).axes[0]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names[:3] == ["0", "", "2.0"]
+    assert len(axes.images) == 900
+
+
+def test_capacity_draws_kl_beside_c_and_every_factor() -> None:
+    record = progress()
+    above, below = plots.plot_capacity(record.transpose("factor", "epoch")).axes
+    curves = {line.get_label(): line for line in above.lines}
+    np.testing.assert_array_equal(curves["capacity C"].get_ydata(), record["capacity"])
+    np.testing.assert_array_equal(curves["KL"].get_ydata(), record["rate"])
+    assert above.get_ylim()[0] == 0
+    assert above.get_ylabel() == "nats per image"
+    factors = {line.get_label(): line for line in below.lines}
+    assert list(factors) == ["hue", "x"]
+    for name, line in factors.items():
+        np.testing.assert_array_equal(line.get_ydata(), record["explained"].sel(factor=name))
+        np.testing.assert_array_equal(line.get_xdata(), record["epoch"])
+    assert factors["hue"].get_color() != factors["x"].get_color()
+    assert above.lines[0].get_linewidth() > above.lines[1].get_linewidth()  # the later, thinner one hides none
+    assert factors["hue"].get_marker() != factors["x"].get_marker()  # seen through each other where lines coincide
+    assert {line.get_fillstyle() for line in factors.values()} == {"none"}
+    assert below.get_ylim() == (-0.25, 1.05)  # what is below zero is shown
+    shown = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (above, below)]
+    assert shown == [["KL", "capacity C"], ["hue", "x"]]
+
+
+def test_capacity_of_one_look_is_a_dot_at_a_whole_epoch() -> None:
+    below = plots.plot_capacity(progress().isel(epoch=[0])).axes[1]
+    assert below.lines[0].get_marker() == "o"
+    assert all(float(tick).is_integer() for tick in below.get_xticks())
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -249,6 +400,23 @@ def test_informative_without_a_criterion_leaves_its_panel_out() -> None:
         (lambda: plots.plot_informative(informative()[["kl"]]), r"got variables \['kl'\], expected"),
         (lambda: plots.plot_informative(informative().drop_vars("kl")), "no variable 'kl'"),
         (lambda: plots.plot_informative(informative().rename(latent="k")), r"got dims \(k\), expected \(latent\)"),
+        (lambda: plots.plot_codes({}, letters()), "codes: got none"),
+        (lambda: plots.plot_codes({"a": codes().rename(latent="k")}, letters()), r"codes of 'a': got dims"),
+        (lambda: plots.plot_codes({"a": codes().isel(latent=[0, 1, 1])}, letters()), "got 3 latents, expected two"),
+        (lambda: plots.plot_codes({"a": codes(), "b": codes(50)}, letters()), "codes of 'b': got 50 images, expected"),
+        (lambda: plots.plot_codes({"a": codes()}, letters().values), "labels: got ndarray"),
+        (lambda: plots.plot_codes({"a": codes()}, letters() / 2), "labels: got float64"),
+        (lambda: plots.plot_codes({"a": codes()}, letters() - 1), "integers from 0 up"),
+        (
+            lambda: plots.plot_codes({"a": codes()}, (letters() + 1).assign_attrs(values=["A", "B"])),
+            "labels: got 3, expected less than 2",
+        ),
+        (lambda: plots.plot_latent_grid(grid()[0]), r"grid: got dims \(z0, channel, row, column\), expected"),
+        (lambda: plots.plot_latent_grid(grid()[:0]), "grid: got an empty array"),
+        (lambda: plots.plot_latent_grid(grid().isel(channel=[0, 0])), "got 2 channels"),
+        (lambda: plots.plot_capacity(progress().drop_vars("explained")), "progress: no variable 'explained'"),
+        (lambda: plots.plot_capacity(progress().isel(factor=0)), r"got dims \(epoch\), expected \(epoch, factor\)"),
+        (lambda: plots.plot_capacity(progress()["rate"]), "progress: got DataArray"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_both_sides(draw, message: str) -> None:
