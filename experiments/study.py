@@ -26,21 +26,8 @@ from ppvae.plots import plot_covariances, plot_latent_history
 
 __all__ = ["run"]
 
-STUDY_KEYS = (
-    "experiment",
-    "seeds",
-    "workers",
-    "base",
-    "models",
-    "metrics",
-    "figures",
-    "paper",
-    "title",
-    "seed",
-    "job",
-    "resume",
-)
-DERIVED = ("maps", "network.decoder.maps", "likelihood.decoder.maps")  # filled in once the model is built
+OWN_KEYS = ("seeds", "workers", "models", "metrics", "figures", "paper", "title")  # what a study says about itself
+DECIDED = (*OWN_KEYS, "seed", "job", "resume")  # not for a command line to say about a study's models
 METRICS = {
     "test_nll": "−log p(x) of test images (nats)",
     "test_negative_elbo": "−ELBO of test images (nats)",
@@ -82,7 +69,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
     for text, where in jobs:
-        check_same_configuration(OmegaConf.create(text), where, may_change=(*RUNNING, *DERIVED))
+        check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
     jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
     if configuration.workers > 1:
         with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
@@ -116,17 +103,14 @@ def run(configuration: DictConfig, directory: Path) -> Path:
 
 
 def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
-    """The configuration of one model: the study's base, the command line's overrides, then the model's own.
-
-    A key that only the models have, such as ``data.root``, comes as ``+data.root``; they have it already, hence ``++``.
-    """
-    given = [o for o in HydraConfig.get().overrides.task if _key(o) not in STUDY_KEYS]
-    given = [f"++{o.lstrip('+')}" if o.startswith("+") else o for o in given]
-    own = [*(configuration.get("base") or []), *given, *overrides, f"seed={seed}", "job=experiments.single.run"]
-    one = compose(
-        "config", list({override.split("=")[0]: override for override in own}.values())
-    )  # the last one counts
+    """The configuration of one model: the study's own, the command line's overrides, then the model's own."""
+    given = [o for o in HydraConfig.get().overrides.task if _key(o) not in DECIDED]
+    own = [*given, *overrides, f"seed={seed}", "job=experiments.single.run"]
+    last = {override.split("=")[0].lstrip("+"): override for override in own}  # of two for one key, the model's counts
+    one = compose("config", list(last.values()))
     with open_dict(one):
+        for key in OWN_KEYS:
+            one.pop(key, None)
         one.name = configuration.name
     return one
 

@@ -79,7 +79,7 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
         return
     then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (OmegaConf.load(path), configuration))
     for key in sorted(then.keys() | now.keys()):
-        derived = key.endswith("image_shape")  # filled in from the data
+        derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood
         if then.get(key) != now.get(key) and not derived and not key.startswith(may_change):
             raise UserError(
                 f"{directory} was made with {key}={then.get(key)}, now it is {now.get(key)}; "

@@ -100,13 +100,12 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
 def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
     """On other data where the experiment's own are not at hand."""
     configuration = hydra.compose("config", [f"experiment={experiment}"])
-    models = configuration.get("models", {"alone": [f"experiment={experiment}"]})
-    base = configuration.get("base", [])
+    models = configuration.get("models", {"alone": []})
     monkeypatch.setattr("experiments.assemble._check_held_out", lambda _: None)
     for name, overrides in models.items():
-        own = [o for o in [*TINY, *base, *overrides] if not o.startswith(("data", "latents", "prior.latents"))]
-        last = {override.split("=")[0]: override for override in own}
-        composition = hydra.compose("config", [*last.values(), "data=sprites", "data.size=24", "latents=2"])
+        own = [o for o in [*TINY, f"experiment={experiment}", *overrides] if not o.startswith(("data", "latents"))]
+        composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
+        composition.data = composed().data
         assert assemble(composition).model.prior.latents == 2, name
 
 

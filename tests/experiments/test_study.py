@@ -1,4 +1,4 @@
-"""Studies: what base, models and the command line each decide; own metrics and figures; what marks a surrogate."""
+"""Studies: what the study, its models and the command line each decide; own metrics and figures; what marks a surrogate."""
 
 import itertools
 import json
@@ -78,7 +78,7 @@ def emnist(tmp_path) -> list[str]:
     for split in ("train", "test"):
         (folder / f"emnist-letters-{split}-images-idx3-ubyte").write_bytes(idx(pixels.transpose(0, 2, 1)))
         (folder / f"emnist-letters-{split}-labels-idx1-ubyte").write_bytes(idx(letters))
-    return [f"+data.root={tmp_path}"]  # of the models' data, not of the default ones
+    return [f"data.root={tmp_path}"]
 
 
 def one_figure(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
@@ -97,7 +97,7 @@ def own_figure(monkeypatch) -> str:
 LEVY = ["experiment=levy_emnist", *SMALL, "seeds=[2]", "models.beta_5=['objective.beta=9']"]
 
 
-def test_base_command_line_and_model_each_have_their_word(emnist, own_figure, tmp_path):
+def test_study_command_line_and_model_each_have_their_word(emnist, own_figure, tmp_path):
     """The last named counts; what the study says about itself stays out of its models' configurations."""
     configuration = as_started(*LEVY, *emnist, own_figure, "objective.beta=3")
     directory = tmp_path / "run"
@@ -107,13 +107,13 @@ def test_base_command_line_and_model_each_have_their_word(emnist, own_figure, tm
     }
     assert {name: one.objective.beta for name, one in configurations.items()} == {"beta_0": 0, "beta_1": 1, "beta_5": 9}
     for one in configurations.values():
-        assert (one.latents, one.seed, one.job) == (2, 2, "experiments.single.run")  # base, study
+        assert (one.latents, one.seed, one.job) == (2, 2, "experiments.single.run")  # the study
         assert one.data.classes == ["A", "B", "C", "D"]
-        assert (one.trainer.batch_size, one.trainer.epochs) == (16, 1)  # the command line, over the base's 256 and 15
+        assert (one.trainer.batch_size, one.trainer.epochs) == (16, 1)  # the command line, over the study's 256 and 15
         assert one.network.encoder.hidden == [16]
         assert one.likelihood.surrogate is True
         assert one.data.root == emnist[0].split("=")[1]
-        assert not one.keys() & {"seeds", "models", "base", "metrics", "figures", "title"}
+        assert not one.keys() & {"seeds", "models", "metrics", "figures", "title"}
     results = pd.read_csv(directory / "results.csv")
     assert results[["model", "seed"]].values.tolist() == [["beta_0", 2], ["beta_1", 2], ["beta_5", 2]]
     assert results["units"].unique().tolist() == ["surrogate nats"]
@@ -177,9 +177,9 @@ def small_study(*more: str) -> DictConfig:
     return as_started(*SPRITES, "prior=normal", "guide=mean_field", *models, *more)
 
 
-def test_a_study_without_base_metrics_and_figures_shows_all_it_has(tmp_path):
-    """No base; all metrics that some model has, and covariances; a density is not marked."""
-    study.run(small_study("+base=null", "+metrics=null", "+figures=null"), tmp_path)
+def test_a_study_without_metrics_and_figures_shows_all_it_has(tmp_path):
+    """All metrics that some model has, and covariances; a density is not marked."""
+    study.run(small_study("+metrics=null", "+figures=null"), tmp_path)
     metrics = json.loads((tmp_path / "plain" / "seed0" / "metrics.json").read_text())
     written = (tmp_path / "table.md").read_text()
     for name, label in study.METRICS.items():
