@@ -60,7 +60,8 @@ def held_out(configuration: DictConfig) -> ImageDataset | None:
 
 def _check_held_out(configuration: DictConfig) -> None:
     check_whole("held_out.images", configuration.held_out.images, 0)
-    check_whole("held_out.samples", configuration.held_out.samples, 1)
+    for name in ("samples", "batch_size"):
+        check_whole(f"held_out.{name}", configuration.held_out[name], 1)
     if configuration.held_out.images and "split" not in configuration.data:
         raise UserError(
             f"held_out.images={configuration.held_out.images}: these data have no test split; give held_out.images=0"

@@ -1,5 +1,6 @@
 """Controlled capacity over training: does the KL follow C, and which factor enters when?"""
 
+import json
 from pathlib import Path
 from statistics import fmean
 
@@ -35,8 +36,11 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     epochs, looks = configuration.trainer.epochs, []
     stages = [*range(configuration.every, epochs, configuration.every), epochs]
     for number, stage in enumerate(stages):
-        history = train(parts, configuration, directory, epochs=stage, resume=number > 0)
-        looks.append(_explained(parts, configuration))
+        look, resume = directory / "looks" / f"{stage}.json", number > 0 or configuration.resume is not None
+        if not look.is_file() or stage == stages[-1]:  # a resumed run keeps the looks of its first part
+            history = train(parts, configuration, directory, epochs=stage, resume=resume)
+            _write_look(look, _explained(parts, configuration))
+        looks.append(xr.DataArray.from_dict(json.loads(look.read_text())))
     progress = _progress(parts, history, stages, looks, len(parts.data) // configuration.trainer.batch_size)
     facts = {"data": parts.data.description, **environment(configuration.seed)}
     asked = {"command": f"`{command_line()}`"}
@@ -58,6 +62,11 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     )
     print(table.as_markdown(), f"Report: {page}", sep="\n")
     return page
+
+
+def _write_look(path: Path, explained: xr.DataArray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    replace_atomically(path, lambda temporary: temporary.write_text(json.dumps(explained.to_dict())))
 
 
 def _explained(parts: Parts, configuration: DictConfig) -> xr.DataArray:

@@ -1,5 +1,6 @@
 """A trained pair, measured: posterior, ablation, metrics."""
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -8,12 +9,14 @@ import xarray as xr
 from omegaconf import DictConfig
 
 from experiments.assemble import Parts, held_out
-from ppvae import from_pyro_svi, log_marginal
+from ppvae import UserError, from_pyro_svi, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.interventions import ablate, reconstruct, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, moment_kl
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "rehearse"]
+
+logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 10
 
@@ -36,7 +39,8 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
     device = next(guide.parameters()).device
     images = parts.data.observed(index, configuration.seed).to(device)
-    tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, seed=configuration.seed)
+    options = {"batch_size": wanted.batch_size, "seed": configuration.seed}
+    tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, **options)
     few = tree.isel(image=slice(wanted.ablation_images))
     latents = informative_latents(tree, ablate(model, few))
     return Evaluation(
@@ -46,6 +50,27 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         latents=latents,
         metrics=_metrics(tree, latents, factors, configuration.seed) | _of_held_out(parts, configuration),
     )
+
+
+def rehearse(parts: Parts) -> None:
+    """Measure two images before any training; UserError, one line, where the pair could be trained but not measured."""
+    images = parts.data.observed(slice(2)).to(next(parts.guide.parameters()).device)
+    try:
+        tree = from_pyro_svi(parts.model, parts.guide, images, 2)
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split("Trace Shapes")[0].split())[:150]
+        raise UserError(
+            f"the pair does not run for several draws an image, z (draws, image, latent): {reason}; "
+            "let decoder, prior and guide take any leading dims"
+        ) from None
+    drawn = {name: array.dims[3:] for name, array in tree["posterior"].data_vars.items()}
+    if drawn.get("z") != ("latent",):
+        raise UserError(
+            f"the reports read a site 'z' with event_dims ['latent']; the guide draws {drawn}: name it so, or train "
+            "and measure the pair by ppvae.fit and from_pyro_svi"
+        )
 
 
 def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
@@ -59,7 +84,10 @@ def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None,
     if factors is not None and "label" in factors and factors.sizes["image"] >= 2 * NEIGHBOURS:
         metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], neighbours=NEIGHBOURS, seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
-        metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
+        try:
+            metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
+        except UserError as error:  # too few images for the factors' levels: no reason to lose the run
+            logger.warning("no β-VAE metric: %s", error)
     for name, count in count_informative(latents).data_vars.items():
         metrics[f"informative_{name}"] = int(count)
     metrics["largest_snr_called_uninformative"] = _hidden_signal(latents)
@@ -83,9 +111,8 @@ def _of_held_out(parts: Parts, configuration: DictConfig) -> dict[str, float]:
     if data is None:
         return {}
     images, samples = data.observed(seed=configuration.seed), configuration.held_out.samples
-    found = log_marginal(
-        parts.model, parts.guide, images, samples, seed=configuration.seed, progress=configuration.trainer.progress
-    )
+    options = {"batch_size": configuration.held_out.batch_size, "seed": configuration.seed}
+    found = log_marginal(parts.model, parts.guide, images, samples, progress=configuration.trainer.progress, **options)
     metrics = {
         "test_nll": -float(found["log_marginal"].mean()),
         "test_nll_standard_error": _standard_error(found["log_marginal"].values),

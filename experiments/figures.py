@@ -62,7 +62,7 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
             "covariances",
             "Scaled covariance of the latents over the images (the paper's Fig. 4), of one draw from q(z | x) for each "
             "image and of the posterior means. Bright off the diagonal: correlated latents.",
-            plot_covariances({name: scaled_covariance(code) for name, code in codes.items()}),
+            plot_covariances({name: scaled_covariance(code) for name, code in codes.items() if _varies(code)}),
         ),
         ReportFigure(
             "rate_distortion",
@@ -72,6 +72,11 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
             "Rate and distortion over training",
         ),
     ]
+
+
+def _varies(code: xr.DataArray) -> bool:
+    """Whether any latent does: the means of a collapsed pair have no covariance to draw."""
+    return bool((code != code.isel(image=0)).any())
 
 
 def _kl_of_latents(history: xr.Dataset) -> list[ReportFigure]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts, assemble
-from experiments.evaluation import Evaluation, evaluate
+from experiments.evaluation import Evaluation, evaluate, rehearse
 from ppvae import UserError, fit, write_posterior
 from ppvae.evaluation import unit_of
 from ppvae.files import replace_atomically
@@ -34,6 +35,7 @@ def train_and_evaluate(
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
     ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
     parts = assemble(configuration)
+    rehearse(parts)
     history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
     evaluation = evaluate(parts, configuration)
     write_posterior(xr.DataTree(history), directory / "history.zarr")
@@ -42,9 +44,14 @@ def train_and_evaluate(
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
     metrics |= {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
-    metrics = {name: None if value != value else value for name, value in metrics.items()}  # JSON has no NaN
+    metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
+
+
+def _json_has(value: Any) -> bool:
+    """JSON has neither NaN nor infinity."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: int, resume: bool) -> xr.Dataset:

@@ -99,6 +99,19 @@ def test_training_in_stages_is_training_at_once(tmp_path):
     pd.testing.assert_frame_equal(stages[columns], once[columns])
 
 
+def test_a_resumed_capacity_run_keeps_its_first_looks(tmp_path, monkeypatch):
+    """Two epochs, then on to five: the numbers of one run, and nothing is trained or looked at twice."""
+    capacity.run(composed(*EVERY), tmp_path / "whole")
+    capacity.run(composed(*EVERY, "trainer.epochs=2"), tmp_path / "parts")
+    looks = []
+    explained = capacity._explained
+    monkeypatch.setattr(capacity, "_explained", lambda *given: looks.append(given) or explained(*given))
+    capacity.run(composed(*EVERY, f"resume={tmp_path / 'parts'}"), tmp_path / "parts")
+    assert len(looks) == 2  # after 4 and 5
+    whole, resumed = (pd.read_csv(tmp_path / name / "results.csv") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, resumed)
+
+
 @pytest.mark.parametrize(
     ("key", "override", "match"),
     [

@@ -1,4 +1,4 @@
-"""Studies: what the study, its models and the command line each decide; own metrics and figures; what marks a surrogate."""
+"""Studies: what study, models and command line each decide; own metrics and figures; what marks a surrogate."""
 
 import itertools
 import json

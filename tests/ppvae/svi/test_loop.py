@@ -16,7 +16,7 @@ from ppvae import VAE, BetaELBO, UserError, fit
 from ppvae.datasets import ImageDataset, sprite_grid
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
-from ppvae.priors import NormalGammaPrior, NormalPrior
+from ppvae.priors import NormalGammaPrior, NormalPrior, VampPrior
 from ppvae.svi import Plateau, load_pair
 from ppvae.svi.loop import Loop
 from ppvae.svi.step import usual_execution
@@ -542,6 +542,23 @@ def test_two_processes_resume(images, tmp_path):
     resumed, _ = train(images, pair=fresh, epochs=3, directory=tmp_path, resume=True, **both)
     assert resumed.identical(whole)
     assert_equal_states(states(fresh), states(pair))
+
+
+@pytest.mark.long
+def test_two_processes_hand_over_large_networks_that_share_parts(images):
+    """More than a pipe's buffer holds (this hung), and a prior that mixes the guide's own posteriors."""
+    shape = tuple(images.shape[1:])
+    guide = MeanFieldNormal(MLPEncoder(shape, hidden=[4000]), 3)
+    prior = VampPrior(3, shape, components=2, guide=guide)
+    model = VAE(prior, NormalLikelihood(MLPDecoder(3, shape, hidden=[16]), scale=0.3))
+    assert sum(p.numel() * p.element_size() for p in guide.parameters()) > 2**20
+    before = states((model, guide))
+    history, _ = train(images, pair=(model, guide), devices=2, epochs=2, learning_rate=1e-2)
+    assert history.loss[-1] < history.loss[0]
+    after = states((model, guide))
+    assert not [name for name in before if torch.equal(before[name], after[name])]
+    assert model.prior.guide is guide
+    assert all(torch.equal(after[f"0.prior.guide.{n}"], after[f"1.{n}"]) for n, _ in guide.named_parameters())
 
 
 @pytest.mark.parametrize(
