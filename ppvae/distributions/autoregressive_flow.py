@@ -1,6 +1,6 @@
 """The autoregressive map that the flow prior and the inverse autoregressive guide are built on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from pyro.distributions.transforms import AffineAutoregressive, ConditionalAffineAutoregressive
@@ -50,13 +50,32 @@ class AutoregressiveFlow(nn.Module):
             raise UserError(f"hidden={list(widths)}: every layer needs at least as many units as latents, {latents}")
         self.latents = latents
         self.context = context
+        self.gated = gate_bias is not None
         options = {} if gate_bias is None else {"stable": True, "sigmoid_bias": float(gate_bias)}
         networks = [_MaskedNetwork(latents, context, widths, reverse=bool(step % 2)) for step in range(flows)]
         self.steps = nn.ModuleList(ConditionalAffineAutoregressive(network, **options) for network in networks)
 
-    def transforms(self, context: torch.Tensor | None = None) -> list[AffineAutoregressive]:
-        """f_1, …, f_F given the context; each caches its last draw, which is therefore scored in parallel."""
-        return [step.condition(context) for step in self.steps]
+    def transforms(
+        self, context: torch.Tensor | None = None, strength: torch.Tensor | None = None
+    ) -> list[AffineAutoregressive]:
+        """f_1, …, f_F given the context; each caches its last draw, which is therefore scored in parallel.
+
+        ``strength`` () multiplies all m_t and s_t: at zero a map without a gate is the identity.
+        """
+        found = [step.condition(context) for step in self.steps]
+        for transform in found if strength is not None else []:
+            transform.arn = _weakened(transform.arn, strength)
+        return found
+
+
+def _weakened(network: Callable, strength: torch.Tensor) -> Callable:
+    """The network with its outputs multiplied; it keeps its order, which the inverse follows."""
+
+    def outputs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(strength * output for output in network(x))
+
+    outputs.permutation = network.permutation
+    return outputs
 
 
 class _MaskedNetwork(ConditionalAutoRegressiveNN):

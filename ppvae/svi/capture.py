@@ -156,9 +156,10 @@ def _merge_repeated(graph: fx.Graph) -> None:
     """Common subexpressions computed once, forward and therefore backward."""
     if any(_changes_intermediate(node) for node in graph.nodes):
         return
+    changing = {buffer for node in graph.nodes for buffer in _written(node)}
     seen: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
-        if node.op != "call_function" or not _is_pure(node):
+        if node.op != "call_function" or not _is_pure(node) or changing.intersection(node.all_input_nodes):
             continue
         key = (node.target, _frozen(node.args), _frozen(node.kwargs))
         if key in seen:

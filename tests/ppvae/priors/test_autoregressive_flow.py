@@ -13,6 +13,7 @@ from torch import nn
 from ppvae import UserError
 from ppvae.distributions import AutoregressiveFlow
 from ppvae.priors import AutoregressiveFlowPrior
+from ppvae.svi import capture
 
 GATES = (None, 1.5)
 
@@ -200,3 +201,47 @@ def test_mistakes_are_named_in_one_line(options, match):
 def test_a_flow_wants_numbers_in_range(options, match):
     with pytest.raises(UserError, match=match):
         AutoregressiveFlow(4, **options)
+
+
+def test_a_delayed_flow_is_the_identity_until_its_time():
+    """N(0, I) exactly, and no gradient, for two training passes; evaluation does not count; then the flow itself."""
+    flow = make_flow()
+    prior = AutoregressiveFlowPrior(4, flow=flow, delay=2).double()
+    z = torch.randn(3, 4, dtype=torch.float64)
+    normal = dist.Normal(torch.zeros(4, dtype=torch.float64), 1.0).to_event(1).log_prob(z)
+
+    def score() -> torch.Tensor:
+        return site(prior, 3)["fn"].log_prob(z)
+
+    for _ in range(3):
+        prior.eval()
+        torch.testing.assert_close(score(), normal, rtol=0, atol=0)
+    prior.train()
+    for _ in range(2):
+        scored = score()
+        torch.testing.assert_close(scored, normal, rtol=0, atol=0)
+        assert not any(g.any() for g in torch.autograd.grad(scored.sum(), list(flow.parameters())))
+    expected = site(AutoregressiveFlowPrior(4, flow=flow).double(), 3)["fn"].log_prob(z)
+    torch.testing.assert_close(score(), expected)
+    assert (expected - normal).abs().max() > 0.1
+    torch.testing.assert_close(prior.eval() and score(), expected)
+    assert site(prior, 3)["value"].shape == (3, 4)
+
+
+def test_a_captured_step_counts_the_passes():
+    prior = AutoregressiveFlowPrior(4, flow=make_flow(), delay=2).double()
+    z = torch.randn(3, 4, dtype=torch.float64)
+
+    def score(z: torch.Tensor) -> torch.Tensor:
+        return site(poutine.condition(prior, {"z": z}), 3)["fn"].log_prob(z).sum()
+
+    graph = capture(score, z, preserve=prior)
+    assert prior.passes == 0
+    values = [float(graph(z)) for _ in range(4)]
+    assert values[0] == values[1] != values[2] == values[3]
+    assert prior.passes == 4
+
+
+def test_a_gated_flow_cannot_be_delayed():
+    with pytest.raises(UserError, match=r"delay=3.*gate"):
+        AutoregressiveFlowPrior(4, flow=make_flow(gate_bias=1.5), delay=3)

@@ -473,3 +473,19 @@ def test_a_buffer_written_without_gradients_stays_out_of_them():
         torch.testing.assert_close(captured.mean, eager.mean)
         assert not captured.mean.requires_grad
     assert captured.mean != 0
+
+
+def test_what_is_read_before_and_after_a_write_is_not_one_value():
+    module, x = Averaged(), torch.tensor([1.0, -2.0, 3.0, 0.5])
+
+    def function(inputs):
+        before = module.mean.clone()
+        loss = module(inputs)
+        return loss, torch.stack([before, module.mean.clone()])
+
+    graph = capture_function(function, x, preserve=module)
+    for _ in range(2):
+        start = float(module.mean)
+        _, (before, after) = graph(x)
+        assert float(before) == start
+        assert float(after) == float(module.mean) != start
