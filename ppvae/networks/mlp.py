@@ -17,7 +17,17 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "leaky_relu": lambda: nn.LeakyR
 
 def _hidden_layers(widths: Sequence[int], activation: str) -> list[nn.Module]:
     check_choice("activation", activation, ACTIVATIONS)
-    return [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), ACTIVATIONS[activation]())]
+    return [layer for i, o in pairwise(widths) for layer in (_linear(i, o, activation), ACTIVATIONS[activation]())]
+
+
+def _linear(inputs: int, outputs: int, activation: str) -> nn.Linear:
+    """Glorot and Bengio's initial weights before tanh (as Burda et al. 2016), torch's own otherwise: those would
+    weaken what passes a tanh by √3 a layer, and z with it."""
+    layer = nn.Linear(inputs, outputs)
+    if activation == "tanh":
+        nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("tanh"))
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class MLPEncoder(nn.Module):

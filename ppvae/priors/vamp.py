@@ -27,6 +27,8 @@ class VampPrior(nn.Module):
 
     ``guide`` needs a method ``posterior(images)`` that can score any z. It is shared: the prior trains it too, and its
     parameters are among the prior's. Layers with running statistics see the pseudo-inputs as a second batch a step.
+    Train it with annealing: with the whole KL from the first step on, prior and guide agree on one posterior for all
+    images before the decoder has learned to use z, and stay there.
 
     Errors: :class:`~ppvae.errors.UserError` for a guide without ``posterior``, of another image shape or number of
     latents, or that scores z latent by latent; for initial images of another shape or range.
