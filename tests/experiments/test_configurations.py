@@ -1,17 +1,15 @@
 """Every configuration composes and is built, and every legal combination trains two steps."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import experiments
 from experiments.assemble import assemble
@@ -42,15 +40,6 @@ def legal_objective(objective: str, prior: str, guide: str) -> bool:
     if objective == "free_bits":
         return prior in FACTORISED and guide in INDEPENDENT
     return objective != "total_correlation" or (guide in INDEPENDENT and guide != "normal_gamma")
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    OmegaConf.clear_resolver("or")
 
 
 def composed(*overrides: str) -> DictConfig:

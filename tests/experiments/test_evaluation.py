@@ -1,8 +1,7 @@
 """What can be measured is, and what cannot is left out rather than the run's end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import hydra
 import numpy as np
@@ -10,10 +9,8 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-import experiments
 from experiments.assemble import assemble
 from experiments.evaluation import evaluate, rehearse
 from ppvae import VAE, Program, UserError
@@ -21,7 +18,6 @@ from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics import decorrelation, entropy, knn_accuracy, moment_kl
 from ppvae.networks import MLPDecoder
 
-CONF = Path(experiments.__file__).parent / "conf"
 SMALL = [
     "network=mlp",
     "network.encoder.hidden=[16]",
@@ -31,15 +27,6 @@ SMALL = [
     "posterior.draws=2",
     "posterior.ablation_images=8",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    OmegaConf.clear_resolver("or")
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """log p(x) of test images: the library's own number, of the right images, known to be possible before training."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-import experiments
 from experiments.assemble import Parts, assemble, held_out
 from experiments.evaluation import _of_held_out, evaluate
 from ppvae import UserError, log_marginal
 
-CONF = Path(experiments.__file__).parent / "conf"
 SMALL = [
     "network=mlp",
     "network.encoder.hidden=[16]",
@@ -34,15 +30,6 @@ BITS = {
     split: np.random.default_rng(seed).integers(0, 2, (ROWS, 784), dtype=np.uint8)
     for seed, split in enumerate(("train", "valid", "test"))
 }
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    OmegaConf.clear_resolver("or")
 
 
 @pytest.fixture

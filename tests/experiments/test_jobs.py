@@ -1,6 +1,5 @@
 """Jobs beside the main one: controlled capacity, and one flow before or after the latents."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -8,11 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from pyro.infer import Trace_ELBO
 
-import experiments
 from experiments import af_equals_iaf, capacity
 from experiments.af_equals_iaf import FlowFirst, matching_iaf
 from guides import MeanFieldNormal
@@ -22,7 +19,6 @@ from ppvae.metrics import knn_explained
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
 
-CONF = Path(experiments.__file__).parent / "conf"
 SMALL = [
     "network=mlp",
     "network.encoder.hidden=[16]",
@@ -35,15 +31,6 @@ CAPACITY = ["experiment=capacity_sprites", *SMALL, "data.size=64", "latents=3", 
 EVERY = [*CAPACITY, "trainer.epochs=5", "every=2", "probe=40", "objective.stop=8", "objective.steps=10"]
 IMAGE_SHAPE = (1, 4, 4)
 LATENTS = 5
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    OmegaConf.clear_resolver("or")
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -4,25 +4,21 @@ import itertools
 import json
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pandas as pd
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import experiments
 from experiments import levy, single, study
 from experiments.report import ReportFigure
 from ppvae import UserError, read_posterior
 
-CONF = Path(experiments.__file__).parent / "conf"
 SMALL = [
     "network=mlp",
     "network.encoder.hidden=[16]",
@@ -37,16 +33,6 @@ SMALL = [
     "posterior.ablation_images=8",
 ]
 PER_LETTER = 8
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    HydraConfig.instance().cfg = None
-    OmegaConf.clear_resolver("or")
 
 
 def as_started(*overrides: str) -> DictConfig:

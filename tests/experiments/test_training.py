@@ -35,6 +35,8 @@ TINY = [
 
 
 def configured(*overrides: str) -> DictConfig:
+    """For the module's fixtures, which come before the tests' Hydra, and for the tests."""
+    GlobalHydra.instance().clear()
     OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         configuration = hydra.compose("config", [*TINY, *overrides])

@@ -1,0 +1,24 @@
+"""Hydra as the command line starts it, for tests that compose configurations in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+import experiments
+
+CONF = Path(experiments.__file__).parent / "conf"
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    OmegaConf.clear_resolver("or")
