@@ -12,7 +12,7 @@ from ppvae.errors import UserError
 RANDOM = np.random.default_rng(0)
 BITS = RANDOM.integers(0, 2, (20, 28, 28), dtype=np.uint8)
 GREY = RANDOM.integers(0, 256, (12, 6, 5), dtype=np.uint8)
-REAL = Path("/work/shared/data/binarized_mnist/test.npz")
+REAL = Path(__file__).parents[4] / "shared" / "data" / "binarized_mnist" / "test.npz"
 LABELS = np.arange(12) % 3 + 4
 
 
