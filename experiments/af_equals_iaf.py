@@ -8,12 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from experiments.assemble import assemble
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.report import Table, write_report
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import Table
 from experiments.training import train
 from guides import InverseAutoregressiveGuide, MeanFieldNormal
 from ppvae import VAE, BetaELBO, UserError
-from ppvae.files import replace_atomically
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
 
 __all__ = ["FlowFirst", "matching_iaf", "run"]
@@ -67,20 +67,14 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     caption = f"{len(images)} images, one draw of the noise each, after {configuration.trainer.epochs} epochs."
     table = Table("One bound, two pairs", ["what", "value"], rows, caption)
     facts = {"data": parts.data.description, **environment(configuration.seed)}
-    asked = {"command": f"`{command_line()}`"}
-    text = f"# AF prior = IAF posterior\n\n{as_markdown(asked | facts)}\n\n{caption}\n\n{table.as_markdown()}"
-    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
-    page = write_report(
+    return publish(
         directory,
         title="AF prior = IAF posterior",
         lead="The same f, before or after: log p(z) under the autoregressive flow prior moves into log q.",
-        command=command_line(),
+        table=table,
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        tables=[table],
-        environment=facts,
+        facts=facts,
     )
-    print(table.as_markdown(), f"Report: {page}", sep="\n")
-    return page
 
 
 def _measured(

@@ -8,8 +8,9 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts, assemble
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.report import ReportFigure, Table, write_report
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import ReportFigure, Table
 from experiments.training import train
 from ppvae import UserError, from_pyro_svi
 from ppvae.errors import check_whole
@@ -43,25 +44,16 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         looks.append(xr.DataArray.from_dict(json.loads(look.read_text())))
     progress = _progress(parts, history, stages, looks, len(parts.data) // configuration.trainer.batch_size)
     facts = {"data": parts.data.description, **environment(configuration.seed)}
-    asked = {"command": f"`{command_line()}`"}
-    table = _table(progress)
-    text = (
-        f"# Controlled capacity on sprites\n\n{as_markdown(asked | facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
-    )
-    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
     replace_atomically(directory / "results.csv", lambda path: progress.to_dataframe().to_csv(path))
-    page = write_report(
+    return publish(
         directory,
         title="Controlled capacity on sprites",
         lead="The KL is held at a capacity C that rises; what the codes know of each factor is measured on the way.",
-        command=command_line(),
+        table=_table(progress),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        tables=[table],
-        figures=_figures(progress, history),
-        environment=facts,
+        facts=facts,
+        figures=lambda: _figures(progress, history),
     )
-    print(table.as_markdown(), f"Report: {page}", sep="\n")
-    return page
 
 
 def _write_look(path: Path, explained: xr.DataArray) -> None:

@@ -15,8 +15,9 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.report import ReportFigure, Table, write_report
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import ReportFigure, Table
 from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
@@ -81,25 +82,19 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     results = _collected(configuration, directory)
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
     table = _table(results, configuration)
-    asked = {"command": f"`{command_line()}`"}
     facts = {
         "data": "; ".join(results["data"].unique()),
         **environment(list(configuration.seeds)),
     }
-    text = f"# {configuration.title}\n\n{as_markdown(asked | facts)}\n\n{table.caption}\n\n{table.as_markdown()}"
-    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
-    page = write_report(
+    return publish(
         directory,
         title=configuration.title,
         lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
-        command=command_line(),
+        table=table,
         configuration=OmegaConf.to_yaml(configuration),
-        tables=[table],
-        figures=figures(configuration, directory),
-        environment=facts,
+        facts=facts,
+        figures=lambda: figures(configuration, directory),
     )
-    print(table.as_markdown(), f"Report: {page}", sep="\n")
-    return page
 
 
 def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:

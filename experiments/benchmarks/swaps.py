@@ -52,9 +52,9 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "doubly reparameterised, K = 5": lambda: ImportanceWeighted(samples=5, doubly_reparameterised=True),
 }
 PRIORS: dict[str, Callable[..., nn.Module]] = {
-    "mixture of 10": lambda guide: priors.MixturePrior(LATENTS),  # noqa: ARG005 - as the next
+    "mixture of 10": lambda _: priors.MixturePrior(LATENTS),
     "VampPrior of 50": lambda guide: priors.VampPrior(LATENTS, MLP.image_shape, guide=guide),
-    "autoregressive flow": lambda guide: priors.AutoregressiveFlowPrior(LATENTS),  # noqa: ARG005
+    "autoregressive flow": lambda _: priors.AutoregressiveFlowPrior(LATENTS),
 }
 GUIDES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "full covariance": lambda encoder: guides.FullCovarianceNormal(encoder, LATENTS),

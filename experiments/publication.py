@@ -1,0 +1,42 @@
+"""A job's one table: as Markdown to keep beside other results, on a page, and on the terminal."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from experiments.provenance import as_markdown, command_line
+from experiments.report import ReportFigure, Table, write_report
+from ppvae.files import replace_atomically
+
+__all__ = ["publish"]
+
+
+def publish(
+    directory: Path,
+    *,
+    title: str,
+    lead: str,
+    table: Table,
+    configuration: str,
+    facts: Mapping[str, str],
+    figures: Callable[[], Sequence[ReportFigure]] = tuple,
+) -> Path:
+    """Write ``table.md`` and ``report.html`` into ``directory``, print the table; returns the page.
+
+    ``facts``: data, seed, versions, machine; the command is added. ``configuration``: YAML.
+    ``figures`` draws them once the table is written, so that a figure that fails loses no numbers.
+    """
+    asked = as_markdown({"command": f"`{command_line()}`", **facts})
+    text = f"# {title}\n\n{asked}\n\n{table.caption}\n\n{table.as_markdown()}"
+    replace_atomically(directory / "table.md", lambda path: path.write_text(text))
+    page = write_report(
+        directory,
+        title=title,
+        lead=lead,
+        command=command_line(),
+        configuration=configuration,
+        tables=[table],
+        figures=figures(),
+        environment=facts,
+    )
+    print(table.as_markdown(), f"Report: {page}", sep="\n")
+    return page
