@@ -12,13 +12,14 @@ from experiments.assemble import Parts, held_out
 from ppvae import UserError, from_pyro_svi, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.interventions import ablate, reconstruct, traverse
-from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, moment_kl
+from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
 
 __all__ = ["Evaluation", "evaluate", "rehearse"]
 
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 10
+EXPLAINED = 0.9  # R² above which a factor counts as known
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None,
     if factors is not None and "label" in factors and factors.sizes["image"] >= 2 * NEIGHBOURS:
         metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], neighbours=NEIGHBOURS, seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
+        known = [_explained(codes["mean"], factor, seed) > EXPLAINED for factor in factors.data_vars.values()]
+        metrics["factors_explained"] = sum(known)
         try:
             metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
         except UserError as error:  # too few images for the factors' levels: no reason to lose the run
@@ -92,6 +95,14 @@ def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None,
         metrics[f"informative_{name}"] = int(count)
     metrics["largest_snr_called_uninformative"] = _hidden_signal(latents)
     return metrics
+
+
+def _explained(codes: xr.DataArray, factor: xr.DataArray, seed: int) -> float:
+    """R² of a factor from the nearest codes; NaN where so few images do not tell."""
+    try:
+        return float(knn_explained(codes, factor, neighbours=NEIGHBOURS, seed=seed))
+    except UserError:  # one level, or fewer images than the folds need
+        return float("nan")
 
 
 def _covariance_metrics(code: xr.DataArray, reading: str) -> dict[str, float]:

@@ -29,6 +29,7 @@ ROWS = {
     "informative_by_ablation": ("informative latents by ablation", None),
     "informative_active_units": ("active units", None),
     "knn_accuracy": ("accuracy of the label from the 10 nearest mean codes", None),
+    "factors_explained": ("factors known (R² > 0.9 from the 10 nearest mean codes)", None),
     "moment_kl": ("KL of the sampled codes' moments from N(0, I) (nats)", None),
     "test_nll": ("−log p(x) of test images (nats)", None),
     "test_bits_per_dim": ("−log₂ p(x) of test images (bits a pixel and channel)", None),

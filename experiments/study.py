@@ -42,6 +42,7 @@ METRICS = {
     "decorrelation_literal_mean": "decorrelation (literal), means",
     "disentanglement": "β-VAE metric (locatello)",
     "knn_accuracy": "accuracy of the label from the 10 nearest mean codes",
+    "factors_explained": "factors known (R² > 0.9 from the 10 nearest mean codes)",
     "moment_kl": "KL of the codes' moments from N(0, I) (nats)",
     "informative_by_probability": "informative by p < ½",
     "informative_by_variance": "informative by variance / E[1/λ]",
