@@ -8,6 +8,7 @@ from ppvae.datasets.drawing import draw_sprites
 from ppvae.datasets.dsprites import dsprites
 from ppvae.datasets.factors import factor
 from ppvae.datasets.file_sources import celeba, image_folder, omniglot
+from ppvae.datasets.house_numbers import house_numbers
 from ppvae.datasets.images import Images, RenderedImages, StoredImages
 from ppvae.datasets.sprites import sprite_grid, sprites
 from ppvae.datasets.static_mnist import binarised_mnist
@@ -29,6 +30,7 @@ __all__ = [
     "emnist",
     "factor",
     "fashion_mnist",
+    "house_numbers",
     "image_folder",
     "mnist",
     "npz",
