@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ppvae.errors import UserError
 from ppvae.metrics import beta_vae_metric
-from ppvae.metrics.disentanglement import _pool
+from ppvae.metrics.level_pools import pool_levels
 
 LEVELS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 SIZES = np.array(list(LEVELS.values()))
@@ -127,7 +127,7 @@ def test_seed_decides_and_no_global_state_moves(perfect, factors):
 
 def test_pairs_share_a_level_and_are_never_an_image_with_itself():
     levels = np.repeat([5, 9, 2], [2, 3, 4])[np.random.default_rng(0).permutation(9)]
-    first, second = _pool("shape", levels).draw((4_000, 9), np.random.default_rng(1))
+    first, second = pool_levels("shape", levels).pairs((4_000, 9), np.random.default_rng(1))
     np.testing.assert_array_equal(levels[first], levels[second])
     assert (first != second).all()
     counts = np.zeros((9, 9))
