@@ -1,6 +1,9 @@
 """Variational auto-encoders as Pyro model/guide pairs."""
 
+from ppvae.calibration import rank_simulations
+from ppvae.comparison import compare, to_elpd
 from ppvae.errors import UserError
+from ppvae.examination import examine
 from ppvae.marginal import log_marginal
 from ppvae.objectives import (
     Annealed,
@@ -16,6 +19,7 @@ from ppvae.pairs import check_pair
 from ppvae.posterior import from_pyro_svi
 from ppvae.program import Program, record
 from ppvae.store import read_posterior, write_posterior
+from ppvae.surgery import elbo_surgery
 from ppvae.svi import fit
 from ppvae.vae import VAE
 
@@ -32,10 +36,15 @@ __all__ = [
     "TotalCorrelation",
     "UserError",
     "check_pair",
+    "compare",
+    "elbo_surgery",
+    "examine",
     "fit",
     "from_pyro_svi",
     "log_marginal",
+    "rank_simulations",
     "read_posterior",
     "record",
+    "to_elpd",
     "write_posterior",
 ]

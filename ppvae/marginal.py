@@ -1,6 +1,6 @@
 """log p(x) by importance sampling from the guide."""
 
-import math
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +9,9 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
+from ppvae.datasets import ImageDataset
+from ppvae.diagnostics.importance import rounding, weight_summary
+from ppvae.diagnostics.pareto import good_pareto_k
 from ppvae.errors import check_whole
 from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.pairs import check_images, check_sites
@@ -20,7 +23,7 @@ __all__ = ["log_marginal"]
 def log_marginal(
     model: Callable,
     guide: Callable,
-    images: torch.Tensor,
+    images: torch.Tensor | ImageDataset,
     num_samples: int = 5000,
     *,
     batch_size: int = 4096,
@@ -29,15 +32,20 @@ def log_marginal(
 ) -> xr.Dataset:
     """log p(x) of each image by ``num_samples`` draws from the guide: log (1/S) Σ p(x, z) / q(z | x).
 
-    Shapes: images (image, C, H, W), as the pair takes them. Returns over ``image``, in nats: ``log_marginal``, a lower
-    bound in expectation that meets log p(x) as S grows; ``elbo``, the mean log weight; and ``effective_samples``,
-    (Σw)²/Σw²: near one, the bound hangs on one draw and more would raise it.
-    ``batch_size``: images × draws decoded at a time, the bound on memory. Modules, random state and parameter store
-    stay as they were; one seed (and batch size) gives one result.
+    Shapes: images (image, C, H, W), as the pair takes them, or a data set of such. Returns over ``image``, in nats:
+    ``log_marginal``, a lower bound in expectation that meets log p(x) as S grows; ``elbo``, the mean log weight;
+    ``effective_samples``, (Σw)²/Σw²: near one, the bound hangs on one draw and more would raise it; and ``pareto_k``,
+    the shape of the weights' tail: below its attribute ``good`` the bound can be trusted, −inf where q is exact (see
+    :func:`~ppvae.diagnostics.pareto_smooth`).
+    ``batch_size``: images × draws decoded at a time, the bound on memory beside one image's S weights. Modules, random
+    state and parameter store stay as they were; one seed (and batch size) gives one result. The attributes ``data`` and
+    ``pixels``, what the images are and a hash of them, let :func:`~ppvae.compare` refuse other images.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
-    Source: Burda et al. 2016, Sec. 5 (S = 5000).
+    Sources: Burda et al. 2016, Sec. 5 (S = 5000); Vehtari et al. 2024 (k̂).
     """
+    data = images.description if isinstance(images, ImageDataset) else f"{len(images)} images"
+    images = images.observed(seed=seed) if isinstance(images, ImageDataset) else images
     check_images(images, model, guide)
     check_whole("num_samples", num_samples, 1)
     check_whole("batch_size", batch_size, 1)
@@ -49,32 +57,36 @@ def log_marginal(
         check_sites(model, guide, images[:1].to(device))
         with tqdm(total=len(images), unit="image", disable=not progress) as bar:
             for chunk in chunks:
-                parts.append(_sums(model, guide, chunk.to(device), num_samples, draws))
+                parts.append(_summary(model, guide, chunk.to(device), num_samples, draws))
                 bar.update(len(chunk))
-    first, second, mean = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     units = {"units": unit_of(model)}
     return xr.Dataset(
         {
-            "log_marginal": ("image", first - math.log(num_samples), units),
-            "elbo": ("image", mean / num_samples, units),
-            "effective_samples": ("image", np.exp(2 * first - second), {"units": "draws"}),
+            "log_marginal": ("image", found["elpd"], units),
+            "elbo": ("image", found["elbo"], units),
+            "effective_samples": ("image", found["effective_samples"], {"units": "draws"}),
+            "pareto_k": ("image", found["pareto_k"], {"units": "1", "good": good_pareto_k(max(num_samples, 2))}),
         },
         coords={"image": np.arange(len(images))},
-        attrs={"num_samples": num_samples, "seed": seed},
+        attrs={"num_samples": num_samples, "seed": seed, "data": data, "pixels": _fingerprint(images)},
     )
 
 
-def _sums(
+def _fingerprint(images: torch.Tensor) -> str:
+    pixels = np.ascontiguousarray(images.detach().cpu().float().numpy())
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def _summary(
     model: Callable, guide: Callable, images: torch.Tensor, num_samples: int, draws: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """log Σw, log Σw² and Σ log w of each image, ``draws`` at a time; (image,) each."""
-    first = second = torch.full((len(images),), -math.inf, device=images.device)
-    total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+) -> dict[str, np.ndarray]:
+    """What the log weights of each image say, ``draws`` decoded at a time; (image,) each."""
+    parts, size = [], 0.0
     for start in range(0, num_samples, draws):
         with pyro.plate("draws", min(draws, num_samples - start), dim=-2):
             terms = terms_of(*pair_traces(model, guide, images), sampled_rate, images)
-        log_weights = -(terms.distortion + terms.rate)
-        first = torch.logaddexp(first, log_weights.logsumexp(0))
-        second = torch.logaddexp(second, (2 * log_weights).logsumexp(0))
-        total = total + log_weights.sum(0, dtype=torch.float64)
-    return first, second, total
+        parts.append(-(terms.distortion + terms.rate).T.cpu())
+        size = max(size, float((terms.distortion.abs() + terms.rate.abs()).max()))
+    log_weights = torch.cat(parts, 1).numpy()
+    return weight_summary(log_weights, rounding(size, log_weights.dtype))

@@ -1,5 +1,24 @@
-"""Diagnostics of a fitted pair: which latents carry information."""
+"""Diagnostics of a fitted pair: which latents carry information, and where its inference can be trusted."""
 
+from ppvae.diagnostics.calibration import calibration_tests
+from ppvae.diagnostics.diagnose import diagnose, verdicts
+from ppvae.diagnostics.image_statistics import image_statistics
+from ppvae.diagnostics.importance import importance
 from ppvae.diagnostics.latents import count_informative, informative_latents
+from ppvae.diagnostics.pareto import good_pareto_k, pareto_smooth, psis_log_weights
+from ppvae.diagnostics.predictive import predictive_checks, prior_predictive_checks
 
-__all__ = ["count_informative", "informative_latents"]
+__all__ = [
+    "calibration_tests",
+    "count_informative",
+    "diagnose",
+    "good_pareto_k",
+    "image_statistics",
+    "importance",
+    "informative_latents",
+    "pareto_smooth",
+    "predictive_checks",
+    "prior_predictive_checks",
+    "psis_log_weights",
+    "verdicts",
+]

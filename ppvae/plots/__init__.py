@@ -1,23 +1,33 @@
 """One function a figure, from labelled arrays; no pyplot state, no global settings."""
 
+from ppvae.plots.calibration import plot_calibration
 from ppvae.plots.capacity import plot_capacity
 from ppvae.plots.codes import plot_codes
 from ppvae.plots.covariances import plot_covariances
+from ppvae.plots.importance import plot_importance
+from ppvae.plots.importance_matrix import plot_importance_matrix
 from ppvae.plots.informative import plot_informative
+from ppvae.plots.latent_cards import plot_latent_cards
 from ppvae.plots.latent_grid import plot_latent_grid
 from ppvae.plots.latent_history import plot_latent_history
 from ppvae.plots.rate_distortion import plot_rate_distortion
 from ppvae.plots.reconstructions import plot_reconstructions
+from ppvae.plots.search import plot_search
 from ppvae.plots.traversals import plot_traversals
 
 __all__ = [
+    "plot_calibration",
     "plot_capacity",
     "plot_codes",
     "plot_covariances",
+    "plot_importance",
+    "plot_importance_matrix",
     "plot_informative",
+    "plot_latent_cards",
     "plot_latent_grid",
     "plot_latent_history",
     "plot_rate_distortion",
     "plot_reconstructions",
+    "plot_search",
     "plot_traversals",
 ]

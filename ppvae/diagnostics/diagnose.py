@@ -1,0 +1,94 @@
+"""Every test of a pair's inference, with verdicts."""
+
+from collections.abc import Callable
+
+import xarray as xr
+
+from ppvae.diagnostics import draw_findings, rank_findings, weight_findings
+from ppvae.diagnostics.findings import Finding
+from ppvae.errors import UserError
+
+__all__ = ["diagnose", "verdicts"]
+
+TESTS: dict[str, Callable[[xr.DataTree, float], Finding]] = {
+    "active latents": draw_findings.active_latents,
+    "tightness": weight_findings.tightness,
+    "pareto k": weight_findings.pareto_shape,
+    "effective draws": weight_findings.effective_draws,
+    "calibration": rank_findings.uniformity,
+    "bias": rank_findings.bias,
+    "width": rank_findings.width,
+    "aggregate": draw_findings.aggregate,
+    "posterior predictive": draw_findings.posterior_predictive,
+    "prior predictive": draw_findings.prior_predictive,
+}
+BY_CHANCE = 7  # of these, the tests whose thresholds are set by chance, which share the false alarms
+COLUMNS = {
+    "statistic": "size of what was found",
+    "threshold": "where passing ends",
+    "limit": "where failing begins",
+    "verdict": "pass, warn, fail or not run",
+    "basis": "how the threshold was set",
+    "what": "what was found",
+    "advice": "what to try",
+}
+
+
+def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
+    """Every test that the tree's groups allow, over dim ``test``; print it with :func:`verdicts`.
+
+    Variables: ``statistic``, ``threshold`` (where passing ends), ``limit`` (where failing begins), ``verdict`` (pass,
+    warn, fail or not run), ``basis`` of the threshold, ``what`` was found and ``advice``, empty where it passed.
+
+    The chance that any of the seven tests of chance (pareto k, calibration, bias, width, aggregate, posterior and prior
+    predictive) does not pass where the guide is the model's posterior and the model the data's source is at most
+    ``false_alarm``, shared evenly among them and, within one, among its latents or statistics (Bonferroni). Such a test
+    warns where a fault is certain and fails where it is large besides: ranks or codes 0.1 off in distribution, draws
+    less than 0.8 or more than 1.25 times as wide as they should be, means off by a quarter of a standard deviation. The
+    other thresholds are conventions, which an exact guide meets with certainty: all of its ratios are equal.
+
+    Blind spots: ranks cannot tell a guide that equals the prior from an exact one, active latents and tightness can;
+    calibration is of images that the model draws, not of the data; aggregate looks at one latent at a time.
+
+    Reads ``sample_stats``, ``posterior``, ``prior``, ``observed_data``, ``posterior_predictive``, and the groups that
+    :func:`~ppvae.examine` adds: ``calibration``, ``aggregate``, ``prior_predictive``. Errors:
+    :class:`~ppvae.errors.UserError` for a rate of false alarms out of (0, 1), or anything but a DataTree.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise UserError(f"tree is a {type(tree).__name__}; expected the DataTree that ppvae.examine returns")
+    if not 0 < false_alarm < 1:
+        raise UserError(f"false_alarm={false_alarm!r}: expected a probability between 0 and 1")
+    findings = [_run(test, tree, false_alarm / BY_CHANCE) for test in TESTS.values()]
+    variables = {
+        name: ("test", [getattr(finding, name) for finding in findings], {"long_name": long_name})
+        for name, long_name in COLUMNS.items()
+    }
+    dataset = xr.Dataset(variables, coords={"test": list(TESTS)}, attrs={"false_alarm": false_alarm})
+    dataset["advice"] = dataset["advice"].where(dataset["verdict"].isin(["warn", "fail"]), "")
+    return dataset
+
+
+def _run(test: Callable[[xr.DataTree, float], Finding], tree: xr.DataTree, level: float) -> Finding:
+    try:
+        return test(tree, level)
+    except UserError as error:
+        return Finding(what=str(error))
+
+
+def verdicts(findings: xr.Dataset) -> str:
+    """The findings of :func:`diagnose` as text, a line a test, faults first, advice below each.
+
+    Errors: :class:`~ppvae.errors.UserError` for another Dataset.
+    """
+    if not isinstance(findings, xr.Dataset) or not {*COLUMNS} <= set(findings):
+        raise UserError("findings is not what diagnose returns; expected its Dataset")
+    order = ["fail", "warn", "pass", "not run"]
+    rows = [findings.isel(test=place) for place in range(findings.sizes["test"])]
+    rows.sort(key=lambda row: order.index(row["verdict"].item()))
+    return "\n".join(line for row in rows for line in _lines(row, max(map(len, findings["test"].values.tolist()))))
+
+
+def _lines(row: xr.Dataset, width: int) -> list[str]:
+    verdict, advice = row["verdict"].item(), row["advice"].item()
+    line = f"{verdict:<8}{row['test'].item():<{width + 2}}{row['what'].item()}"
+    return [line] + ([" " * (width + 10) + "try: " + advice] if advice else [])

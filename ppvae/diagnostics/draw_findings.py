@@ -1,0 +1,135 @@
+"""What draws of latents and of images say beside the prior and the data."""
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ppvae.diagnostics.findings import (
+    CONVENTION,
+    Finding,
+    by_chance,
+    fall_short,
+    rise_above,
+    two_sample_distance,
+)
+from ppvae.diagnostics.groups import draws_last, entry_name, group_of
+from ppvae.diagnostics.latents import informative_latents
+from ppvae.diagnostics.predictive import predictive_checks, prior_predictive_checks
+from ppvae.errors import UserError
+
+__all__ = ["active_latents", "aggregate", "posterior_predictive", "prior_predictive"]
+
+LEAST_IMAGES = 20
+
+
+def active_latents(tree: xr.DataTree, level: float) -> Finding:
+    """How many latents' codes vary over the images; none is a collapse."""
+    del level
+    found = informative_latents(tree)["active_units"]
+    active, names = int(found.sum()), [str(name) for name in found["latent"].values[~found.values]]
+    idle = f"; collapsed: {_listed(names)}" if names else ""
+    return Finding(
+        statistic=active,
+        threshold=1,
+        limit=1,
+        verdict=fall_short(active, 1, 1),
+        basis=CONVENTION,
+        what=f"{active} of {found.size} latents are active{idle if active else ': the posterior has collapsed'}",
+        advice="the codes say nothing about the images: anneal β, use free bits, or a weaker decoder",
+    )
+
+
+def aggregate(tree: xr.DataTree, level: float) -> Finding:
+    """The largest distance between any latent's codes over the images, one draw an image, and the prior's draws.
+
+    One draw an image is an independent draw of the aggregated posterior where the images are independent."""
+    posterior, prior = group_of(tree, "posterior"), group_of(tree, "prior")
+    names, distances, counts = [], [], []
+    for site in (name for name in posterior if name in prior):
+        one = draws_last(posterior[site]).isel(draws=0).transpose("image", ...)
+        many = draws_last(prior[site]).transpose("draws", ...)
+        if one.sizes["image"] < LEAST_IMAGES:
+            raise UserError(f"the tree has {one.sizes['image']} images; expected at least {LEAST_IMAGES}: give more")
+        found = stats.ks_2samp(one.values, many.values, axis=0, method="asymp").statistic
+        names += [entry_name(one.isel(image=0, drop=True), place) for place in np.ndindex(one.shape[1:])]
+        distances.append(np.ravel(found))
+        counts.append((len(one), len(many)))
+    if not names:
+        raise UserError("posterior and prior share no site; make the tree with from_pyro_svi")
+    distance = np.concatenate(distances)
+    size, threshold = float(distance.max()), two_sample_distance(level / len(names), *counts[0])
+    return Finding(
+        statistic=size,
+        threshold=threshold,
+        limit=0.1,
+        verdict=rise_above(size, threshold, 0.1),
+        basis=by_chance(level),
+        what=f"codes of {names[int(distance.argmax())]} are {size:.2f} off the prior, the most of {len(names)} entries"
+        + _in_nats(tree),
+        advice="draws from the prior miss the codes or fill holes between them: use a richer prior (mixture, "
+        "autoregressive flow, VampPrior), or more weight on the rate",
+    )
+
+
+def _in_nats(tree: xr.DataTree) -> str:
+    """The parts of the average KL, where the tree holds them."""
+    if "aggregate" not in tree.children:
+        return ""
+    found = tree["aggregate"].to_dataset()
+    marginal, error, information = (
+        float(found[name]) for name in ("marginal_kl", "marginal_kl_error", "mutual_information")
+    )
+    cap = found.attrs["cap"]
+    near = ", near its cap: too few images" if information > cap - 1 else ""
+    return (
+        f"; KL(q(z)‖p(z)) {marginal:.2f} ± {error:.2f} nats, mutual information {information:.2f} "
+        f"(at most log N = {cap:.2f}){near}"
+    )
+
+
+def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
+    """The share of images with an extreme p-value, of the statistic where it is largest.
+
+    The threshold is the binomial's at a share of 0.1, the most that a right model and posterior can give."""
+    found = predictive_checks(tree)
+    draws, count = found.attrs["num_samples"], found.sizes["image"]
+    if draws < LEAST_IMAGES:
+        raise UserError(f"posterior_predictive has {draws} draws; expected at least {LEAST_IMAGES}: raise num_samples")
+    worst = found.isel(statistic=int(found["extreme"].argmax("statistic")))
+    share = float(worst["extreme"])
+    threshold = float(stats.binom.isf(level / found.sizes["statistic"], count, 0.1)) / count
+    high = float((worst["p_value"] > 0.5).mean()) > 0.5
+    name = worst["statistic"].item()
+    return Finding(
+        statistic=share,
+        threshold=threshold,
+        limit=0.25,
+        verdict=rise_above(share, threshold, 0.25),
+        basis=by_chance(level),
+        what=f"{name} is extreme among an image's own redrawn images for {share:.0%} of the images"
+        + (f"; redrawn images have it too {'low' if high else 'high'}" if share > threshold else ""),
+        advice=f"the likelihood does not draw {name} as it is: choose another likelihood or scale, or a larger decoder",
+    )
+
+
+def prior_predictive(tree: xr.DataTree, level: float) -> Finding:
+    """The largest distance between a statistic's distributions in the data and in images drawn from the model alone."""
+    found = prior_predictive_checks(tree)
+    worst = found.isel(statistic=int(found["distance"].argmax("statistic")))
+    size, name = float(worst["distance"]), worst["statistic"].item()
+    counts = group_of(tree, "observed_data").sizes["image"], found.attrs["num_samples"]
+    threshold = two_sample_distance(level / found.sizes["statistic"], *counts)
+    return Finding(
+        statistic=size,
+        threshold=threshold,
+        limit=0.3,
+        verdict=rise_above(size, threshold, 0.3),
+        basis=by_chance(level),
+        what=f"{name} of images drawn from the model is {size:.2f} off the data's distribution",
+        advice="draws of the model do not look like the data: see aggregate for the prior, posterior predictive for "
+        "the likelihood",
+    )
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

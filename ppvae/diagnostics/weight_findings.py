@@ -1,0 +1,85 @@
+"""What the importance ratios of the guide's draws say."""
+
+from functools import cache
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ppvae.diagnostics.findings import CONVENTION, Finding, by_chance, fall_short, rise_above
+from ppvae.diagnostics.importance import importance
+from ppvae.diagnostics.pareto import good_pareto_k, pareto_smooth
+from ppvae.errors import UserError
+
+__all__ = ["chance_above", "effective_draws", "pareto_shape", "tightness"]
+
+RICHER = "use a richer guide (full covariance, inverse autoregressive) or train the encoder on more data"
+TOLERATED = 0.05  # share of images above the threshold that passes however many images there are
+
+
+def tightness(tree: xr.DataTree, level: float) -> Finding:
+    """How far the importance-weighted bound is above the ELBO, nats: an estimate from below of KL(q ‖ p(z | x))."""
+    del level
+    found = importance(tree)
+    gaps = (found["elpd"] - found["elbo"]).values
+    gap = max(float(gaps.mean()), 0.0)  # by Jensen's inequality; what is below is rounding
+    error = float(gaps.std(ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
+    return Finding(
+        statistic=gap,
+        threshold=1.0,
+        limit=10.0,
+        verdict=rise_above(gap, 1.0, 10.0),
+        basis=CONVENTION,
+        what=f"the importance-weighted bound is {gap:.2f} ± {error:.2f} nats above the ELBO",
+        advice=f"the ELBO understates log p(x): {RICHER}; report log_marginal",
+    )
+
+
+def pareto_shape(tree: xr.DataTree, level: float) -> Finding:
+    """The share of images whose k̂ is above the threshold, beside what chance gives at this number of draws.
+
+    Chance: the share of tails of exponential weights (k = 0, all moments finite) estimated above it.
+    """
+    found = importance(tree)
+    shape, draws, good = found["pareto_k"].values, found.attrs["num_samples"], found["pareto_k"].attrs["good"]
+    fitted = ~np.isnan(shape)
+    if not fitted.any():
+        raise UserError(f"no tail could be fitted to {draws} draws an image; give from_pyro_svi at least 30")
+    count, above = int(fitted.sum()), int((shape[fitted] > good).sum())
+    threshold = max(TOLERATED, float(stats.binom.isf(level, count, chance_above(draws))) / count)
+    without = f", {len(shape) - count} without a fit" if count < len(shape) else ""
+    return Finding(
+        statistic=above / count,
+        threshold=threshold,
+        limit=0.5,
+        verdict=rise_above(above / count, threshold, 0.5),
+        basis=by_chance(level),
+        what=f"k̂ is above {good:.2f} for {above} of {count} images, median {np.median(shape[fitted]):.2f}{without}",
+        advice=f"importance weights of these images are not to be trusted, q's tails are too light: {RICHER}",
+    )
+
+
+def effective_draws(tree: xr.DataTree, level: float) -> Finding:
+    """The median over images of the effective draws."""
+    del level
+    found = importance(tree)
+    draws, median = found.attrs["num_samples"], float(found["effective_samples"].median())
+    if draws < 20:
+        raise UserError(f"{draws} draws an image are too few to count effective ones; give from_pyro_svi at least 20")
+    return Finding(
+        statistic=median,
+        threshold=0.1 * draws,
+        limit=2.0,
+        verdict=fall_short(median, 0.1 * draws, 2.0),
+        basis=CONVENTION,
+        what=f"{median:.0f} of {draws} draws are effective in the median image",
+        advice=f"weighted averages hang on few draws: {RICHER}, or raise num_samples",
+    )
+
+
+@cache
+def chance_above(draws: int) -> float:
+    """How often k̂ of ``draws`` exponential weights is above the threshold, by simulation."""
+    sets = int(np.clip(2_000_000 // draws, 200, 4000))
+    ratios = np.log(np.random.default_rng(0).standard_exponential((sets, draws)))
+    return float((pareto_smooth(ratios)[1] > good_pareto_k(draws)).mean())

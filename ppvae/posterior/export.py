@@ -1,0 +1,140 @@
+"""The one entry point: from a fitted Pyro pair to a DataTree."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from ppvae.datasets import ImageDataset
+from ppvae.errors import UserError, check_whole
+from ppvae.evaluation import device_of
+from ppvae.pairs import check_images
+from ppvae.posterior.general import General
+from ppvae.posterior.groups import Wanted
+from ppvae.posterior.images import Export
+from ppvae.posterior.layout import Labels
+from ppvae.posterior.sources import Source
+from ppvae.posterior.trees import constants
+
+__all__ = ["from_pyro_svi"]
+
+IMAGE_DRAWS, DRAWS = 64, 1000  # of each image; of a general pair, as ArviZ's own converter
+
+
+def from_pyro_svi(
+    model: Callable,
+    guide: Callable,
+    images: torch.Tensor | ImageDataset | None = None,
+    num_samples: int | None = None,
+    *,
+    model_args: tuple | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    prior: bool | Mapping[str, Any] = True,
+    posterior_predictive: bool | Mapping[str, Any] = False,
+    predictions: Mapping[str, Any] | None = None,
+    pred_args: tuple | None = None,
+    pred_kwargs: Mapping[str, Any] | None = None,
+    constant_data: xr.Dataset | Mapping[str, Any] | None = None,
+    predictions_constant_data: xr.Dataset | Mapping[str, Any] | None = None,
+    log_likelihood: bool = True,
+    observed_data: bool = True,
+    index_origin: int | None = None,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    pred_dims: Mapping[str, Sequence[str]] | None = None,
+    extra_event_dims: Mapping[str, Sequence[str]] | None = None,
+    sample_dims: tuple[str, ...] = ("chain", "draw"),
+    batch_size: int = 1024,
+    seed: int = 0,
+    store: Path | str | None = None,
+    progress: bool = False,
+) -> xr.DataTree:
+    """Draw from a fitted guide and return a DataTree with ArviZ's groups.
+
+    **With** ``images`` (image, C, H, W), a tensor or an ``ImageDataset``: a pair of one plate ``image`` at dim −1, each
+    image with its own q(z | x). All draws of a few images are made at once. ``posterior``: the latent sites (chain,
+    draw, image, *event dims). ``prior``: 1 024 draws of them from p(z). ``log_likelihood``: log p(x | z) (chain, draw,
+    image). ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` = log q(z | x) (chain, draw, image), ``elbo``
+    (image), ``kl`` (image, latent) in closed form where one is registered, the mean and variance of each latent site
+    under q(z | x), and the guide's recorded sites. ``observed_data``. ``constant_data``: what is given, for example
+    factors, with their ``image`` coordinate. ``posterior_predictive`` on request (each draw holds every pixel).
+    ``log_likelihood=False`` ends the model behind its last latent, so that no decoder runs, and leaves ``log_p`` and
+    ``elbo`` out; ``observed_data`` then holds the sites that observe the images themselves.
+
+    **Without**: any pair of programs, called with ``model_args`` and ``model_kwargs``: hand-written guides or
+    AutoGuides, global and local latents, nested plates. Each draw is a trace of the guide and one of the model given
+    it. Discrete sites that only the model has, summed out in training, come from their exact posterior given the
+    guide's draw. ``posterior``: the latent sites and the model's deterministic ones, without a guide's auxiliary ones.
+    ``log_prior`` and ``log_likelihood``: of each site over its plates, zero where a mask leaves an observation out;
+    ``observed_data`` is NaN there. ``sample_stats``: ``log_p``, ``log_q`` (chain, draw). ``prior``,
+    ``prior_predictive``: as many draws from the model. ``predictions``: the model under ``pred_args`` and
+    ``pred_kwargs``: latents whose shape stays keep their draws, all else is drawn. Sites are named by the plates'
+    names, then ``infer={"event_dims": [...]}`` and ``extra_event_dims``, else ``<site>_dim_0``; ``dims`` and
+    ``pred_dims`` name all dims of a site. ``prior``, ``posterior_predictive`` and ``predictions`` also take samples
+    that are already drawn, (draw, ...) by site, as ``pyro.infer.Predictive`` returns them.
+
+    Everything is in nats, under the programs' scales and masks. ``num_samples``: 64 with images, else 1 000.
+    ``sample_dims``: ``("chain", "draw")`` with one chain, which ``az.summary`` and ``az.loo`` need, or ``("sample",)``.
+    ``batch_size``: images × draws at a time, the bound on memory. The modules, the random state and the parameter
+    store stay as they were; every chunk of images, or draw, has a random stream of its own, so one ``seed`` (and
+    ``batch_size``) gives one result. ``progress`` shows a bar.
+
+    ``store``: a Zarr folder to write to, block by block, in bounded memory; the tree returned is read from it lazily.
+    After a kill, the same call goes on where it ended, with the numbers of an uninterrupted one.
+
+    Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, sites that only one program has,
+    subsampled plates, names that fit no dim, a store of another call, or arguments out of range.
+    """
+    num_samples = (DRAWS if images is None else IMAGE_DRAWS) if num_samples is None else num_samples
+    check_whole("num_samples", num_samples, 1)
+    check_whole("batch_size", batch_size, 1)
+    if sample_dims not in (("chain", "draw"), ("sample",)):
+        raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
+    labels = Labels(sample_dims, coords or {}, dims or {}, pred_dims or {}, extra_event_dims or {}, index_origin)
+    general = {
+        "model_args": model_args,
+        "model_kwargs": model_kwargs,
+        "predictions": predictions,
+        "pred_args": pred_args,
+        "pred_kwargs": pred_kwargs,
+        "predictions_constant_data": predictions_constant_data,
+    }
+    if images is not None:
+        _check_absent("images", **general, pred_dims=pred_dims, extra_event_dims=extra_event_dims)
+        _check_flags(prior=prior, posterior_predictive=posterior_predictive)
+        wanted = Wanted(num_samples, log_likelihood, posterior_predictive, observed_data, prior)
+        source = _source(images, model, guide, max(1, batch_size // num_samples), seed)
+        constant = None if constant_data is None else constants(constant_data, labels.dims)
+        _check_constant(constant, len(images))
+        return Export(model, guide, source, wanted, constant, labels).run(store, progress)
+    if store is not None:
+        raise UserError(f"store={store!r} goes with images; write the tree of other pairs by write_posterior")
+    general |= {"model_args": model_args or (), "model_kwargs": model_kwargs or {}}
+    groups = {"prior": prior, "posterior_predictive": posterior_predictive, "log_likelihood": log_likelihood}
+    groups |= {"observed_data": observed_data, "constant_data": constant_data}
+    return General(model, guide, num_samples, **general, **groups, labels=labels, seed=seed).run(progress)
+
+
+def _source(images: torch.Tensor | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:
+    whole = not isinstance(images, ImageDataset)
+    check_images(images if whole else images.observed(slice(1), seed), model, guide)
+    return Source(images, chunk, seed, device_of(model, guide))
+
+
+def _check_absent(present: str, **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise UserError(f"{name}= came with {present}; a pair of images takes nothing else, so give one of the two")
+
+
+def _check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{name} is a {type(value).__name__}; with images it is True or False, and drawn here")
+
+
+def _check_constant(constant: xr.Dataset | None, images: int) -> None:
+    if constant is not None and constant.sizes.get("image", images) != images:
+        raise UserError(f"constant_data has {constant.sizes['image']} images, there are {images}")

@@ -1,0 +1,137 @@
+"""ArviZ's groups of a pair of one image plate: all draws of a few images at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyro
+import torch
+from pyro import poutine
+
+from ppvae.posterior.first_draw import once
+from ppvae.posterior.handlers import Unobserved, latent_part, traced
+from ppvae.terms import Site, best_rate, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites, scaled
+
+__all__ = ["Arrays", "Wanted", "groups_of", "prior_of"]
+
+type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to export of each image, and under how many draws."""
+
+    draws: int
+    log_likelihood: bool = True
+    posterior_predictive: bool = False
+    observed_data: bool = True
+    prior: bool = True
+
+    @property
+    def decoded(self) -> bool:
+        """Whether any of it needs the model beyond its latents."""
+        return self.log_likelihood or self.posterior_predictive
+
+
+def groups_of(
+    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted, mirrored: Arrays
+) -> dict[str, Arrays]:
+    """All groups for a few images; arrays with draws begin with dims (draw, image), the others with (image,).
+
+    ``mirrored``: the sites that observe the images themselves, which need no run of the model.
+    """
+    guide_trace, model_trace = _traces(model, guide, images, wanted)
+    latents = latent_sites(guide_trace)
+    groups: dict[str, Arrays] = {
+        "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
+        "sample_stats": _statistics(latents, model_trace, recorded_sites(guide_trace), wanted),
+    }
+    observed = observed_sites(model_trace) if wanted.decoded else []
+    if wanted.log_likelihood:
+        groups["log_likelihood"] = {s["name"]: (("draw", "image"), _log_prob(s)) for s in observed}
+    if wanted.observed_data:
+        data = {s["name"]: (("image", *event_dims(s)), s["value"]) for s in observed}
+        groups["observed_data"] = data or {name: (dims, images) for name, (dims, _) in mirrored.items()}
+    if wanted.posterior_predictive:
+        drawn = {s["name"]: (("draw", "image", *event_dims(s)), s["fn"].sample()) for s in observed}
+        groups["posterior_predictive"] = drawn
+    return {name: group for name, group in groups.items() if group}
+
+
+def _traces(
+    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted
+) -> tuple[poutine.Trace, poutine.Trace]:
+    with pyro.plate("draws", wanted.draws, dim=-2):
+        if wanted.decoded:
+            return pair_traces(model, guide, images)
+        guide_trace = poutine.trace(guide).get_trace(images)
+        shared = [site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")]
+        return guide_trace, latent_part(model, {site["name"]: site["value"] for site in shared}, images)
+
+
+def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site], wanted: Wanted) -> Arrays:
+    log_q = sum(map(_log_prob, latents))
+    statistics: Arrays = {"log_q": (("draw", "image"), log_q)}
+    if wanted.log_likelihood:
+        log_p = sum(map(_log_prob, observed_sites(model_trace))) + sum(map(_log_prob, latent_sites(model_trace)))
+        statistics |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
+    statistics |= _kls(latents, model_trace) | _moments(latents)
+    return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
+
+
+def _log_prob(site: Site) -> torch.Tensor:
+    return scaled(site, site["fn"].log_prob(site["value"]))
+
+
+def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
+    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws."""
+    kls: dict[tuple[str, ...], torch.Tensor] = {}
+    for site in latents:
+        kl = best_rate(*once(site, model_trace.nodes.get(site["name"])))
+        dims = event_dims(site)[: kl.dim() - 2]
+        kls[dims] = kls.get(dims, 0) + kl.mean(0)
+    return {"kl" if len(kls) == 1 else "kl_" + ("_".join(d) or "joint"): (("image", *d), kl) for d, kl in kls.items()}
+
+
+def _moments(latents: list[Site]) -> Arrays:
+    """Mean and variance of each site under q(z | x), by the law of total expectation over earlier sites' draws."""
+    moments: Arrays = {}
+    for site in latents:
+        dims, (mean, variance) = event_dims(site), _mean_and_variance(*once(site))
+        between = mean.var(0, correction=0) if len(mean) > 1 else 0
+        moments[f"{site['name']}_mean"] = (("image", *dims), mean.mean(0))
+        moments[f"{site['name']}_variance"] = (("image", *dims), variance.mean(0) + between)
+    return moments
+
+
+def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the site's distribution: in closed form where it has one, else those of 256 draws."""
+    try:
+        return site["fn"].mean, site["fn"].variance
+    except NotImplementedError:
+        draws = site["fn"].sample((256,))
+        if not draws.is_floating_point():
+            return site["value"], torch.zeros_like(site["value"])
+        return draws.mean(0), draws.var(0)
+
+
+def prior_of(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
+    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents."""
+    with pyro.plate("draws", draws, dim=-2):
+        trace = traced(model, (images,), {}, Unobserved())
+    prior, variances = {}, {}
+    for site in latent_sites(trace):
+        if site["infer"].get("was_observed"):
+            continue
+        prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
+        if site["value"].is_floating_point():
+            variances[site["name"]] = _prior_variance(site)
+    return prior, variances
+
+
+def _prior_variance(site: Site) -> float:
+    """Mean over the latents of their variance under p(z): over draws of their parents, else over those of z."""
+    try:
+        mean, variance = (moment.flatten(0, 1) for moment in (site["fn"].mean, site["fn"].variance))
+    except NotImplementedError:
+        return float(site["value"].flatten(0, 1).var(0).mean())
+    return float((variance.mean(0) + mean.var(0, correction=0)).mean())

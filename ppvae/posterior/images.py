@@ -1,0 +1,130 @@
+"""The posterior of a pair of one image plate: every image its draws and statistics."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+import xarray as xr
+from tqdm.auto import tqdm
+
+from ppvae.evaluation import evaluating, unit_of
+from ppvae.pairs import check_sites
+from ppvae.posterior.fingerprints import hashed, weights_of
+from ppvae.posterior.groups import Arrays, Wanted, groups_of, prior_of
+from ppvae.posterior.layout import Labels
+from ppvae.posterior.sources import Source, seed_stream
+from ppvae.posterior.streaming import Stream
+from ppvae.posterior.trees import check_coords, dataset, labelled, tree_of
+from ppvae.terms import event_dims, observed_sites
+
+__all__ = ["Export"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """One call of the export: what is drawn of which images, and how it is named."""
+
+    model: Callable
+    guide: Callable
+    source: Source
+    wanted: Wanted
+    constant_data: xr.Dataset | None
+    labels: Labels
+
+    def run(self, store: Path | str | None, progress: bool) -> xr.DataTree:
+        """The whole tree, in memory or, where a ``store`` is given, on disk and opened lazily."""
+        source = self.source
+        with (
+            evaluating(self.model, self.guide, device=source.device, seed=source.seed),
+            pyro.validation_enabled(False),
+            tqdm(total=len(source), unit="image", disable=not progress) as bar,
+        ):
+            mirrored = self._mirrored()
+            if store is None:
+                parts = [_counted(part, bar) for part in self._parts(mirrored)]
+                return self._tree(parts, self._prior())
+            stream = Stream(Path(store), len(source), source.chunk, self._fingerprint())
+            if not stream.started:
+                first = next(self._parts(mirrored))
+                stream.start(self._tree([_hollow(first, len(source))], self._prior()))
+            bar.update(stream.done)
+            parts = (_counted(part, bar) for part in self._parts(mirrored, stream.done))
+            stream.write(parts)
+        return stream.opened()
+
+    def _mirrored(self) -> Arrays:
+        """The sites that observe the images themselves, from a run of the pair on the first image."""
+        first = self.source.read(0, 1)
+        trace = check_sites(self.model, self.guide, first)[-1]
+        sites = {site["name"]: (event_dims(site), site["value"]) for site in observed_sites(trace)}
+        return {
+            name: (("image", *dims), value)
+            for name, (dims, value) in sites.items()
+            if value.shape == first.shape and torch.equal(value, first)
+        }
+
+    def _parts(self, mirrored: Arrays, start: int = 0) -> Iterator[dict[str, Arrays]]:
+        for images in self.source.chunks(start):
+            yield groups_of(self.model, self.guide, images, self.wanted, mirrored)
+
+    def _prior(self) -> tuple[Arrays, dict[str, float]] | None:
+        if not self.wanted.prior:
+            return None
+        seed_stream(self.source.device, self.source.seed, 0, 1)  # the chunks' streams are (seed, chunk)
+        return prior_of(self.model, self.source.read(0, 1))
+
+    def _tree(self, parts: list[dict[str, Arrays]], prior: tuple[Arrays, dict[str, float]] | None) -> xr.DataTree:
+        units, sample_dims = unit_of(self.model), self.labels.sample_dims
+        groups = {name: dataset([part[name] for part in parts], sample_dims, units, name) for name in parts[0]}
+        check_coords(self.labels.coords, {dim: size for group in groups.values() for dim, size in group.sizes.items()})
+        if prior is not None:
+            groups["prior"] = dataset([prior[0]], sample_dims, units, "prior")
+            for site, variance in prior[1].items():
+                groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
+        coords = dict(self.labels.coords)
+        if self.constant_data is not None:
+            groups["constant_data"] = self.constant_data.drop_vars("image", errors="ignore")
+            if "image" in self.constant_data.coords:  # a subset keeps its images' names, factors stay with codes
+                coords = {"image": self.constant_data["image"].values, **coords}
+        groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
+        return tree_of(groups, sample_dims, num_samples=self.wanted.draws, seed=self.source.seed)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a store to be continued."""
+        constant = None if self.constant_data is None else self.constant_data.to_dict()
+        return {
+            **vars(self.wanted),
+            "seed": self.source.seed,
+            "images": len(self.source),
+            "images per chunk": self.source.chunk,
+            "pixels": self.source.fingerprint(),
+            "weights": weights_of(self.model, self.guide),
+            "labels": hashed(vars(self.labels), constant),
+            "torch": torch.__version__,
+        }
+
+
+def _counted(part: dict[str, Arrays], bar: tqdm) -> dict[str, Arrays]:
+    bar.update(_images(part))
+    return part
+
+
+def _images(part: dict[str, Arrays]) -> int:
+    dims, array = next(iter(part["posterior"].values()))
+    return array.shape[dims.index("image")]
+
+
+def _hollow(part: dict[str, Arrays], images: int) -> dict[str, Arrays]:
+    """A chunk's arrays stretched to all images without any memory: names, dims and types are right, values are not."""
+
+    def stretched(dims: tuple[str, ...], array: torch.Tensor) -> torch.Tensor:
+        shape = [images if dim == "image" else size for dim, size in zip(dims, array.shape, strict=True)]
+        return torch.zeros((), dtype=array.dtype).expand(shape)
+
+    return {
+        name: {variable: (dims, stretched(dims, array)) for variable, (dims, array) in group.items()}
+        for name, group in part.items()
+    }
