@@ -35,6 +35,9 @@ def assemble(configuration: DictConfig) -> Parts:
     """
     for name, number in configuration.posterior.items():  # now, not after the training
         check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
+    check_whole("diagnosis.images", configuration.diagnosis.images, 0)
+    for name, least in (("draws", 2), ("simulations", 20)):
+        check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
     _check_held_out(configuration)
     data = instantiate(configuration.data, _convert_="all")
     configuration.image_shape = list(data.image_shape)

@@ -31,6 +31,7 @@ class Evaluation:
     traversal: xr.DataArray
     latents: xr.Dataset
     metrics: dict[str, float]
+    held_out: xr.Dataset | None  # log p(x) of each test image
 
 
 def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
@@ -44,12 +45,14 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, **options)
     few = tree.isel(image=slice(wanted.ablation_images))
     latents = informative_latents(tree, ablate(model, few))
+    found = _of_held_out(parts, configuration)
     return Evaluation(
         tree=tree,
         reconstructions=reconstruct(model, tree.isel(image=slice(64))),
         traversal=traverse(model, tree),
         latents=latents,
-        metrics=_metrics(tree, latents, factors, configuration.seed) | _of_held_out(parts, configuration),
+        metrics=_metrics(tree, latents, factors, configuration.seed) | _held_out_metrics(parts, found),
+        held_out=found,
     )
 
 
@@ -116,23 +119,31 @@ def _covariance_metrics(code: xr.DataArray, reading: str) -> dict[str, float]:
     return metrics
 
 
-def _of_held_out(parts: Parts, configuration: DictConfig) -> dict[str, float]:
-    """−log p(x) and −ELBO of test images in nats, and in bits a pixel where that is a probability of 256 levels."""
+def _of_held_out(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:
+    """log p(x) of each test image, where the configuration wants some."""
     data = held_out(configuration)
     if data is None:
-        return {}
-    images, samples = data.observed(seed=configuration.seed), configuration.held_out.samples
+        return None
     options = {"batch_size": configuration.held_out.batch_size, "seed": configuration.seed}
-    found = log_marginal(parts.model, parts.guide, images, samples, progress=configuration.trainer.progress, **options)
+    options["progress"] = configuration.trainer.progress
+    found = log_marginal(parts.model, parts.guide, data, configuration.held_out.samples, **options)
+    return found.assign_attrs(kind=data.kind)
+
+
+def _held_out_metrics(parts: Parts, found: xr.Dataset | None) -> dict[str, float]:
+    """−log p(x) and −ELBO of test images in nats, and in bits a pixel where that is a probability of 256 levels."""
+    if found is None:
+        return {}
     metrics = {
         "test_nll": -float(found["log_marginal"].mean()),
         "test_nll_standard_error": _standard_error(found["log_marginal"].values),
         "test_negative_elbo": -float(found["elbo"].mean()),
         "test_effective_samples": float(found["effective_samples"].median()),
+        "test_pareto_k_too_large": float((found["pareto_k"] > found["pareto_k"].attrs["good"]).mean()),
     }
     kinds = getattr(parts.model.likelihood, "kinds", ())
-    if data.kind == "8-bit" and "8-bit" in kinds and "real" not in kinds:  # no density of reals, no surrogate
-        metrics["test_bits_per_dim"] = metrics["test_nll"] / (math.prod(data.image_shape) * math.log(2))
+    if found.attrs["kind"] == "8-bit" and "8-bit" in kinds and "real" not in kinds:  # no density of reals, no surrogate
+        metrics["test_bits_per_dim"] = metrics["test_nll"] / (math.prod(parts.data.image_shape) * math.log(2))
     return metrics
 
 

@@ -65,9 +65,12 @@ def write_report(
     notes: Sequence[str] = (),
     environment: Mapping[str, Value] | None = None,
     lead: str = "",
+    page: str = "report",
+    links: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
 
+    page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
     environment: versions, machine, seed, commit. Every text is escaped. Files appear whole or not at all.
     UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
@@ -82,9 +85,10 @@ def write_report(
         _write(target / "figures" / f"{entry.name}.png", png)
         pictures.append(_picture(entry, png))
     cards = [_card(name, value) for name, value in (summary or {}).items()]
-    page = _template().render(
+    text = _template().render(
         title=title,
         lead=lead,
+        links=links or {},
         cards=cards,
         tables=[_table(table) for table in tables],
         pictures=pictures,
@@ -93,8 +97,8 @@ def write_report(
         configuration=configuration.strip("\n"),
         environment={name: str(value) for name, value in (environment or {}).items()},
     )
-    _write(target / "report.html", page.encode())
-    return target / "report.html"
+    _write(target / f"{page}.html", text.encode())
+    return target / f"{page}.html"
 
 
 def format_value(value: Value) -> str:

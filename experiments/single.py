@@ -6,6 +6,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts
+from experiments.diagnosis import write_diagnosis
 from experiments.evaluation import Evaluation
 from experiments.figures import figures_of_run
 from experiments.provenance import command_line, environment
@@ -42,8 +43,10 @@ ROWS = {
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
     parts, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
+    findings = write_diagnosis(parts, evaluation, configuration, directory) if configuration.diagnosis.images else None
     page = write_report(
         directory,
+        links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
         title=f"{(configuration.name or directory.parent.name).replace('_', ' ')}, seed {configuration.seed}",
         lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
@@ -54,7 +57,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         notes=[*_surrogate(parts), *_notes(evaluation)],
         environment=environment(configuration.seed),
     )
-    print(_said(evaluation), f"Report: {page}", sep="\n")
+    print(_said(evaluation), *_faults(findings), f"Report: {page}", sep="\n")
     return page
 
 
@@ -139,3 +142,11 @@ def _said(evaluation: Evaluation) -> str:
         "nats per image; "
         f"{metrics['informative_by_ablation']} of {evaluation.latents.sizes['latent']} latents used, by ablation"
     )
+
+
+def _faults(findings: xr.Dataset | None) -> list[str]:
+    """One line that names the tests of the guide which did not pass."""
+    if findings is None:
+        return []
+    names = [str(name) for name in findings["test"].values[(findings["verdict"] == "fail").values]]
+    return [f"Diagnostics: {', '.join(names) or 'nothing'} failed, see diagnostics.html"]

@@ -34,6 +34,7 @@ METRICS = {
     "test_negative_elbo": "−ELBO of test images (nats)",
     "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
     "test_effective_samples": "effective samples, median image",
+    "test_pareto_k_too_large": "share of test images whose k̂ is too large",
     "entropy_sampled": "entropy, sampled latents",
     "entropy_mean": "entropy, mean latents",
     "decorrelation_sampled": "decorrelation (mean reading), sampled",

@@ -26,20 +26,29 @@ RUNNING = (
     "resume",
     "name",
 )
-FREE = (*RUNNING, "trainer.epochs", "trainer.stopping", "posterior", "job")  # what a resumed run may change
+FREE = (
+    *RUNNING,
+    "trainer.epochs",
+    "trainer.stopping",
+    "posterior",
+    "diagnosis",
+    "job",
+)  # what a resumed run may change
 
 
 def train_and_evaluate(
     configuration: DictConfig, directory: Path, *, resume: bool
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
-    ``posterior.zarr``, ``latents.csv`` and ``metrics.json`` into ``directory``."""
+    ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``."""
     parts = assemble(configuration)
     rehearse(parts)
     history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
     evaluation = evaluate(parts, configuration)
     write_posterior(xr.DataTree(history), directory / "history.zarr")
     write_posterior(evaluation.tree, directory / "posterior.zarr")
+    if evaluation.held_out is not None:
+        write_posterior(xr.DataTree(evaluation.held_out), directory / "held_out.zarr")
     table = evaluation.latents.to_dataframe()
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}

@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from experiments.assemble import Parts, assemble, held_out
-from experiments.evaluation import _of_held_out, evaluate
+from experiments.evaluation import _held_out_metrics, _of_held_out, evaluate
 from ppvae import UserError, log_marginal
 
 SMALL = [
@@ -50,6 +50,10 @@ def archive(tmp_path) -> Path:
     return tmp_path / "images.npz"
 
 
+def measured(parts: Parts, configuration: DictConfig) -> dict[str, float]:
+    return _held_out_metrics(parts, _of_held_out(parts, configuration))
+
+
 def composed(*overrides: str) -> DictConfig:
     return hydra.compose("config", list(overrides))
 
@@ -69,7 +73,7 @@ def test_the_images_are_of_the_test_split_and_drawn_by_the_seed(binarised):
 def test_the_numbers_are_the_librarys(binarised):
     configuration = composed(*binarised, "held_out.images=11", "held_out.samples=30", "seed=4")
     parts = assemble(configuration)
-    metrics = _of_held_out(parts, configuration)
+    metrics = measured(parts, configuration)
     images = held_out(configuration).observed(seed=4)
     found = log_marginal(parts.model, parts.guide, images, 30, seed=4)
     assert metrics["test_nll"] == pytest.approx(-float(found["log_marginal"].mean()), rel=1e-12)
@@ -80,18 +84,18 @@ def test_the_numbers_are_the_librarys(binarised):
     assert metrics["test_nll"] < metrics["test_negative_elbo"]
     assert metrics["test_nll"] == pytest.approx(784 * math.log(2), abs=20)  # near p = ½ before training
     assert "test_bits_per_dim" not in metrics  # binary pixels
-    assert _of_held_out(parts, composed(*binarised)) == {}
+    assert measured(parts, composed(*binarised)) == {}
 
 
 def test_evaluation_holds_them(binarised):
     configuration = composed(*binarised, "held_out.images=6", "held_out.samples=5", "posterior.ablation_images=8")
     parts = assemble(configuration)
     metrics = evaluate(parts, configuration).metrics
-    assert metrics.items() >= _of_held_out(parts, configuration).items()
+    assert metrics.items() >= measured(parts, configuration).items()
 
 
 def test_one_image_has_no_standard_error(binarised):
-    metrics = _of_held_out(*_with(binarised, "held_out.images=1", "held_out.samples=3"))
+    metrics = measured(*_with(binarised, "held_out.images=1", "held_out.samples=3"))
     assert math.isnan(metrics["test_nll_standard_error"])
     assert math.isfinite(metrics["test_nll"])
 
@@ -120,7 +124,7 @@ def test_bits_are_of_probabilities_of_grey_levels(archive, monkeypatch, likeliho
             for parameter in parts.model.likelihood.decoder.parameters():
                 parameter.zero_()
     monkeypatch.setattr("experiments.evaluation.held_out", lambda _: parts.data)
-    metrics = _of_held_out(parts, configuration)
+    metrics = measured(parts, configuration)
     assert ("test_bits_per_dim" in metrics) == counted
     if counted:
         assert metrics["test_bits_per_dim"] == pytest.approx(metrics["test_nll"] / (64 * math.log(2)), rel=1e-12)

@@ -1,0 +1,102 @@
+"""Which of several runs explains held-out images best?"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import xarray as xr
+from arviz_plots import plot_compare
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import ReportFigure, Table
+from ppvae import UserError, compare, read_posterior
+from ppvae.files import replace_atomically
+
+__all__ = ["comparison_table", "held_out_of", "run"]
+
+COLUMNS = {
+    "elpd": "log p(x), sum (nats)",
+    "per_image": "an image",
+    "elpd_diff": "difference to the best",
+    "dse": "± its standard error",
+    "weight": "stacking weight",
+    "diag_elpd": "unreliable images",
+}
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Compare ``runs``, directories of runs made with ``held_out.images``; writes the table, a figure and a page."""
+    if not configuration.runs or len(configuration.runs) < 2:
+        raise UserError("compare needs two runs or more; give runs=[runs/NAME/TIME,runs/NAME/TIME]")
+    found = {name: held_out_of(Path(where)) for name, where in _named(configuration.runs).items()}
+    compared = compare(found)
+    replace_atomically(directory / "results.csv", lambda path: compared.to_csv(path))
+    first = next(iter(found.values()))
+    return publish(
+        directory,
+        title="Comparison of runs",
+        lead="log p(x) of the same held-out images by importance sampling from each run's guide.",
+        table=comparison_table(compared, first.sizes["image"]),
+        configuration=OmegaConf.to_yaml(configuration),
+        facts={"data": first.attrs["data"], **environment(configuration.seed)},
+        figures=lambda: [_figure(compared)],
+    )
+
+
+def held_out_of(directory: Path) -> xr.Dataset:
+    """log p(x) of each test image of a run; UserError where it measured none."""
+    where = directory / "held_out.zarr"
+    if not where.is_dir():
+        raise UserError(f"{directory} has no held_out.zarr; train it with held_out.images=1000 to compare it")
+    return read_posterior(where).to_dataset().load()
+
+
+def comparison_table(compared: pd.DataFrame, images: int) -> Table:
+    """ArviZ's columns that say something here, best run first."""
+    rows = []
+    for name, row in compared.iterrows():
+        cells = {**row, "per_image": row["elpd"] / images}
+        rows.append([str(name), *(_cell(cells[column]) for column in COLUMNS)])
+    caption = (
+        f"Sums over {images} images. The differences' standard errors are taken image by image and know nothing of "
+        "other training seeds."
+    )
+    return Table("log p(x) of held-out images", ["run", *COLUMNS.values()], rows, caption)
+
+
+def _cell(value: float | str) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _named(runs: list[str]) -> dict[str, str]:
+    """Each run by what sets it apart: the last part of its path, or more where that is shared."""
+    paths = {run: Path(run).parts for run in runs}
+    for length in range(1, max(map(len, paths.values())) + 1):
+        names = ["/".join(parts[-length:]) for parts in paths.values()]
+        if len(set(names)) == len(runs):
+            return dict(zip(names, runs, strict=True))
+    raise UserError(f"runs names one directory twice: {', '.join(runs)}")
+
+
+def _figure(compared: pd.DataFrame) -> ReportFigure:
+    return ReportFigure(
+        "compare",
+        "Differences in log p(x) to the best run, summed over the images, with their standard errors (ArviZ's "
+        "plot_compare).",
+        _drawn(compared),
+        "Differences",
+    )
+
+
+def _drawn(compared: pd.DataFrame) -> Figure:
+    with mpl.rc_context({"backend": "agg"}):
+        collection = plot_compare(compared, backend="matplotlib")
+    figure = collection.viz["figure"].item()
+    figure.set_size_inches(8.2, 1.6 + 0.4 * len(compared))
+    figure.set_layout_engine("constrained")
+    return figure

@@ -1,0 +1,122 @@
+"""The diagnostics page of a run: can its guide be trusted, and what does each latent mean?"""
+
+import logging
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts
+from experiments.evaluation import Evaluation
+from experiments.provenance import command_line, environment
+from experiments.report import ReportFigure, Table, write_report
+from ppvae import UserError, examine
+from ppvae.diagnostics import diagnose, importance
+from ppvae.metrics import dci_metric
+from ppvae.plots import plot_calibration, plot_importance, plot_importance_matrix, plot_latent_cards
+
+__all__ = ["write_diagnosis"]
+
+logger = logging.getLogger(__name__)
+
+PAGE = "diagnostics"
+
+
+def write_diagnosis(parts: Parts, evaluation: Evaluation, configuration: DictConfig, directory: Path) -> xr.Dataset:
+    """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings."""
+    wanted = configuration.diagnosis
+    images = parts.data.observed(slice(min(wanted.images, len(parts.data))), configuration.seed)
+    tree = examine(
+        parts.model,
+        parts.guide,
+        images.to(next(parts.guide.parameters()).device),
+        num_samples=wanted.draws,
+        simulations=wanted.simulations,
+        batch_size=configuration.posterior.batch_size,
+        seed=configuration.seed,
+    )
+    findings = diagnose(tree)
+    matters = _importance(evaluation, configuration.seed)
+    write_report(
+        directory,
+        page=PAGE,
+        links={"back to the report": "report.html"},
+        title="Diagnostics",
+        lead=f"{len(images)} training images, {wanted.draws} draws each; {wanted.simulations} simulated images for the "
+        "calibration.",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        summary=_summary(findings),
+        tables=[_table(findings)],
+        figures=_figures(tree, evaluation, matters),
+        environment=environment(configuration.seed),
+    )
+    return findings
+
+
+def _importance(evaluation: Evaluation, seed: int) -> xr.Dataset | None:
+    """DCI of the mean codes where the data have factors enough; None, logged, where they have not."""
+    if "constant_data" not in evaluation.tree.children:
+        return None
+    factors = evaluation.tree["constant_data"].to_dataset()
+    try:
+        return dci_metric(evaluation.tree["sample_stats"]["z_mean"], factors, preset="quick", seed=seed)
+    except UserError as error:
+        logger.warning("no importance matrix: %s", error)
+        return None
+
+
+def _summary(findings: xr.Dataset) -> dict[str, object]:
+    counts = {name: int((findings["verdict"] == name).sum()) for name in ("pass", "warn", "fail", "not run")}
+    return {f"tests: {name}": (count, "") for name, count in counts.items() if count}
+
+
+def _table(findings: xr.Dataset) -> Table:
+    rows = [
+        (str(name), *(str(findings[column].sel(test=name).item()) for column in ("verdict", "what", "advice")))
+        for name in findings["test"].values
+    ]
+    return Table("Can the guide be trusted?", ("test", "verdict", "what was found", "what to try"), rows)
+
+
+def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None) -> list[ReportFigure]:
+    figures = [
+        ReportFigure(
+            "importance",
+            "k̂, image by image, of the importance weights p(x, z) / q(z | x): above the dashed line the guide misses "
+            "part of the posterior, and log p(x) by importance sampling is too low by an unknown amount.",
+            plot_importance(importance(tree)),
+            "Importance weights",
+        )
+    ]
+    if "calibration" in tree.children:
+        figures.append(
+            ReportFigure(
+                "calibration",
+                "Images drawn from the model with known latents, and the ranks of these latents among the guide's "
+                "draws: uniform where the guide is the posterior.",
+                plot_calibration(tree["calibration"].to_dataset()),
+                "Simulation-based calibration",
+            )
+        )
+    if matters is not None:
+        figures.append(
+            ReportFigure(
+                "dci",
+                "Share of each factor's importance that each latent holds, in trees that predict the factor from the "
+                "mean codes (DCI, preset quick). One dark cell a row and a column: a latent a factor.",
+                plot_importance_matrix(matters),
+                "Which latent matters for which factor?",
+            )
+        )
+    shares = None if matters is None else matters["importance"]
+    figures.append(
+        ReportFigure(
+            "cards",
+            "One image redrawn while one latent moves from low to high; what changed between the ends; KL, the rise of "
+            "the squared error without the latent, and the factors that its importance is about.",
+            plot_latent_cards(evaluation.traversal, evaluation.latents, shares),
+            "Latents",
+        )
+    )
+    return figures
