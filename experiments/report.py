@@ -22,6 +22,7 @@ __all__ = ["ReportFigure", "Table", "format_value", "write_report"]
 DPI = 200  # twice what a reader's screen shows at the page's width, so that print and dense screens stay sharp
 CSS_PIXELS_PER_INCH = 104
 LONG_VALUE = 8
+SENTENCE = 40  # characters of a cell that is broken over lines
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 type Value = str | int | float | bool | None
@@ -160,8 +161,9 @@ def _table(table: Table) -> dict[str, object]:
 
 
 def _column_kind(name: str, cells: Sequence[Value]) -> str:
-    """The CSS classes of a column: numbers stand at the right, the paper's are set apart."""
+    """The CSS classes of a column: numbers stand at the right, the paper's are set apart, sentences are broken."""
     kinds = ["number"] * any(_is_number(cell) for cell in cells) + ["paper"] * name.lower().startswith("paper")
+    kinds += ["words"] * any(isinstance(cell, str) and len(cell) > SENTENCE for cell in cells)
     return " ".join(kinds)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
 
-import arviz as az
+import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -109,7 +109,7 @@ def _compared(found: Mapping[str, ELPDDataImportance], method: str, reference: s
     for name, one in found.items():
         values = one.elpd_i - best
         shifted[name] = replace(one, elpd=float(values.sum()), elpd_i=values)
-    return az.compare(shifted, method=method, reference=reference, round_to=round_to)
+    return arviz_stats.compare(shifted, method=method, reference=reference, round_to=round_to)
 
 
 def _check_same_images(found: Mapping[str, ELPDDataImportance]) -> None:

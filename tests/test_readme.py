@@ -14,6 +14,10 @@ SMALLER = {
     "images[:1000]": "images[:16]",
     "num_samples=64": "num_samples=4",
     "epochs=20": "epochs=1",
+    "images[:100]": "images[:12], num_samples=30, simulations=20",
+    "size=200": "size=12",
+    "held_out)": "held_out, 30)",
+    "dci_metric(codes, factors": "dci_metric(all_codes, data.factors",
 }
 
 
@@ -32,6 +36,34 @@ def test_readme_script_trains_and_exports(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/mine/posterior.zarr").is_dir()
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
+
+
+def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path):
+    """Of many images where the metric needs them, and for a second guide the first once more."""
+    before = "import torch\ntorch.manual_seed(0)\n" + _smaller(BLOCKS[0]).replace("size=96", "size=400")
+    between = """
+from ppvae import log_marginal
+other_guide = guide
+all_codes = from_pyro_svi(model, guide, data.images[:400], 1)["sample_stats"]["z_mean"]
+"""
+    script = (
+        before
+        + between
+        + _smaller(BLOCKS[2]).replace(" other_guide", " NormalGammaGuide(ConvEncoder(data.image_shape), 15)")
+    )
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "k̂" in done.stdout
+
+
+def test_readme_auto_guide_script_runs(tmp_path):
+    script = BLOCKS[3].replace("num_samples=1000", "num_samples=200").replace("range(2000)", "range(300)")
+    script = script.replace("guide = ", "pyro.set_rng_seed(0)\nguide = ", 1)
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "theta[7]" in done.stdout
 
 
 @pytest.mark.parametrize("command", re.findall(r"uv run -m experiments ([^#\n]*)", README))

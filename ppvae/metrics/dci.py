@@ -1,5 +1,6 @@
 """Disentanglement, completeness and informativeness (Eastwood and Williams, 2018)."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +113,9 @@ class _Fit:
 
 
 def _fit(codes: np.ndarray, levels: np.ndarray, parts: Split, build: Callable[[], Any]) -> _Fit:
-    classifier = build().fit(codes[parts.train], levels[parts.train])
+    with warnings.catch_warnings():  # few images of many levels are levels all the same
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+        classifier = build().fit(codes[parts.train], levels[parts.train])
     wanted = levels[parts.evaluate]
     accuracy = float((classifier.predict(codes[parts.evaluate]) == wanted).mean())
     common = np.unique(levels[parts.train], return_counts=True)
