@@ -1,6 +1,8 @@
 """Choosing a number of the configuration, β_norm above all, by a metric on a few labelled images."""
 
 import json
+import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -29,6 +31,8 @@ from ppvae.metrics import DISENTANGLEMENT_METRICS
 from ppvae.plots import plot_search
 
 __all__ = ["run"]
+
+logger = logging.getLogger(__name__)
 
 SAMPLERS = ("grid", "tpe")
 ABOUT = ("search", "score")  # what the search says about itself
@@ -85,15 +89,12 @@ def _search(configuration: DictConfig, directory: Path) -> optuna.Study:
     scale = {"value": optuna.distributions.FloatDistribution(search.low, search.high, log=True)}
     with _executor(search.workers) as pool:
         running: dict[Future, optuna.Trial] = {}
-        while (missing := search.trials - _complete(study)) > 0:
+        while (missing := search.trials - _finished(study)) > 0:
             while len(running) < min(missing, search.workers):
                 trial = study.ask(scale)
                 running[pool.submit(_train, text, trial.params["value"], directory)] = trial
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                trial, (score, measured) = running.pop(done), done.result()
-                for name, value in measured.items():
-                    trial.set_user_attr(name, value)
-                study.tell(trial, score)
+                _tell(study, running.pop(done), done)
     return study
 
 
@@ -113,7 +114,10 @@ class _Here(Executor):
 
     def submit(self, function: Callable, /, *arguments: Any, **options: Any) -> Future:
         future: Future = Future()
-        future.set_result(function(*arguments, **options))
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 
@@ -141,8 +145,26 @@ def _study(configuration: DictConfig, directory: Path) -> optuna.Study:
     return study
 
 
-def _complete(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+def _tell(study: optuna.Study, trial: optuna.Trial, done: Future) -> None:
+    """A run's score; a value whose training ends in a user's error, as by divergence, is tried and has none."""
+    try:
+        score, measured = done.result()
+    except UserError as error:
+        score, measured = math.nan, {"error": str(error)}
+    for name, value in measured.items():
+        trial.set_user_attr(name, value)
+    if math.isfinite(score):
+        study.tell(trial, score)
+        return
+    trial.set_user_attr("tried", True)
+    study.tell(trial, state=TrialState.FAIL)
+    logger.warning("%s: no score (%s)", trial.params["value"], measured.get("error", f"it is {score}"))
+
+
+def _finished(study: optuna.Study) -> int:
+    """Values tried, those without a score included; not the trials that an interruption left."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    return sum(trial.state == TrialState.COMPLETE or trial.user_attrs.get("tried", False) for trial in trials)
 
 
 def _train(text: str, value: float, directory: Path) -> tuple[float, dict[str, float | str]]:
@@ -182,6 +204,9 @@ def _score(configuration: DictConfig, run: Path) -> float:
 def _results(study: optuna.Study) -> pd.DataFrame:
     """One row a value, smallest first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not trials:
+        errors = {trial.user_attrs.get("error", "a score that is not finite") for trial in study.get_trials()}
+        raise UserError(f"no value has a score: {'; '.join(sorted(errors))}")
     rows = [{"value": trial.params["value"], "score": trial.value, **trial.user_attrs} for trial in trials]
     return pd.DataFrame(rows).sort_values("value", ignore_index=True)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import arviz_stats
 import numpy as np
@@ -25,12 +25,14 @@ class ELPDDataImportance(ELPDData):
 
     ``elpd``: Σ log p(x) over the images, nats; ``elpd_i``: log p(x) (image); ``pareto_k`` (image): above ``good_k`` the
     number of that image is too low by an unknown amount. ``p`` is NaN: the images are held out, no fit is discounted.
-    ``data``: what the images are, binarisation included; ``pixels``: a fingerprint of the images themselves.
+    ``data``: what the images are, binarisation included; ``pixels``: a hash of the images themselves;
+    ``measure``: whether p(x) is a `density` of real pixels or a `probability` of their levels.
     """
 
     _kind: ClassVar[str] = "importance"
     data: str = "images"
     pixels: str = ""
+    measure: str = ""
 
 
 def to_elpd(found: xr.Dataset) -> ELPDDataImportance:
@@ -67,6 +69,7 @@ def to_elpd(found: xr.Dataset) -> ELPDDataImportance:
         pareto_k=found["pareto_k"],
         data=found.attrs.get("data", "images"),
         pixels=found.attrs["pixels"],
+        measure=found.attrs["measure"],
     )
 
 
@@ -75,20 +78,21 @@ def compare(
     *,
     method: Method = "stacking",
     reference: str | None = None,
-    round_to: int | str = "none",
+    round_to: int | None = None,
 ) -> pd.DataFrame:
     """``az.compare`` of models on the same held-out images; best first, for ``az.plot_compare`` too.
 
     ``models``: by name, what ``log_marginal`` returned. Columns as ArviZ's: elpd, se (nats, summed over the images),
     elpd_diff to the best (or to ``reference``) and its standard error dse, taken over the images' differences and so
     far smaller than se where models agree which images are hard; the stacking weight; ``diag_elpd``, how many k̂ are
-    too large; p is NaN. dse knows the images, not the training: other seeds vary more than it says.
+    too large; p is NaN. ``round_to``: decimals. dse knows the images, not the training: other
+    seeds vary more than it says.
 
     ArviZ exponentiates each image's density, which images of thousands of nats underflow; here the best model's is
     taken off first, which changes neither differences nor weights.
 
     Errors: :class:`~ppvae.errors.UserError` for fewer than two models, an unknown method or reference, other images,
-    or the same images binarised otherwise: densities of different data do not compare.
+    or the same images binarised otherwise, and for a density beside a probability: they do not compare.
     """
     check_choice("method", method, METHODS)
     if len(models) < 2:
@@ -97,19 +101,19 @@ def compare(
         raise UserError(f"reference={reference!r} is none of the models {', '.join(models)}")
     found = {name: one if isinstance(one, ELPDDataImportance) else to_elpd(one) for name, one in models.items()}
     _check_same_images(found)
-    table = _compared(found, method, reference, round_to)
+    table = _compared(found, method, reference)
     for name, one in found.items():
         table.loc[name, ["elpd", "se"]] = one.elpd, one.se
-    return table
+    return table if round_to is None else table.round(round_to)
 
 
-def _compared(found: Mapping[str, ELPDDataImportance], method: str, reference: str | None, round_to: Any) -> Any:
+def _compared(found: Mapping[str, ELPDDataImportance], method: str, reference: str | None) -> pd.DataFrame:
     best = np.max([one.elpd_i.values for one in found.values()], axis=0)
     shifted = {}
     for name, one in found.items():
         values = one.elpd_i - best
         shifted[name] = replace(one, elpd=float(values.sum()), elpd_i=values)
-    return arviz_stats.compare(shifted, method=method, reference=reference, round_to=round_to)
+    return arviz_stats.compare(shifted, method=method, reference=reference, round_to="none")
 
 
 def _check_same_images(found: Mapping[str, ELPDDataImportance]) -> None:
@@ -119,4 +123,9 @@ def _check_same_images(found: Mapping[str, ELPDDataImportance]) -> None:
             raise UserError(
                 f"{first[0]} was measured on {first[1].data}, {name} on {one.data}: not the same images; "
                 "measure both on one test set, binarised in one way with one seed"
+            )
+        if one.measure != first[1].measure:
+            raise UserError(
+                f"{first[0]} gives a {first[1].measure} of the pixels, {name} a {one.measure}: no number of nats makes "
+                "them comparable; give both a likelihood of one kind, such as logistic and categorical"
             )

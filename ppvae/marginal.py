@@ -15,7 +15,7 @@ from ppvae.diagnostics.pareto import good_pareto_k
 from ppvae.errors import check_whole
 from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.pairs import check_images, check_sites
-from ppvae.terms import pair_traces, sampled_rate, terms_of
+from ppvae.terms import Site, observed_sites, pair_traces, sampled_rate, terms_of
 
 __all__ = ["log_marginal"]
 
@@ -39,7 +39,8 @@ def log_marginal(
     :func:`~ppvae.diagnostics.pareto_smooth`).
     ``batch_size``: images × draws decoded at a time, the bound on memory beside one image's S weights. Modules, random
     state and parameter store stay as they were; one seed (and batch size) gives one result. The attributes ``data`` and
-    ``pixels``, what the images are and a hash of them, let :func:`~ppvae.compare` refuse other images.
+    ``pixels``, what the images are and a hash of them, and ``measure``, whether the likelihood is a density or a
+    probability of them, let :func:`~ppvae.compare` refuse what does not compare.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
     Sources: Burda et al. 2016, Sec. 5 (S = 5000); Vehtari et al. 2024 (k̂).
@@ -54,7 +55,7 @@ def log_marginal(
     chunks = images.split(max(1, batch_size // draws))
     parts = []
     with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
-        check_sites(model, guide, images[:1].to(device))
+        observed = observed_sites(check_sites(model, guide, images[:1].to(device))[-1])
         with tqdm(total=len(images), unit="image", disable=not progress) as bar:
             for chunk in chunks:
                 parts.append(_summary(model, guide, chunk.to(device), num_samples, draws))
@@ -69,8 +70,19 @@ def log_marginal(
             "pareto_k": ("image", found["pareto_k"], {"units": "1", "good": good_pareto_k(max(num_samples, 2))}),
         },
         coords={"image": np.arange(len(images))},
-        attrs={"num_samples": num_samples, "seed": seed, "data": data, "pixels": _fingerprint(images)},
+        attrs={
+            "num_samples": num_samples,
+            "seed": seed,
+            "data": data,
+            "pixels": _fingerprint(images),
+            "measure": _measure(observed),
+        },
     )
+
+
+def _measure(observed: list[Site]) -> str:
+    """`probability` where all observed values are of a countable set, else `density`."""
+    return "probability" if all(site["fn"].support.is_discrete for site in observed) else "density"
 
 
 def _fingerprint(images: torch.Tensor) -> str:

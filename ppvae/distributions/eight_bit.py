@@ -16,6 +16,8 @@ def nearest_level(value: torch.Tensor) -> torch.Tensor:
 class _EightBit(constraints.Constraint):
     """Multiples of 1/255 in [0, 1], to a thousandth of a level."""
 
+    is_discrete = True
+
     def check(self, value: torch.Tensor) -> torch.Tensor:
         return (value * (LEVELS - 1) - nearest_level(value)).abs() <= 1e-3
 

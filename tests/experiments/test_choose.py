@@ -86,6 +86,28 @@ def test_resumed_search_trains_what_is_missing_and_nothing_else(tmp_path, monkey
     np.testing.assert_allclose(results(tmp_path)["value"], np.geomspace(0.03, 30, 3))
 
 
+def test_a_value_that_diverges_has_no_score_and_ends_nothing(tmp_path, monkeypatch, caplog):
+    train = choose.train_and_evaluate
+
+    def diverges(configuration, directory, *, resume):
+        if configuration.objective.beta_norm < 0.1:
+            raise UserError("the loss is not finite")
+        return train(configuration, directory, resume=resume)
+
+    monkeypatch.setattr(choose, "train_and_evaluate", diverges)
+    choose.run(as_started(), tmp_path)
+    np.testing.assert_allclose(results(tmp_path)["value"], np.geomspace(0.03, 30, 3)[1:])
+    assert "0.03: no score (the loss is not finite)" in caplog.text
+    monkeypatch.setattr(choose, "train_and_evaluate", lambda *_, **__: pytest.fail("trained again"))
+    choose.run(as_started(), tmp_path)
+
+
+def test_no_score_at_all_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "_score", lambda *_: float("nan"))
+    with pytest.raises(UserError, match="no value has a score"):
+        choose.run(as_started("search.trials=2"), tmp_path)
+
+
 def test_more_trials_on_resume_go_on_by_the_sampler(tmp_path):
     choose.run(as_started("search.trials=2"), tmp_path)
     first = results(tmp_path)

@@ -22,7 +22,7 @@ def held_out(where: Path, shift: float, pixels: str = "a") -> str:
             "log_marginal": ("image", values, {"units": "nats"}),
             "pareto_k": ("image", np.linspace(0, 0.8, 200), {"good": 0.7}),
         },
-        attrs={"num_samples": 50, "data": f"digits {pixels}", "pixels": pixels},
+        attrs={"num_samples": 50, "data": f"digits {pixels}", "pixels": pixels, "measure": "probability"},
     )
     where.mkdir(parents=True)
     write_posterior(xr.DataTree(found), where / "held_out.zarr")

@@ -4,13 +4,25 @@ import arviz as az
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from ppvae import UserError
+from guides import MeanFieldNormal
+from ppvae import VAE, UserError, log_marginal
 from ppvae.comparison import ELPDDataImportance, compare, to_elpd
+from ppvae.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    DiscretisedLogisticLikelihood,
+    NormalLikelihood,
+)
+from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.priors import NormalPrior
 
 
-def measured(values: np.ndarray, *, pixels: str = "a", units: str = "nats", k: float = 0.1) -> xr.Dataset:
+def measured(
+    values: np.ndarray, *, pixels: str = "a", units: str = "nats", k: float = 0.1, measure: str = "probability"
+) -> xr.Dataset:
     """What ``log_marginal`` returns, of given log p(x)."""
     return xr.Dataset(
         {
@@ -18,7 +30,7 @@ def measured(values: np.ndarray, *, pixels: str = "a", units: str = "nats", k: f
             "pareto_k": ("image", np.full(len(values), k), {"good": 0.7}),
         },
         coords={"image": np.arange(len(values))},
-        attrs={"num_samples": 5000, "data": f"digits {pixels}", "pixels": pixels},
+        attrs={"num_samples": 5000, "data": f"digits {pixels}", "pixels": pixels, "measure": measure},
     )
 
 
@@ -88,6 +100,11 @@ def test_reference_and_plot():
         ),
         ({"a": measured(normal(0, -9)), "b": measured(normal(1, -9), units="surrogate nats")}, {}, "surrogate"),
         ({"a": measured(normal(0, -9)), "b": measured(np.full(400, np.nan))}, {}, "400 images is not finite"),
+        (
+            {"a": measured(normal(0, -9)), "b": measured(normal(1, -9), measure="density")},
+            {},
+            "a gives a probability of the pixels, b a density",
+        ),
         ({"a": measured(normal(0, -9)), "b": xr.Dataset()}, {}, "lacks log_marginal, pareto_k"),
         ({n: measured(normal(0, -9)) for n in "ab"}, {"reference": "c"}, "none of the models a, b"),
         ({n: measured(normal(0, -9)) for n in "ab"}, {"method": "loo"}, "method='loo': expected one of stacking"),
@@ -104,3 +121,28 @@ def test_objects_compare_as_datasets_do():
     objects = {name: to_elpd(one) for name, one in models.items()}
     assert all(isinstance(one, ELPDDataImportance) for one in objects.values())
     assert compare(objects).equals(compare(models))
+
+
+def test_rounding_is_of_every_column():
+    models = {name: measured(normal(0, -100) - shift / 3) for shift, name in enumerate(["a", "b"])}
+    numbers = compare(models, round_to=1)[["elpd", "se", "elpd_diff", "dse"]].astype(float)
+    np.testing.assert_array_equal(numbers, numbers.round(1))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "measure"),
+    [("normal", "density"), ("logistic", "probability"), ("categorical", "probability"), ("bernoulli", "probability")],
+)
+def test_a_density_says_so(likelihood, measure):
+    """A normal of small scale beats any probability of grey levels, by what means nothing."""
+    shape = (1, 4, 4)
+    kinds = {
+        "normal": (NormalLikelihood, 1),
+        "logistic": (DiscretisedLogisticLikelihood, 2),
+        "categorical": (CategoricalLikelihood, 256),
+        "bernoulli": (BernoulliLikelihood, 1),
+    }
+    make, maps = kinds[likelihood]
+    model = VAE(NormalPrior(2), make(MLPDecoder(2, shape, (8,), maps=maps)))
+    guide = MeanFieldNormal(MLPEncoder(shape, (8,)), 2)
+    assert log_marginal(model, guide, torch.ones(3, *shape), 5).attrs["measure"] == measure
