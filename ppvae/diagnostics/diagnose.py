@@ -1,6 +1,8 @@
 """Every test of a pair's inference, with verdicts."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import xarray as xr
 
@@ -41,11 +43,18 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
     warn, fail or not run), ``basis`` of the threshold, ``what`` was found and ``advice``, empty where it passed.
 
     The chance that any of the seven tests of chance (pareto k, calibration, bias, width, aggregate, posterior and prior
-    predictive) does not pass where the guide is the model's posterior and the model the data's source is at most
+    predictive) warns or fails where the guide is the model's posterior and the model the data's source is at most
     ``false_alarm``, shared evenly among them and, within one, among its latents or statistics (Bonferroni). Such a test
     warns where a fault is certain and fails where it is large besides: ranks or codes 0.1 off in distribution, draws
-    less than 0.8 or more than 1.25 times as wide as they should be, means off by a quarter of a standard deviation. The
-    other thresholds are conventions, which an exact guide meets with certainty: all of its ratios are equal.
+    less than 0.8 or more than 1.25 times as wide as they should be, means off by a quarter of a standard deviation.
+    What is that large without being certain, beyond ``limit`` but not beyond ``threshold``, is ``not run`` and no pass:
+    too few images or simulations to tell. The other thresholds are conventions, which an exact guide meets with
+    certainty: all of its ratios are equal.
+
+    A tree without images, ``from_pyro_svi(model, guide, model_args=...)``: tightness, pareto k and effective draws are
+    those of the guide as a whole, as Yao et al. define them. Pareto k is then a convention too: it warns above the
+    attribute ``good`` of :func:`~ppvae.diagnostics.importance` and fails above 0.7. Every other test is ``not run``,
+    ``what`` says why.
 
     Blind spots: ranks cannot tell a guide that equals the prior from an exact one, active latents and tightness can;
     calibration is of images that the model draws, not of the data; aggregate looks at one latent at a time.
@@ -70,9 +79,12 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
 
 def _run(test: Callable[[xr.DataTree, float], Finding], tree: xr.DataTree, level: float) -> Finding:
     try:
-        return test(tree, level)
+        finding = test(tree, level)
     except UserError as error:
         return Finding(what=str(error))
+    if finding.verdict != "not run" or math.isnan(finding.statistic):
+        return finding
+    return replace(finding, what=f"{finding.what}; that may be chance, with so few images or simulations: give more")
 
 
 def verdicts(findings: xr.Dataset) -> str:

@@ -14,12 +14,13 @@ from ppvae.diagnostics.findings import (
 )
 from ppvae.diagnostics.groups import draws_last, entry_name, group_of
 from ppvae.diagnostics.latents import informative_latents
-from ppvae.diagnostics.predictive import predictive_checks, prior_predictive_checks
+from ppvae.diagnostics.predictive import EXTREME, predictive_checks, prior_predictive_checks
 from ppvae.errors import UserError
 
 __all__ = ["active_latents", "aggregate", "posterior_predictive", "prior_predictive"]
 
 LEAST_IMAGES = 20
+ONE_SIDED = 0.75  # share of the extreme images above which their side is the fault's
 
 
 def active_latents(tree: xr.DataTree, level: float) -> Finding:
@@ -45,7 +46,7 @@ def aggregate(tree: xr.DataTree, level: float) -> Finding:
     One draw an image is an independent draw of the aggregated posterior where the images are independent."""
     posterior, prior = group_of(tree, "posterior"), group_of(tree, "prior")
     names, distances, counts = [], [], []
-    for site in (name for name in posterior if name in prior):
+    for site in (name for name in posterior if name in prior and _by_image(posterior[name], prior[name])):
         one = draws_last(posterior[site]).isel(draws=0).transpose("image", ...)
         many = draws_last(prior[site]).transpose("draws", ...)
         if one.sizes["image"] < LEAST_IMAGES:
@@ -55,7 +56,7 @@ def aggregate(tree: xr.DataTree, level: float) -> Finding:
         distances.append(np.ravel(found))
         counts.append((len(one), len(many)))
     if not names:
-        raise UserError("posterior and prior share no site; make the tree with from_pyro_svi")
+        raise UserError("posterior and prior share no site with a draw an image; give from_pyro_svi the images")
     distance = np.concatenate(distances)
     size, threshold = float(distance.max()), two_sample_distance(level / len(names), *counts[0])
     return Finding(
@@ -69,6 +70,11 @@ def aggregate(tree: xr.DataTree, level: float) -> Finding:
         advice="draws from the prior miss the codes or fill holes between them: use a richer prior (mixture, "
         "autoregressive flow, VampPrior), or more weight on the rate",
     )
+
+
+def _by_image(posterior: xr.DataArray, prior: xr.DataArray) -> bool:
+    """Whether the posterior's draws are of images, and the prior's of any one image."""
+    return "image" in posterior.dims and "image" not in prior.dims
 
 
 def _in_nats(tree: xr.DataTree) -> str:
@@ -98,7 +104,6 @@ def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
     worst = found.isel(statistic=int(found["extreme"].argmax("statistic")))
     share = float(worst["extreme"])
     threshold = float(stats.binom.isf(level / found.sizes["statistic"], count, 0.1)) / count
-    high = float((worst["p_value"] > 0.5).mean()) > 0.5
     name = worst["statistic"].item()
     return Finding(
         statistic=share,
@@ -107,9 +112,17 @@ def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
         verdict=rise_above(share, threshold, 0.25),
         basis=by_chance(level),
         what=f"{name} is extreme among an image's own redrawn images for {share:.0%} of the images"
-        + (f"; redrawn images have it too {'low' if high else 'high'}" if share > threshold else ""),
+        + (_side(worst["p_value"].values) if share > threshold else ""),
         advice=f"the likelihood does not draw {name} as it is: choose another likelihood or scale, or a larger decoder",
     )
+
+
+def _side(p_values: np.ndarray) -> str:
+    """Where the redrawn images lie, of those images that are extreme among them."""
+    low, high = int((p_values >= 1 - EXTREME).sum()), int((p_values <= EXTREME).sum())
+    if max(low, high) < ONE_SIDED * (low + high):
+        return f"; redrawn images miss it on both sides, too low for {low} images and too high for {high}"
+    return f"; redrawn images have it too {'low' if low > high else 'high'}"
 
 
 def prior_predictive(tree: xr.DataTree, level: float) -> Finding:

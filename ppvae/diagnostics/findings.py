@@ -34,16 +34,22 @@ class Finding:
 
 
 def rise_above(statistic: float, threshold: float, limit: float) -> Verdict:
-    """``pass`` up to the threshold, ``warn`` up to the limit (the threshold where that is higher), else ``fail``."""
+    """``pass`` up to the threshold, ``warn`` up to the limit (the threshold where that is higher), else ``fail``.
+
+    ``not run`` between the limit and a threshold above it: a fault that large would not be told from chance.
+    """
     if statistic <= threshold:
-        return "pass"
+        return "pass" if statistic <= limit else "not run"
     return "warn" if statistic <= limit else "fail"
 
 
 def fall_short(statistic: float, threshold: float, limit: float) -> Verdict:
-    """``pass`` from the threshold up, ``warn`` from the limit up (the threshold where that is lower), else ``fail``."""
+    """``pass`` from the threshold up, ``warn`` from the limit up (the threshold where that is lower), else ``fail``.
+
+    ``not run`` between a threshold and the limit above it.
+    """
     if statistic >= threshold:
-        return "pass"
+        return "pass" if statistic >= limit else "not run"
     return "warn" if statistic >= limit else "fail"
 
 

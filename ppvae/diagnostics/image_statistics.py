@@ -24,11 +24,15 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
     ``pixel_range``, by default the smallest and the largest pixel here. ``roughness`` is the sum of |differences| of
     neighbours along rows and columns over the number of such pairs: total variation per pair.
 
-    images (..., channel, row, column); returns the leading dims. Raises UserError without these dims.
+    images (..., channel, row, column); returns the leading dims. Raises UserError without these dims, which the
+    program's site declares by ``infer={"event_dims": ["channel", "row", "column"]}``.
     """
     if not isinstance(images, xr.DataArray) or not set(PIXELS) <= set(images.dims):
         found = images.dims if isinstance(images, xr.DataArray) else type(images).__name__
-        raise UserError(f"images came as {found}; expected a DataArray with dims channel, row and column among others")
+        raise UserError(
+            f"images came as {found}; expected a DataArray with dims channel, row and column among others: observe "
+            'whole images with infer={"event_dims": ["channel", "row", "column"]}'
+        )
     pixels = images.transpose(..., *PIXELS).astype(np.float64)
     low, high = (float(pixels.min()), float(pixels.max())) if pixel_range is None else pixel_range
     quarter = (high - low) / 4

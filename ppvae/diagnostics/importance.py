@@ -1,4 +1,4 @@
-"""How good a proposal the guide is for each image: k̂, effective samples, and the bound on log p(x) that they back."""
+"""How good a proposal the guide is, image by image or as a whole: k̂, effective draws, and the bound on log p(x)."""
 
 import math
 
@@ -29,22 +29,27 @@ def importance(tree: xr.DataTree) -> xr.Dataset:
     exact (see :func:`~ppvae.diagnostics.pareto_smooth`). The draws of several images are never pooled: a batch has one
     product of ratios, whose k̂ says nothing about any image. Nats per image; log p(x) and its surrogates as the tree's.
 
+    Scalars, in nats of all data, where ``log_p`` has no dims but those of the draws, as in the tree of a general pair,
+    ``from_pyro_svi(model, guide, model_args=...)``: there the guide is one proposal for all latents together, and its
+    one k̂ is Yao et al.'s.
+
     Reads ``log_p`` and ``log_q`` of sample_stats. Errors: :class:`~ppvae.errors.UserError` where one is missing.
     Sources: Yao et al. 2018, "Yes, but did it work?", Sec. 2; Vehtari et al. 2024; Burda et al. 2016.
     """
     stats = variables_of(group_of(tree, "sample_stats"), ("log_p", "log_q"), "sample_stats")
-    log_p, log_q = (draws_last(stats[name]) for name in ("log_p", "log_q"))
+    log_p, log_q = xr.align(*(draws_last(stats[name]) for name in ("log_p", "log_q")), join="exact")
     size = (np.abs(log_p) + np.abs(log_q)).max("draws")
-    summary = weight_summary((log_p.astype(float) - log_q).values, rounding(size.values, log_p.dtype))
+    ratios = log_p.astype(float) - log_q
+    summary = weight_summary(ratios.transpose(..., "draws").values, rounding(size.values, log_p.dtype))
     units = stats["log_p"].attrs.get("units", "nats")
     kinds = {"pareto_k": "1", "effective_samples": "draws"}
     draws = log_p.sizes["draws"]
     dataset = xr.Dataset(
         {
-            name: (("image",), values, {"long_name": LONG_NAMES[name], "units": kinds.get(name, units)})
+            name: (size.dims, values, {"long_name": LONG_NAMES[name], "units": kinds.get(name, units)})
             for name, values in summary.items()
         },
-        coords={"image": stats["image"]} if "image" in stats.coords else {},
+        coords=size.coords,
         attrs={"num_samples": draws},
     )
     dataset["pareto_k"].attrs["good"] = good_pareto_k(max(draws, 2))
@@ -57,7 +62,7 @@ def rounding(size: np.ndarray | float, dtype: np.dtype) -> np.ndarray | float:
 
 
 def weight_summary(log_ratios: np.ndarray, resolution: float | np.ndarray = 0.0) -> dict[str, np.ndarray]:
-    """The variables of :func:`importance` from log ratios (image, draw), each (image,); ``resolution`` as there."""
+    """The variables of :func:`importance` from log ratios (..., draw), each (...); ``resolution``, nats."""
     ratios = np.asarray(log_ratios, dtype=np.float64)
     smoothed, shape = pareto_smooth(ratios, resolution=resolution)
     first, draws = logsumexp(ratios, axis=-1), math.log(ratios.shape[-1])

@@ -1,5 +1,7 @@
 """Which latents carry information, by each of the rules in use, read from a posterior DataTree."""
 
+from collections.abc import Hashable
+
 import numpy as np
 import xarray as xr
 
@@ -12,6 +14,7 @@ def informative_latents(
     tree: xr.DataTree,
     ablation: xr.Dataset | None = None,
     *,
+    site: str | None = None,
     prior_variance: float | None = None,
     max_probability: float = 0.5,
     max_variance_ratio: float = 0.8,
@@ -37,14 +40,15 @@ def informative_latents(
     Numbers: `probability`, `variance`, `variance_ratio`, `kl` (nats), `worsening` (nats per image), `relative`,
     `activity`, and `signal_to_noise`, activity over mean variance.
 
-    Reads kl, z_mean, z_variance and p, (image, latent), of sample_stats; the prior's variance is the attribute of
-    z_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two images.
+    Reads kl, <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever the second dim is called.
+    ``site``: by default z, or the only one with a mean and a variance. The prior's variance is the attribute of
+    <site>_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two images.
     Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units).
     """
-    stats = _sample_stats(tree)
+    stats = _sample_stats(tree, site)
     prior = _prior_variance(stats, prior_variance)
-    variance = stats["z_variance"].mean("image")
-    activity = stats["z_mean"].var("image", ddof=1)
+    variance = stats["variance"].mean("image")
+    activity = stats["mean"].var("image", ddof=1)
     columns = [
         _number("variance", variance, "mean variance of q(z|x)", "latent squared"),
         _number("activity", activity, "variance of the posterior means over the images", "latent squared"),
@@ -109,31 +113,59 @@ def _quotient(signal: xr.DataArray, noise: xr.DataArray) -> xr.DataArray:
         return (signal / noise).where(signal > 0, 0.0)
 
 
-def _sample_stats(tree: xr.DataTree) -> xr.Dataset:
+def _sample_stats(tree: xr.DataTree, site: str | None) -> xr.Dataset:
+    """The site's ``mean`` and ``variance``, and ``kl`` and ``p`` where they are by latent: all (image, latent)."""
     if "sample_stats" not in tree.children:
         raise UserError(f"tree holds groups {sorted(tree.children)}, no sample_stats; make it with from_pyro_svi")
     stats = tree["sample_stats"].to_dataset()
-    whole = "kl" in stats and "latent" not in stats["kl"].dims
-    names = ["kl"] * (not whole) + ["z_mean", "z_variance"] + ["p"] * ("p" in stats)
+    site = _chosen(stats) if site is None else site
+    mean, variance = f"{site}_mean", f"{site}_variance"
+    dims = [dim for dim in _array(stats, mean).dims if dim != "image"]
+    dim = dims[0] if len(dims) == 1 else "latent"
+    whole = "kl" in stats and dim not in stats["kl"].dims
+    names = ["kl"] * (not whole) + [mean, variance] + ["p"] * ("p" in stats)
     for name in names:
-        _check_statistic(stats, name)
+        _check_statistic(_array(stats, name), dim)
     if stats.sizes["image"] < 2:
         raise UserError("sample_stats came with fewer than two images; the variance over images needs more: give more")
-    return stats[names].astype(np.float64)  # a float32 mean over 10 000 images loses digits
+    renamed = stats[names].rename({dim: "latent"} if dim != "latent" else {})
+    renamed = renamed.rename({mean: "mean", variance: "variance"})
+    return renamed.astype(np.float64)  # a float32 mean over 10 000 images loses digits
 
 
-def _check_statistic(stats: xr.Dataset, name: str) -> None:
+def _chosen(stats: xr.Dataset) -> str:
+    """``z``, or the only site with a mean and a variance."""
+    sites = [name.removesuffix("_mean") for name in map(str, stats) if name.endswith("_mean")]
+    sites = [site for site in sites if f"{site}_variance" in stats]
+    if "z" in sites or len(sites) == 1:
+        return "z" if "z" in sites else sites[0]
+    if sites:
+        raise UserError(
+            f"sample_stats holds moments of {', '.join(sites)}, expected z or one site; give informative_latents(site=)"
+        )
+    raise UserError(
+        f"sample_stats holds {', '.join(sorted(map(str, stats)))}, expected the mean and variance of a latent site "
+        "image by image; give from_pyro_svi the images"
+    )
+
+
+def _array(stats: xr.Dataset, name: str) -> xr.DataArray:
     if name not in stats:
         raise UserError(f"sample_stats lacks {name!r}, holds {sorted(map(str, stats))}; make it with from_pyro_svi")
-    if set(stats[name].dims) != {"image", "latent"}:
-        raise UserError(f"{name!r} has dims {stats[name].dims}, expected (image, latent); average any other dim first")
-    if bool(stats[name].isnull().any()):
-        latents = np.flatnonzero(stats[name].isnull().any("image")).tolist()
-        raise UserError(f"{name!r} is NaN for latents {latents}, expected numbers: look for a diverged run")
+    return stats[name]
+
+
+def _check_statistic(array: xr.DataArray, dim: Hashable) -> None:
+    if set(array.dims) != {"image", dim}:
+        expected = f"(image, {dim})"
+        raise UserError(f"{array.name!r} has dims {array.dims}, expected {expected}; average any other dim first")
+    if bool(array.isnull().any()):
+        latents = np.flatnonzero(array.isnull().any("image")).tolist()
+        raise UserError(f"{array.name!r} is NaN for latents {latents}, expected numbers: look for a diverged run")
 
 
 def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
-    found = stats["z_variance"].attrs.get("prior_variance") if given is None else given
+    found = stats["variance"].attrs.get("prior_variance") if given is None else given
     if found is None or not 0 < float(found) <= np.inf:
         raise UserError(
             f"prior_variance came as {found}, expected a positive number: give informative_latents(prior_variance=)"

@@ -5,15 +5,15 @@ from scipy import stats
 
 from ppvae.diagnostics.groups import draws_last, group_of
 from ppvae.diagnostics.image_statistics import STATISTICS, image_statistics
-from ppvae.errors import check_choice
+from ppvae.errors import UserError, check_choice
 
-__all__ = ["predictive_checks", "prior_predictive_checks"]
+__all__ = ["EXTREME", "predictive_checks", "prior_predictive_checks"]
 
 EXTREME = 0.025  # on either side
 CHUNK = 64  # images read at a time: draws of whole images are large
 
 
-def predictive_checks(tree: xr.DataTree, *, site: str = "x") -> xr.Dataset:
+def predictive_checks(tree: xr.DataTree, *, site: str | None = None) -> xr.Dataset:
     """Each image's statistics (:func:`~ppvae.diagnostics.image_statistics`) among those of the model's own draws.
 
     Returns, over ``statistic``:
@@ -24,13 +24,14 @@ def predictive_checks(tree: xr.DataTree, *, site: str = "x") -> xr.Dataset:
     - ``extreme``: the share of images with p below 0.025 or above 0.975; at most 0.1 where all is right.
     - ``observed`` (statistic, image) and ``replicated``, the mean over the draws.
 
+    ``site``: the one that observes the images, (image, channel, row, column); by default ``x``, or the only one.
     Reads posterior_predictive (made by ``from_pyro_svi(..., posterior_predictive=True)``) and observed_data; the range
-    of the pixels is that of the data. Errors: :class:`~ppvae.errors.UserError` where a group or site is missing.
+    of the pixels is that of the data. Errors: :class:`~ppvae.errors.UserError` where a group, site or dim is missing.
     Sources: Gelman, Meng and Stern 1996; Meng 1994, "Posterior predictive p-values", Theorem 1 (the factor 2).
     """
     remedy = "make it with from_pyro_svi(..., posterior_predictive=True)"
     predicted, data = group_of(tree, "posterior_predictive", remedy), group_of(tree, "observed_data")
-    check_choice("site", site, [name for name in map(str, predicted) if name in data])
+    site = _chosen(site, predicted, data)
     observed = data[site]
     limits = (float(observed.min()), float(observed.max()))
     parts = [
@@ -42,16 +43,18 @@ def predictive_checks(tree: xr.DataTree, *, site: str = "x") -> xr.Dataset:
     return _labelled(found, draws_last(predicted[site]).sizes["draws"])
 
 
-def prior_predictive_checks(tree: xr.DataTree, *, site: str = "x") -> xr.Dataset:
+def prior_predictive_checks(tree: xr.DataTree, *, site: str | None = None) -> xr.Dataset:
     """The statistics of the data, as a set, beside those of images drawn from the model alone.
 
     Returns over ``statistic``: ``distance``, the largest between its distribution functions in the data and in the
     draws, and ``p_value`` by Kolmogorov and Smirnov's test of two samples. Reads prior_predictive (made by
-    :func:`~ppvae.examine`) and observed_data; the range of the pixels is that of the data.
-    Errors: :class:`~ppvae.errors.UserError` where a group or site is missing.
+    :func:`~ppvae.examine`) and observed_data; ``site`` and the range of the pixels as in :func:`predictive_checks`.
+    Errors: :class:`~ppvae.errors.UserError` where a group, site or dim is missing.
     """
     prior, data = group_of(tree, "prior_predictive", "make it with ppvae.examine"), group_of(tree, "observed_data")
-    check_choice("site", site, [name for name in map(str, prior) if name in data])
+    site = _chosen(site, prior, data)
+    if "image" in prior[site].dims:
+        raise UserError(f"prior_predictive redraws {site!r} for every image at once; make it with ppvae.examine")
     observed = data[site].load()
     limits = (float(observed.min()), float(observed.max()))
     truth, drawn = (
@@ -69,6 +72,19 @@ def prior_predictive_checks(tree: xr.DataTree, *, site: str = "x") -> xr.Dataset
     labelled = _labelled(found, drawn.sizes["draws"])
     labelled["p_value"].attrs["long_name"] = "p-value of the distance"
     return labelled
+
+
+def _chosen(site: str | None, drawn: xr.Dataset, data: xr.Dataset) -> str:
+    """The site, if observed image by image, or by default ``x``, or the only one that is drawn and observed."""
+    names = [name for name in map(str, drawn) if name in data]
+    if site is None:
+        site = names[0] if len(names) == 1 else "x" if "x" in names else None
+    check_choice("site", site, names)
+    if "image" not in data[site].dims:
+        raise UserError(
+            f"{site!r} has dims {data[site].dims}, expected image among them; give from_pyro_svi the images"
+        )
+    return site
 
 
 def _labelled(found: xr.Dataset, draws: int) -> xr.Dataset:
@@ -89,8 +105,8 @@ LONG_NAMES = {
 
 def _ranks(predicted: xr.DataArray, observed: xr.DataArray, limits: tuple[float, float]) -> xr.Dataset:
     """Ranks, statistics and their means over the draws of a few images."""
-    replicated = draws_last(_stacked(image_statistics(predicted.load(), limits)))
     truth = _stacked(image_statistics(observed.load(), limits))
+    replicated = draws_last(_stacked(image_statistics(predicted.load(), limits)))
     rank = (replicated < truth).sum("draws") + 0.5 * (replicated == truth).sum("draws") + 0.5
     p_value = rank / (replicated.sizes["draws"] + 1)
     columns = {"p_value": p_value, "observed": truth, "replicated": replicated.mean("draws")}

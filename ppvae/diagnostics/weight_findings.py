@@ -14,6 +14,8 @@ from ppvae.errors import UserError
 __all__ = ["chance_above", "effective_draws", "pareto_shape", "tightness"]
 
 RICHER = "use a richer guide (full covariance, inverse autoregressive) or train the encoder on more data"
+RICHER_WHOLE = "use a richer guide (full covariance, inverse autoregressive) or train it longer"
+UNUSABLE = 0.7  # k̂ above which no practical number of draws helps
 TOLERATED = 0.05  # share of images above the threshold that passes however many images there are
 
 
@@ -23,28 +25,31 @@ def tightness(tree: xr.DataTree, level: float) -> Finding:
     found = importance(tree)
     gaps = (found["elpd"] - found["elbo"]).values
     gap = max(float(gaps.mean()), 0.0)  # by Jensen's inequality; what is below is rounding
-    error = float(gaps.std(ddof=1) / len(gaps) ** 0.5) if len(gaps) > 1 else float("nan")
+    error = f" ± {gaps.std(ddof=1) / gaps.size**0.5:.2f}" if gaps.size > 1 else ""
     return Finding(
         statistic=gap,
         threshold=1.0,
         limit=10.0,
         verdict=rise_above(gap, 1.0, 10.0),
         basis=CONVENTION,
-        what=f"the importance-weighted bound is {gap:.2f} ± {error:.2f} nats above the ELBO",
-        advice=f"the ELBO understates log p(x): {RICHER}; report log_marginal",
+        what=f"the importance-weighted bound is {gap:.2f}{error} nats above the ELBO",
+        advice="the ELBO understates log p(x): " + (f"{RICHER}; report log_marginal" if found.dims else RICHER_WHOLE),
     )
 
 
 def pareto_shape(tree: xr.DataTree, level: float) -> Finding:
     """The share of images whose k̂ is above the threshold, beside what chance gives at this number of draws.
 
-    Chance: the share of tails of exponential weights (k = 0, all moments finite) estimated above it.
+    Chance: the share of tails of exponential weights (k = 0, all moments finite) estimated above it. Of a guide as a
+    whole, k̂ itself.
     """
     found = importance(tree)
     shape, draws, good = found["pareto_k"].values, found.attrs["num_samples"], found["pareto_k"].attrs["good"]
     fitted = ~np.isnan(shape)
     if not fitted.any():
-        raise UserError(f"no tail could be fitted to {draws} draws an image; give from_pyro_svi at least 30")
+        raise UserError(f"no tail could be fitted to {draws} draws; give from_pyro_svi a num_samples of at least 30")
+    if not found.dims:
+        return _whole_shape(float(shape), good)
     count, above = int(fitted.sum()), int((shape[fitted] > good).sum())
     threshold = max(TOLERATED, float(stats.binom.isf(level, count, chance_above(draws))) / count)
     without = f", {len(shape) - count} without a fit" if count < len(shape) else ""
@@ -59,21 +64,34 @@ def pareto_shape(tree: xr.DataTree, level: float) -> Finding:
     )
 
 
+def _whole_shape(shape: float, good: float) -> Finding:
+    """Warns above the number of draws' own threshold, fails above Yao et al.'s."""
+    return Finding(
+        statistic=shape,
+        threshold=good,
+        limit=UNUSABLE,
+        verdict=rise_above(shape, good, UNUSABLE),
+        basis=CONVENTION,
+        what=f"k̂ of the guide as a whole is {shape:.2f}, to be trusted up to {good:.2f}",
+        advice=f"importance weights are not to be trusted, q's tails are too light: {RICHER_WHOLE}",
+    )
+
+
 def effective_draws(tree: xr.DataTree, level: float) -> Finding:
-    """The median over images of the effective draws."""
+    """The median over images of the effective draws, or the whole guide's."""
     del level
     found = importance(tree)
     draws, median = found.attrs["num_samples"], float(found["effective_samples"].median())
     if draws < 20:
-        raise UserError(f"{draws} draws an image are too few to count effective ones; give from_pyro_svi at least 20")
+        raise UserError(f"{draws} draws are too few to count effective ones; give from_pyro_svi at least 20")
     return Finding(
         statistic=median,
         threshold=0.1 * draws,
         limit=2.0,
         verdict=fall_short(median, 0.1 * draws, 2.0),
         basis=CONVENTION,
-        what=f"{median:.0f} of {draws} draws are effective in the median image",
-        advice=f"weighted averages hang on few draws: {RICHER}, or raise num_samples",
+        what=f"{median:.0f} of {draws} draws are effective{' in the median image' if found.dims else ''}",
+        advice=f"weighted averages hang on few draws: {RICHER if found.dims else RICHER_WHOLE}, or raise num_samples",
     )
 
 

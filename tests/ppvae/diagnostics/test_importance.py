@@ -60,6 +60,24 @@ def test_images_are_not_pooled(linear):
 
 
 @pytest.mark.parametrize("dims", [("chain", "draw"), ("sample",)])
+def test_of_a_guide_as_a_whole_the_numbers_are_scalars(linear, dims):
+    """One batch of images as a general pair's data: the ratios are the sums of its images', the k̂ is theirs."""
+    args, options = (linear.draw_images(3, 1),), {"num_samples": 60, "sample_dims": dims, "prior": False}
+    tree = from_pyro_svi(linear.model, linear.guides["mean field"], model_args=args, **options)
+    ratios = (tree["sample_stats"]["log_p"] - tree["sample_stats"]["log_q"]).values.ravel()
+    found = importance(tree)
+    assert not found.dims
+    assert not found.coords
+    assert float(found["pareto_k"]) == pytest.approx(float(pareto_smooth(ratios)[1]))
+    assert float(found["elbo"]) == pytest.approx(ratios.mean())
+    assert float(found["elpd"]) == pytest.approx(float(np.log(np.exp(ratios).mean())))
+    assert found.attrs["num_samples"] == 60
+    exact = importance(from_pyro_svi(linear.model, linear.guides["exact"], model_args=args, **options))
+    assert float(exact["pareto_k"]) == -np.inf
+    assert float(exact["elbo"]) == pytest.approx(float(linear.evidence(*args).sum()))
+
+
+@pytest.mark.parametrize("dims", [("chain", "draw"), ("sample",)])
 def test_both_kinds_of_sample_dims(linear, dims):
     images = linear.draw_images(4, 3)
     options = {"num_samples": 50, "seed": 1}

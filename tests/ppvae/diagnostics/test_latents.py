@@ -103,6 +103,17 @@ def test_one_kl_as_a_whole_leaves_its_rule_out():
     xr.testing.assert_identical(found, split.drop_vars(["kl", "by_kl"]))
 
 
+def test_the_only_site_is_judged_whatever_it_and_its_dim_are_called():
+    stats = gaussian_tree()["sample_stats"].to_dataset().assign_coords(latent=[4, 5, 6])
+    named = stats.rename(z_mean="code_mean", z_variance="code_variance", latent="code_dim_0")
+    expected = informative_latents(xr.DataTree.from_dict({"/sample_stats": stats}))
+    xr.testing.assert_identical(informative_latents(xr.DataTree.from_dict({"/sample_stats": named})), expected)
+    both = stats.assign(a_mean=2 * stats["z_mean"], a_variance=stats["z_variance"])
+    xr.testing.assert_identical(informative_latents(xr.DataTree.from_dict({"/sample_stats": both})), expected)
+    other = informative_latents(xr.DataTree.from_dict({"/sample_stats": both}), site="a")
+    np.testing.assert_allclose(other["activity"], 4 * expected["activity"])
+
+
 def test_the_normal_gamma_path_meets_the_prior_below_one_half():
     """Why the rules disagree: least KL 0.0134 nats at p = 0.31, and 3.56 nats at p = 1."""
     lowest = minimize_scalar(gamma_kl, bounds=(0.2, 0.5), method="bounded", options={"xatol": 1e-6})
@@ -150,10 +161,14 @@ def test_mistakes_end_in_one_line():
     def tree(dataset: xr.Dataset) -> xr.DataTree:
         return xr.DataTree.from_dict({"/sample_stats": dataset})
 
+    two = stats.assign({f"{site}_{kind}": stats[f"z_{kind}"] for site in "ab" for kind in ("mean", "variance")})
     short = xr.Dataset({"worsening": ("latent", [1.0]), "relative": ("latent", [1.0])})
     cases = [
         (xr.DataTree.from_dict({"/posterior": stats}), {}, "no sample_stats"),
         (tree(stats.drop_vars("kl")), {}, "lacks 'kl'"),
+        (tree(stats[["kl"]]), {}, "holds kl, expected the mean and variance .* give from_pyro_svi the images"),
+        (tree(two.drop_vars(["z_mean"])), {}, r"moments of a, b, expected z or one site; .*\(site=\)"),
+        (good, {"site": "y"}, "lacks 'y_mean'"),
         (tree(stats.expand_dims(draw=2)), {}, "expected \\(image, latent\\)"),
         (tree(stats.isel(image=slice(1))), {}, "fewer than two images"),
         (tree(stats.assign(kl=stats["kl"].where(stats["kl"]["latent"] != 1))), {}, r"NaN for latents \[1\]"),

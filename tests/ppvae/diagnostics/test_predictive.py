@@ -96,6 +96,19 @@ def test_prior_predictive_is_the_two_sample_test():
     assert float(found["distance"].sel(statistic="contrast")) > 0.6
 
 
+def test_the_site_is_x_or_the_only_one():
+    rng = np.random.default_rng(0)
+    tree = tree_of(rng.normal(size=(5, 1, 3, 3)), rng.normal(size=(9, 5, 1, 3, 3)), rng.normal(size=(7, 1, 3, 3)))
+    named = xr.DataTree.from_dict({name: group.to_dataset().rename(x="obs") for name, group in tree.children.items()})
+    more = xr.DataTree.from_dict(
+        {name: group.to_dataset().assign(a=2 * group["x"]) for name, group in tree.children.items()}
+    )
+    for check in (predictive_checks, prior_predictive_checks):
+        expected = check(tree, site="x")
+        for given in (tree, named, more):
+            xr.testing.assert_identical(check(given), expected)
+
+
 def test_mistakes_are_named_in_one_line():
     flat = np.ones((2, 1, 2, 2))
     tree = tree_of(flat, flat[None])
@@ -105,5 +118,11 @@ def test_mistakes_are_named_in_one_line():
         predictive_checks(tree, site="y")
     with pytest.raises(UserError, match=r"no prior_predictive; make it with ppvae\.examine"):
         prior_predictive_checks(tree)
+    two = tree["observed_data"].to_dataset().rename(x="a").assign(b=tree["observed_data"]["x"])
+    both = {"observed_data": two, "posterior_predictive": two.expand_dims(draw=2)}
+    with pytest.raises(UserError, match="site=None: expected one of a, b"):
+        predictive_checks(xr.DataTree.from_dict(both))
+    with pytest.raises(UserError, match=r"'a' has dims \('school', .*give from_pyro_svi the images"):
+        predictive_checks(xr.DataTree.from_dict(both | {"observed_data": two.rename_dims(image="school")}), site="a")
     with pytest.raises(UserError, match="expected a DataArray with dims channel, row and column"):
         image_statistics(xr.DataArray(np.zeros(3), dims="image"))
