@@ -58,9 +58,9 @@ def check_pair(
     not allow. Runs each program once, on the images given; the random state and the parameters stay as they were.
     """
     check_images(images, model, guide)
-    images = images.to(device_of(model, guide))
+    images = images.to(device_of(model, guide, images))
     with evaluating(model, guide, device=images.device):
-        drawn, wanted, model_trace = check_sites(model, guide, images)
+        drawn, wanted, model_trace = _shared_sites(model, guide, images)
         for name in wanted:
             _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
         _check_observations(model_trace)
@@ -95,8 +95,20 @@ def check_kind(model: Any, data: ImageDataset) -> None:
 def check_sites(
     model: Callable, guide: Callable, images: torch.Tensor
 ) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
-    """Run both programs; UserError for a latent site that only one has. Returns the guide's and the model's latent
-    sites by name, and the model's trace."""
+    """Run both programs; UserError for a latent site that only one has, or one that is not drawn image by image.
+
+    Returns the guide's and the model's latent sites by name, and the model's trace.
+    """
+    drawn, wanted, model_trace = _shared_sites(model, guide, images)
+    for program, sites in (("guide", drawn.values()), ("model", [*wanted.values(), *observed_sites(model_trace)])):
+        for site in sites:
+            _check_batch(site, program, len(images))
+    return drawn, wanted, model_trace
+
+
+def _shared_sites(
+    model: Callable, guide: Callable, images: torch.Tensor
+) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
     with validation_enabled(False):
         guide_trace = poutine.trace(guide).get_trace(images)
         model_trace = poutine.trace(model).get_trace(images)
@@ -105,6 +117,16 @@ def check_sites(
     _check_same_sites(drawn, wanted)
     _check_dims([*drawn.values(), *wanted.values()])
     return drawn, wanted, model_trace
+
+
+def _check_batch(site: Site, program: str, images: int) -> None:
+    shape = tuple(site["fn"].batch_shape)
+    if shape != (images,):
+        raise UserError(
+            f"site {site['name']!r} of the {program} has batch shape {shape}; expected ({images},), one of each image: "
+            "put it into pyro.plate('image', len(images), dim=-1), with all other dims in .to_event(...), or export by "
+            "from_pyro_svi(..., model_args=(images,))"
+        )
 
 
 def _check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:

@@ -1,6 +1,7 @@
 """The one entry point: from a fitted Pyro pair to a DataTree."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from ppvae.pairs import check_images
 from ppvae.posterior.general import General
 from ppvae.posterior.groups import Wanted
 from ppvae.posterior.images import Export
-from ppvae.posterior.layout import Labels
+from ppvae.posterior.layout import Labels, check_known
 from ppvae.posterior.sources import Source
 from ppvae.posterior.trees import constants
 
 __all__ = ["from_pyro_svi"]
 
+IMAGE_DIMS = "with images, dims names constant_data alone, and sites are named by infer={'event_dims': [...]}"
 IMAGE_DRAWS, DRAWS = 64, 1000  # of each image; of a general pair, as ArviZ's own converter
 
 
@@ -55,20 +57,22 @@ def from_pyro_svi(
 
     **With** ``images`` (image, C, H, W), a tensor or an ``ImageDataset``: a pair of one plate ``image`` at dim −1, each
     image with its own q(z | x). All draws of a few images are made at once. ``posterior``: the latent sites (chain,
-    draw, image, *event dims). ``prior``: 1 024 draws of them from p(z). ``log_likelihood``: log p(x | z) (chain, draw,
-    image). ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` = log q(z | x) (chain, draw, image), ``elbo``
-    (image), ``kl`` (image, latent) in closed form where one is registered, the mean and variance of each latent site
-    under q(z | x), and the guide's recorded sites. ``observed_data``. ``constant_data``: what is given, for example
-    factors, with their ``image`` coordinate. ``posterior_predictive`` on request (each draw holds every pixel).
-    ``log_likelihood=False`` ends the model behind its last latent, so that no decoder runs, and leaves ``log_p`` and
-    ``elbo`` out; ``observed_data`` then holds the sites that observe the images themselves.
+    draw, image, *event dims). ``prior``: 1 024 draws of them from p(z). ``log_prior``: log p(z) of each site, and
+    ``log_likelihood``: log p(x | z), (chain, draw, image). ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` =
+    log q(z | x) (chain, draw, image), ``elbo`` (image), ``kl`` (image, latent) in closed form where one is registered,
+    the mean and variance of each latent site under q(z | x), and the guide's recorded sites. ``observed_data``.
+    ``constant_data``: what is given, for example factors, with their ``image`` coordinate. ``posterior_predictive`` on
+    request (each draw holds every pixel). ``log_likelihood=False`` ends the model behind its last latent, so that no
+    decoder runs, and leaves ``log_prior``, ``log_p`` and ``elbo`` out; ``observed_data`` then holds the sites that
+    observe the images themselves.
 
     **Without**: any pair of programs, called with ``model_args`` and ``model_kwargs``: hand-written guides or
     AutoGuides, global and local latents, nested plates. Each draw is a trace of the guide and one of the model given
     it. Discrete sites that only the model has, summed out in training, come from their exact posterior given the
     guide's draw. ``posterior``: the latent sites and the model's deterministic ones, without a guide's auxiliary ones.
     ``log_prior`` and ``log_likelihood``: of each site over its plates, zero where a mask leaves an observation out;
-    ``observed_data`` is NaN there. ``sample_stats``: ``log_p``, ``log_q`` (chain, draw). ``prior``,
+    ``observed_data`` is NaN there. ``sample_stats``: ``log_p``, ``log_q`` (chain, draw); ``log_p`` alone counts bare
+    factors (``pyro.factor``), which are neither prior nor likelihood. ``prior``,
     ``prior_predictive``: as many draws from the model. ``predictions``: the model under ``pred_args`` and
     ``pred_kwargs``: latents whose shape stays keep their draws, all else is drawn. Sites are named by the plates'
     names, then ``infer={"event_dims": [...]}`` and ``extra_event_dims``, else ``<site>_dim_0``; ``dims`` and
@@ -85,11 +89,14 @@ def from_pyro_svi(
     After a kill, the same call goes on where it ended, with the numbers of an uninterrupted one.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, sites that only one program has,
-    subsampled plates, names that fit no dim, a store of another call, or arguments out of range.
+    subsampled plates, names that fit no dim or site, a guide that was never trained, a store of another call, or
+    arguments out of range.
     """
     num_samples = (DRAWS if images is None else IMAGE_DRAWS) if num_samples is None else num_samples
     check_whole("num_samples", num_samples, 1)
     check_whole("batch_size", batch_size, 1)
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise UserError(f"seed={seed!r}: expected a whole number")
     if sample_dims not in (("chain", "draw"), ("sample",)):
         raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
     labels = Labels(sample_dims, coords or {}, dims or {}, pred_dims or {}, extra_event_dims or {}, index_origin)
@@ -107,11 +114,14 @@ def from_pyro_svi(
         wanted = Wanted(num_samples, log_likelihood, posterior_predictive, observed_data, prior)
         source = _source(images, model, guide, max(1, batch_size // num_samples), seed)
         constant = None if constant_data is None else constants(constant_data, labels.dims)
+        check_known("dims", labels.dims, () if constant is None else map(str, constant.data_vars), IMAGE_DIMS)
         _check_constant(constant, len(images))
         return Export(model, guide, source, wanted, constant, labels).run(store, progress)
     if store is not None:
         raise UserError(f"store={store!r} goes with images; write the tree of other pairs by write_posterior")
-    general |= {"model_args": model_args or (), "model_kwargs": model_kwargs or {}}
+    _check_calls(model_args=model_args, pred_args=pred_args)
+    _check_samples(prior=prior, posterior_predictive=posterior_predictive)
+    general |= {"model_args": () if model_args is None else model_args, "model_kwargs": model_kwargs or {}}
     groups = {"prior": prior, "posterior_predictive": posterior_predictive, "log_likelihood": log_likelihood}
     groups |= {"observed_data": observed_data, "constant_data": constant_data}
     return General(model, guide, num_samples, **general, **groups, labels=labels, seed=seed).run(progress)
@@ -120,13 +130,25 @@ def from_pyro_svi(
 def _source(images: torch.Tensor | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:
     whole = not isinstance(images, ImageDataset)
     check_images(images if whole else images.observed(slice(1), seed), model, guide)
-    return Source(images, chunk, seed, device_of(model, guide))
+    return Source(images, chunk, seed, device_of(model, guide, images))
 
 
 def _check_absent(present: str, **arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise UserError(f"{name}= came with {present}; a pair of images takes nothing else, so give one of the two")
+
+
+def _check_calls(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, tuple | list):
+            raise UserError(f"{name} is a {type(value).__name__}; expected the programs' arguments: write {name}=(x,)")
+
+
+def _check_samples(**groups: Any) -> None:
+    for name, value in groups.items():
+        if not isinstance(value, bool | Mapping):
+            raise UserError(f"{name}={value!r}: expected True, False or samples by site, {{name: (draw, ...)}}")
 
 
 def _check_flags(**flags: Any) -> None:

@@ -7,11 +7,16 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from torch import nn
 
-__all__ = ["hashed", "weights_of"]
+from ppvae.evaluation import modules_of
+from ppvae.terms import sample_sites, scaled
+
+__all__ = ["hashed", "probed", "weights_of"]
 
 SETTINGS = (bool, int, float, str, tuple)
+PROBED = 8  # numbers of each site and kind
 
 
 def hashed(*values: Any) -> str:
@@ -23,13 +28,33 @@ def weights_of(*programs: Callable) -> str:
     """A hash of the programs' parameters, buffers and settings, and of Pyro's parameter store."""
     digest = hashlib.sha256()
     for program in programs:
-        modules = list(program.modules()) if isinstance(program, nn.Module) else []
+        modules = [part for owner in modules_of([program]) for part in owner.modules()]
         digest.update(repr([(type(module).__qualname__, _settings(module)) for module in modules]).encode())
         digest.update((getattr(program, "__qualname__", None) or type(program).__qualname__).encode())
         for module in modules[:1]:
             _add(digest, {**dict(module.named_parameters()), **dict(module.named_buffers())})
     _add(digest, dict(pyro.get_param_store().items()))
     return digest.hexdigest()
+
+
+def probed(*traces: poutine.Trace) -> dict[str, list[float]]:
+    """What one run of the programs drew and scored: some values of each site and their log densities, in nats.
+
+    It tells apart what holds its weights where :func:`weights_of` cannot look: in closures, or in modules that a plain
+    function calls.
+    """
+    numbers = {}
+    for index, trace in enumerate(traces):
+        for site in sample_sites(trace):
+            value = torch.as_tensor(site["value"])
+            scores = scaled(site, site["fn"].log_prob(value))
+            parts = [scores] if site["is_observed"] else [scores, value]
+            numbers[f"{index} {site['name']}"] = [x for part in parts for x in _first(part)]
+    return numbers
+
+
+def _first(tensor: torch.Tensor) -> list[float]:
+    return torch.nan_to_num(torch.as_tensor(tensor).double().flatten()[:PROBED]).tolist()
 
 
 def _add(digest: Any, tensors: dict[str, torch.Tensor]) -> None:

@@ -13,7 +13,7 @@ from ppvae.errors import UserError
 from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.posterior.groups import Arrays
 from ppvae.posterior.handlers import is_observation
-from ppvae.posterior.layout import Labels, Named, Names, log_probs, values
+from ppvae.posterior.layout import Labels, Named, Names, check_known, log_probs, values
 from ppvae.posterior.programs import Draw, Programs
 from ppvae.posterior.sources import seed_stream
 from ppvae.posterior.trees import check_coords, constants, dataset, labelled, tree_of
@@ -50,6 +50,7 @@ class General:
         device = device_of(self.model, self.guide)
         with evaluating(self.model, self.guide, device=device, seed=self.seed), pyro.validation_enabled(False):
             programs = Programs(self.model, self.guide, self.model_args, self.model_kwargs)
+            self._check_names(programs.sites)
             names = self.labels.names(programs.event_dims, self.labels.dims)
             draws = []
             for index in tqdm(range(self.num_samples), unit="draw", disable=not progress):
@@ -62,6 +63,13 @@ class General:
             groups["observed_data"] = _values(observed, names)
         groups |= self._given(example, names)
         return self._tree({name: group for name, group in groups.items() if group})
+
+    def _check_names(self, sites: set[str]) -> None:
+        given = [self.constant_data, self.prior, self.posterior_predictive, self.predictions]
+        known = sites.union(*(map(str, names) for names in given if isinstance(names, Mapping | xr.Dataset)))
+        check_known("dims", self.labels.dims, known)
+        if self.pred_args is None and self.pred_kwargs is None:  # else the model may have other sites there
+            check_known("extra_event_dims", self.labels.extra_event_dims, known)
 
     def _groups(self, programs: Programs, names: Names) -> dict[str, Arrays]:
         """All that one draw gives."""

@@ -43,11 +43,15 @@ def groups_of(
     latents = latent_sites(guide_trace)
     groups: dict[str, Arrays] = {
         "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
-        "sample_stats": _statistics(latents, model_trace, recorded_sites(guide_trace), wanted),
+        "sample_stats": _statistics(latents, model_trace, recorded_sites(guide_trace)),
     }
     observed = observed_sites(model_trace) if wanted.decoded else []
     if wanted.log_likelihood:
-        groups["log_likelihood"] = {s["name"]: (("draw", "image"), _log_prob(s)) for s in observed}
+        groups["log_prior"] = _terms(latent_sites(model_trace))
+        groups["log_likelihood"] = _terms(observed)
+        log_p = sum(term for name in ("log_prior", "log_likelihood") for _, term in groups[name].values())
+        log_q = groups["sample_stats"]["log_q"][1]
+        groups["sample_stats"] |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
     if wanted.observed_data:
         data = {s["name"]: (("image", *event_dims(s)), s["value"]) for s in observed}
         groups["observed_data"] = data or {name: (dims, images) for name, (dims, _) in mirrored.items()}
@@ -68,12 +72,12 @@ def _traces(
         return guide_trace, latent_part(model, {site["name"]: site["value"] for site in shared}, images)
 
 
-def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site], wanted: Wanted) -> Arrays:
-    log_q = sum(map(_log_prob, latents))
-    statistics: Arrays = {"log_q": (("draw", "image"), log_q)}
-    if wanted.log_likelihood:
-        log_p = sum(map(_log_prob, observed_sites(model_trace))) + sum(map(_log_prob, latent_sites(model_trace)))
-        statistics |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
+def _terms(sites: list[Site]) -> Arrays:
+    return {site["name"]: (("draw", "image"), _log_prob(site)) for site in sites}
+
+
+def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site]) -> Arrays:
+    statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, latents)))}
     statistics |= _kls(latents, model_trace) | _moments(latents)
     return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
 

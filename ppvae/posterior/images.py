@@ -8,19 +8,24 @@ from typing import Any
 import pyro
 import torch
 import xarray as xr
+from pyro import poutine
 from tqdm.auto import tqdm
 
+from ppvae.errors import UserError
 from ppvae.evaluation import evaluating, unit_of
 from ppvae.pairs import check_sites
-from ppvae.posterior.fingerprints import hashed, weights_of
+from ppvae.posterior.fingerprints import hashed, probed, weights_of
 from ppvae.posterior.groups import Arrays, Wanted, groups_of, prior_of
 from ppvae.posterior.layout import Labels
+from ppvae.posterior.programs import check_trained
 from ppvae.posterior.sources import Source, seed_stream
 from ppvae.posterior.streaming import Stream
 from ppvae.posterior.trees import check_coords, dataset, labelled, tree_of
 from ppvae.terms import event_dims, observed_sites
 
 __all__ = ["Export"]
+
+FEW = 8  # images of the run that checks the pair
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,11 @@ class Export:
             pyro.validation_enabled(False),
             tqdm(total=len(source), unit="image", disable=not progress) as bar,
         ):
-            mirrored = self._mirrored()
+            mirrored, probe = self._checked()
             if store is None:
                 parts = [_counted(part, bar) for part in self._parts(mirrored)]
                 return self._tree(parts, self._prior())
-            stream = Stream(Path(store), len(source), source.chunk, self._fingerprint())
+            stream = Stream(Path(store), len(source), source.chunk, self._fingerprint(probe))
             if not stream.started:
                 first = next(self._parts(mirrored))
                 stream.start(self._tree([_hollow(first, len(source))], self._prior()))
@@ -55,20 +60,28 @@ class Export:
             stream.write(parts)
         return stream.opened()
 
-    def _mirrored(self) -> Arrays:
-        """The sites that observe the images themselves, from a run of the pair on the first image."""
-        first = self.source.read(0, 1)
-        trace = check_sites(self.model, self.guide, first)[-1]
+    def _checked(self) -> tuple[Arrays, dict[str, list[float]]]:
+        """A run of the pair on the first images: the sites that observe the images themselves, and its numbers."""
+        first, before = self.source.read(0, min(FEW, self.source.chunk, len(self.source))), set(pyro.get_param_store())
+        guide = poutine.trace(self.guide)
+        trace = check_sites(self.model, guide, first)[-1]
+        check_trained(guide.trace, before)
         sites = {site["name"]: (event_dims(site), site["value"]) for site in observed_sites(trace)}
-        return {
+        mirrored = {
             name: (("image", *dims), value)
             for name, (dims, value) in sites.items()
             if value.shape == first.shape and torch.equal(value, first)
         }
+        return mirrored, probed(guide.trace, trace)
 
     def _parts(self, mirrored: Arrays, start: int = 0) -> Iterator[dict[str, Arrays]]:
-        for images in self.source.chunks(start):
-            yield groups_of(self.model, self.guide, images, self.wanted, mirrored)
+        for index, images in enumerate(self.source.chunks(start)):
+            try:
+                yield groups_of(self.model, self.guide, images, self.wanted, mirrored)
+            except (IndexError, RuntimeError, ValueError) as error:
+                if index or isinstance(error, UserError | torch.OutOfMemoryError):
+                    raise
+                raise _unvectorised(error) from error
 
     def _prior(self) -> tuple[Arrays, dict[str, float]] | None:
         if not self.wanted.prior:
@@ -92,7 +105,7 @@ class Export:
         groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
         return tree_of(groups, sample_dims, num_samples=self.wanted.draws, seed=self.source.seed)
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, probe: dict[str, list[float]]) -> dict[str, Any]:
         """What must be the same for a store to be continued."""
         constant = None if self.constant_data is None else self.constant_data.to_dict()
         return {
@@ -102,9 +115,20 @@ class Export:
             "images per chunk": self.source.chunk,
             "pixels": self.source.fingerprint(),
             "weights": weights_of(self.model, self.guide),
+            "probe": probe,
             "labels": hashed(vars(self.labels), constant),
             "torch": torch.__version__,
         }
+
+
+def _unvectorised(error: Exception) -> UserError:
+    """The pair ran on images alone before, so what fails is a run of all draws at once."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return UserError(
+        f"the pair takes images and fails under a plate of draws ({reason}): its programs must take leading dims "
+        "(draws, image), as z.unflatten(-1, ...) does and z.view(-1, ...) does not; or give "
+        "model_args=(images,) instead of images"
+    )
 
 
 def _counted(part: dict[str, Arrays], bar: tqdm) -> dict[str, Arrays]:

@@ -1,7 +1,8 @@
 """Which axis of a site's value has which name: plates, declared event dims, ArviZ's defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from ppvae.errors import UserError
 from ppvae.terms import Site
 
-__all__ = ["Labels", "Named", "Names", "log_probs", "values"]
+__all__ = ["Labels", "Named", "Names", "check_known", "log_probs", "values"]
 
 type Dims = Mapping[str, Sequence[str]]
 type Named = tuple[tuple[str, ...], torch.Tensor]
@@ -39,6 +40,15 @@ class Labels:
         extra = self.extra_event_dims
         events = {name: [*declared.get(name, []), *extra.get(name, [])] for name in declared.keys() | extra.keys()}
         return Names(dims, events)
+
+
+def check_known(argument: str, given: Mapping[str, Any], known: Iterable[str], remedy: str = "") -> None:
+    """UserError for a name in ``argument`` that is none of the known ones; it lists the nearest, or else all."""
+    known = sorted(known)
+    for name in given:
+        if name not in known:
+            near = ", ".join(get_close_matches(name, known) or known) or "no names here"
+            raise UserError(f"{argument} names {name!r}; expected one of: {near}" + (f" ({remedy})" if remedy else ""))
 
 
 def values(site: Site, names: Names) -> Named:

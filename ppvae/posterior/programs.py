@@ -4,17 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import Unit
 from pyro.infer.autoguide import AutoGuide
+from torch import nn
 
 from ppvae.errors import UserError
 from ppvae.posterior.discrete import draw_discrete, log_summed
 from ppvae.posterior.handlers import Given, Unobserved, traced
 from ppvae.terms import Site, latent_sites, sample_sites
 
-__all__ = ["Draw", "Programs"]
+__all__ = ["Draw", "Programs", "check_trained"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,16 @@ class Programs:
     """A model and its guide with the arguments that both take.
 
     Errors: :class:`~ppvae.errors.UserError` for a site that only one of them has, unless it can be summed out, for a
-    plate that subsamples, for latent sites that vary from run to run and for an AutoGuide that was never run.
+    plate that subsamples, for latent sites that vary from run to run and for a guide that was never trained.
     """
 
     def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
         self.model, self.guide, self.args, self.kwargs = model, guide, args, kwargs
         if isinstance(guide, AutoGuide) and guide.prototype_trace is None:
             raise UserError(f"the {type(guide).__name__} was never run, so it has no parameters; train it by SVI first")
+        before = set(pyro.get_param_store())
         guide_trace = traced(guide, args, kwargs)
+        check_trained(guide_trace, before)
         drawn = _drawn(guide_trace)
         trace = traced(model, args, kwargs, Given(drawn))
         check_whole_plates(guide_trace, trace)
@@ -50,7 +54,8 @@ class Programs:
         for site in latent_sites(guide_trace):
             _check_in_model(site, self.latents)
         for name in self.summed:
-            _check_enumerable(trace.nodes[name], drawn)
+            _check_enumerable(trace.nodes[name], guide_trace)
+        self.sites = {site["name"] for one in (guide_trace, trace) for site in sample_sites(one)}
         self.plates = _plate_dims(guide_trace, trace)
         self.event_dims = {**_event_dims(guide_trace), **_event_dims(trace)}
 
@@ -112,6 +117,26 @@ def check_whole_plates(*traces: poutine.Trace) -> None:
                 )
 
 
+def check_trained(guide_trace: poutine.Trace, before: set[str]) -> None:
+    """UserError for the parameters that this run of the guide added to the store, which had those of ``before``.
+
+    Modules put theirs there as ``nn.Parameter`` or before the statement; these hold what they have learnt elsewhere.
+    """
+    added = [site for name, site in guide_trace.nodes.items() if site["type"] == "param" and name not in before]
+    own = [site["name"] for site in added if site["name"] in pyro.get_param_store() and _starts(site)]
+    if own:
+        raise UserError(
+            f"the guide's params {', '.join(map(repr, own))} were never trained: Pyro's parameter store has none of "
+            "that name; train the guide by SVI first, or load its store"
+        )
+
+
+def _starts(site: Site) -> bool:
+    """Whether a parameter statement gives the parameter its first value."""
+    first = site["args"][1] if len(site["args"]) > 1 else site["kwargs"].get("init_tensor")
+    return first is not None and not isinstance(first, nn.Parameter)
+
+
 def _is_plate(site: Site) -> bool:
     return site["type"] == "sample" and type(site["fn"]).__name__ == "_Subsample"
 
@@ -139,8 +164,9 @@ def _check_in_model(site: Site, latents: list[str]) -> None:
         )
 
 
-def _check_enumerable(site: Site, drawn: Mapping[str, Any]) -> None:
+def _check_enumerable(site: Site, guide_trace: poutine.Trace) -> None:
     if not getattr(site["fn"], "has_enumerate_support", False):
+        drawn = [other["name"] for other in latent_sites(guide_trace) if not other["infer"].get("is_auxiliary")]
         raise UserError(
             f"site {site['name']!r} is neither observed nor drawn by the guide ({', '.join(drawn)}), and a "
             f"{_name_of(site['fn'])} cannot be summed out; draw it in the guide, or pass its data in model_args"

@@ -94,13 +94,18 @@ class Stream:
         then, now = _attributes(self.path).get("fingerprint"), _plain(self.fingerprint)
         if then is None:
             raise UserError(f"{self.path} holds a posterior that no call with store= wrote; give store another path")
-        for name in sorted(then.keys() | now.keys()):
+        for name in sorted((then.keys() | now.keys()) - {"probe"}):
             if then.get(name) != now.get(name):
                 before, after = (str(values.get(name))[:12] for values in (then, now))
                 raise UserError(
                     f"store {self.path} is of another call, with {name}={before}, now it is {after}; "
                     "give the same to continue, or another store"
                 )
+        if not _near(then.get("probe", {}), now.get("probe", {})):
+            raise UserError(
+                f"store {self.path} is of another pair: on its first images these programs draw or score otherwise; "
+                "give the same to continue, or another store"
+            )
 
 
 def open_posterior(path: Path) -> xr.DataTree:
@@ -125,6 +130,12 @@ def _attributes(path: Path) -> dict[str, Any]:
 def _plain(fingerprint: dict[str, Any]) -> dict[str, Any]:
     """As it comes back from the store."""
     return json.loads(json.dumps(fingerprint))
+
+
+def _near(then: dict[str, list[float]], now: dict[str, list[float]]) -> bool:
+    """Equal but for rounding, which another number of threads changes."""
+    sizes, others = ({name: len(numbers) for name, numbers in probe.items()} for probe in (then, now))
+    return sizes == others and all(np.allclose(then[name], now[name], rtol=1e-4, atol=1e-5) for name in then)
 
 
 def _grows(name: str, array: xr.DataArray) -> bool:

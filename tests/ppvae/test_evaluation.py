@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppvae.evaluation import evaluating
+from ppvae.evaluation import device_of, evaluating
 
 
 @pytest.fixture
@@ -26,6 +26,41 @@ def test_modules_are_in_evaluation_mode_inside_and_as_before_outside(modules):
         assert not torch.is_grad_enabled()
     assert modes(modules) == before
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("of", [lambda net: lambda x: net(x), lambda net: net.forward], ids=["function", "method"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_modules_behind_functions_and_bound_methods_are_evaluated_too(of, fails, modules):
+    network, before = modules[0], modes(modules)
+    mean, program = network[2].running_mean.clone(), of(network)
+    try:
+        with evaluating(program):
+            assert torch.equal(program(torch.ones(5, 2)), program(torch.ones(5, 2)))  # no dropout
+            assert network[2].running_mean.equal(mean)
+            _ = 1 // (not fails)
+    except ZeroDivisionError:
+        assert fails
+    assert modes(modules) == before
+    network(torch.ones(5, 2))  # outside, training goes on as before
+    assert modes(modules) == before
+    assert not network[2].running_mean.equal(mean)
+
+
+def test_evaluation_within_evaluation_ends_with_the_outer_one(modules):
+    network, before = modules[0], modes(modules)
+    with evaluating(network):
+        with evaluating(lambda x: network(x)):
+            network(torch.ones(2, 2))
+        assert not any(modes([network]))
+    assert modes(modules) == before
+
+
+def test_programs_are_where_their_parameters_are():
+    network, images = nn.Linear(2, 2, device="meta"), torch.zeros(1, device="meta")
+    assert device_of(print, network.forward).type == "meta"
+    assert device_of(print, images).type == "meta"
+    assert device_of(nn.Linear(2, 2), images).type == "cpu"
+    assert device_of(print).type == "cpu"
 
 
 def test_the_random_state_is_put_back_after_an_error_too(modules):

@@ -12,7 +12,7 @@ from guides import MeanFieldNormal, NormalGammaGuide
 from ppvae import VAE, BetaELBO, Program, UserError, check_pair, record
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from ppvae.pairs import check_images
+from ppvae.pairs import check_images, check_sites
 from ppvae.priors import NormalGammaPrior, NormalPrior
 
 SHAPE, LATENTS = (1, 8, 8), 3
@@ -179,6 +179,35 @@ def test_other_batch_shapes(images):
 
     message = refused(VAE(prior(), likelihood()), guide, images)
     assert "'z' has batch shape () in the guide but (4,) in the model" in message
+
+
+def test_sites_without_the_plate_of_images(images):
+    """Both programs agree, so the pair trains; yet there is no log density of each image."""
+
+    def program(images, *, observe=False):
+        pyro.sample("z", dist.Normal(torch.zeros(len(images), LATENTS), 1.0).to_event(2), infer=INFER)
+        if observe:
+            pyro.sample("x", dist.Normal(torch.zeros(SHAPE), 1.0).expand(images.shape).to_event(4), obs=images)
+
+    def observing(images):
+        program(images, observe=True)
+
+    check_pair(observing, program, images)
+    with pytest.raises(UserError, match=r"'z' of the guide has batch shape \(\); expected \(4,\)") as caught:
+        check_sites(observing, program, images)
+    assert "model_args=(images,)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_observation_of_each_pixel(images):
+    def model(images):
+        with pyro.plate("image", len(images), dim=-1):
+            pyro.sample("z", dist.Normal(torch.zeros(LATENTS), 1.0).to_event(1), infer=INFER)
+        with pyro.plate("row", 8, dim=-2), pyro.plate("image again", len(images), dim=-1):
+            pyro.sample("x", dist.Normal(torch.zeros(8), 1.0).to_event(1), obs=images[:, 0].transpose(0, 1))
+
+    with pytest.raises(UserError, match=r"'x' of the model has batch shape \(8, 4\); expected \(4,\)"):
+        check_sites(model, written_guide(("z", dist.Normal(0.0, 1.0))), images)
 
 
 def test_latents_left_in_the_batch_shape(images):

@@ -40,13 +40,17 @@ def kind(request) -> str:
 
 def test_groups_dims_and_units(kind, images):
     tree = from_pyro_svi(*make_pair(kind), images, DRAWS)
-    assert set(tree.children) == {"posterior", "prior", "sample_stats", "log_likelihood", "observed_data"}
+    assert set(tree.children) == {
+        "posterior", "prior", "sample_stats", "log_prior", "log_likelihood", "observed_data"
+    }  # fmt: skip
     draws, latents = ("chain", "draw", "image"), {"z"} | ({"precision"} if kind == "normal_gamma" else set())
     for name in latents:
         assert tree["posterior"][name].dims == (*draws, "latent")
         assert tree["posterior"][name].shape == (1, DRAWS, IMAGES, LATENTS)
     assert set(tree["posterior"].data_vars) == latents
     assert tree["log_likelihood"]["x"].dims == draws
+    assert {name: array.dims for name, array in tree["log_prior"].items()} == dict.fromkeys(latents, draws)
+    assert tree["log_prior"]["z"].attrs == {"long_name": "log prior density of z", "units": "nats"}
     assert tree["observed_data"]["x"].dims == ("image", "channel", "row", "column")
     torch.testing.assert_close(torch.from_numpy(tree["observed_data"]["x"].values), images)
     statistics = tree["sample_stats"]
@@ -292,6 +296,26 @@ def test_arviz_runs_on_it(kind, images):
     assert az.loo(tree).elpd < 0
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
+def test_arviz_reads_the_sensitivity_to_the_prior(kind, images):
+    tree = from_pyro_svi(*make_pair(kind), images[:1], 200)
+    summary = az.psense_summary(tree)
+    assert len(summary) == LATENTS * (1 + (kind == "normal_gamma"))
+
+
+def test_log_prior_is_the_closed_form_of_each_site(images):
+    tree = from_pyro_svi(*make_pair("normal_gamma"), images, DRAWS)
+    precision, z = (torch.from_numpy(tree["posterior"][name].values) for name in ("precision", "z"))
+    expected = {
+        "precision": dist.Gamma(8.25, 3.62).log_prob(precision).sum(-1),
+        "z": dist.Normal(0.0, precision**-0.5).log_prob(z).sum(-1),
+    }
+    for name, terms in expected.items():
+        np.testing.assert_allclose(tree["log_prior"][name], terms, rtol=1e-4, atol=1e-4)  # float32 sums
+    total = tree["log_prior"]["z"] + tree["log_prior"]["precision"] + tree["log_likelihood"]["x"]
+    np.testing.assert_allclose(tree["sample_stats"]["log_p"], total, rtol=1e-5)
+
+
 # A user's own programs
 
 
@@ -389,7 +413,57 @@ def test_a_guide_trained_in_the_parameter_store_is_the_one_exported(images):
         pyro.clear_param_store()
 
 
+class Tutorial(nn.Module):
+    """Model and guide as methods of one module, as in Pyro's own VAE tutorial."""
+
+    def __init__(self, *, leading: bool = True) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(64, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+        self.decoder, self.leading = nn.Linear(2, 64), leading
+
+    def model(self, images):
+        with pyro.plate("image", images.shape[0], dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            means = self.decoder(z) if self.leading else self.decoder(z.view(-1, 2))
+            pyro.sample("x", dist.Normal(means, 1.0).to_event(1), obs=images.flatten(1))
+
+    def guide(self, images):
+        with pyro.plate("image", images.shape[0], dim=-1):
+            pyro.sample("z", dist.Normal(self.encoder(images.flatten(1)), 1.0).to_event(1))
+
+
+def test_methods_of_a_module_are_evaluated(images):
+    module = Tutorial()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    tree = from_pyro_svi(module.model, module.guide, images, DRAWS)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(part.training for part in module.modules())
+    with torch.no_grad():
+        loc = module.eval().encoder(images.flatten(1))
+    np.testing.assert_allclose(tree["sample_stats"]["z_mean"], loc, rtol=1e-5, atol=1e-6)
+
+
 # Users' mistakes
+
+
+def test_programs_that_take_no_draws_end_in_one_line(images):
+    module = Tutorial(leading=False)
+    with pytest.raises(UserError, match=r"must take leading dims \(draws, image\)") as caught:
+        from_pyro_svi(module.model, module.guide, images, DRAWS)
+    assert "\n" not in str(caught.value)
+    tree = from_pyro_svi(module.model, module.guide, num_samples=DRAWS, model_args=(images,))  # as it says
+    assert tree["posterior"]["z"].shape == (1, DRAWS, IMAGES, 2)
+
+
+def test_a_guide_that_was_never_trained_ends_in_one_line(images):
+    def guide(images):
+        loc = pyro.param("loc", torch.full((LATENTS,), 5.0))
+        with pyro.plate("image", len(images), dim=-1):
+            pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+
+    with pytest.raises(UserError, match="'loc' were never trained") as caught:
+        from_pyro_svi(make_pair()[0], guide, images, DRAWS)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -402,8 +476,11 @@ def test_a_guide_trained_in_the_parameter_store_is_the_one_exported(images):
         ({"constant_data": xr.Dataset({"hue": ("image", [1, 2])})}, "2 images"),
         ({"coords": {"latent": ["a", "b"]}}, "latent"),
         ({"coords": {"latnet": ["a", "b", "c"]}}, "latnet"),
+        ({"seed": 1.5}, "seed=1.5: expected a whole number"),
+        ({"seed": True}, "seed=True: expected a whole number"),
+        ({"dims": {"z": ["code"]}}, "dims names 'z'; .*dims names constant_data alone"),
     ],
-    ids=["no draws", "half a draw", "no batch", "sample_dims", "constant_data", "too few coords", "misspelt coord"],
+    ids=str,
 )
 def test_mistakes_end_in_one_line(arguments, expected, images):
     with pytest.raises(UserError, match=expected) as caught:

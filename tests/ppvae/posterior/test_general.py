@@ -256,6 +256,7 @@ def test_nested_plates_and_declared_dims():
             pyro.sample("gamma", dist.Normal(0.0, 1.0))
 
     y = torch.arange(6.0).reshape(3, 2)
+    pyro.param("loc", torch.arange(3.0)[:, None])  # as after training
     tree = from_pyro_svi(
         model, guide, num_samples=50, model_args=(y,), posterior_predictive=True,
         dims={"slope": ["region", "school", "input", "output"]}, extra_event_dims={"pair": ["sign"], "total": ["kind"]},
@@ -436,6 +437,11 @@ def wider_guide(x):
     pyro.sample("other", dist.Normal(0.0, 1.0))
 
 
+def untrained_guide(x):  # noqa: ARG001
+    scale = pyro.param("scale of q", lambda: torch.ones(()), constraint=dist.constraints.positive)
+    pyro.sample("loc", dist.Normal(pyro.param("loc of q", torch.tensor(99.0)), scale))
+
+
 def clashing(x):
     with pyro.plate("x", len(x)):
         pyro.sample("loc", dist.Normal(0.0, 1.0))
@@ -468,6 +474,15 @@ def varying_guide(x):  # noqa: ARG001
         (simple, simple_guide, {"dims": {"x": ["a", "b"]}}, "'x' has dims of sizes .3,.; got the names"),
         (simple, simple_guide, {"extra_event_dims": {"loc": ["a"]}}, "'loc' has dims of sizes ..; got the names"),
         (simple, simple_guide, {"num_samples": 0}, "num_samples"),
+        (simple, simple_guide, {"prior": 500}, "prior=500: expected True, False or samples"),
+        (simple, simple_guide, {"posterior_predictive": 3}, "posterior_predictive=3: expected True, False or samples"),
+        (simple, simple_guide, {"dims": {"lco": ["a"]}}, "dims names 'lco'; expected one of: loc$"),
+        (simple, simple_guide, {"dims": {"theta": ["a"]}}, "dims names 'theta'; expected one of: loc, x$"),
+        (simple, simple_guide, {"extra_event_dims": {"lco": ["a"]}}, "extra_event_dims names 'lco'"),
+        (simple, simple_guide, {"seed": 1.5}, "seed=1.5: expected a whole number"),
+        (simple, simple_guide, {"model_args": torch.zeros(3)}, "write model_args=.x,."),
+        (simple, simple_guide, {"pred_args": torch.zeros(3)}, "write pred_args=.x,."),
+        (simple, untrained_guide, {}, "params 'scale of q', 'loc of q' were never trained"),
         (simple, simple_guide, {"images": torch.zeros(1, 1, 2, 2)}, "model_args= came with images"),
     ],
 )
@@ -475,6 +490,41 @@ def test_mistakes_end_in_one_line(model, guide, arguments, expected):
     with pytest.raises(UserError, match=expected) as caught:
         from_pyro_svi(model, guide, **{"model_args": (torch.arange(3.0),), "num_samples": 3, **arguments})
     assert "\n" not in str(caught.value)
+
+
+def test_a_trained_module_needs_no_store():
+    """Loaded from a checkpoint, or trained by plain torch: the parameters are the module's own."""
+    x = torch.arange(3.0)
+    auto, network = trained(simple, AutoNormal(simple), x, steps=3), torch.nn.Linear(1, 1)
+    pyro.clear_param_store()
+
+    def guide(_x):
+        pyro.module("network", network)
+        pyro.sample("loc", dist.Normal(network(torch.ones(1))[0], 1.0))
+
+    for program in (auto, guide):
+        pyro.clear_param_store()
+        assert from_pyro_svi(simple, program, num_samples=2, model_args=(x,))["posterior"]["loc"].size == 2
+
+
+def test_missing_data_are_told_by_the_models_own_names():
+    """An AutoGuide draws auxiliary sites too, which nobody wrote."""
+    guide = trained(schools, AutoNormal(schools), ERRORS, EFFECTS, steps=1)
+    with pytest.raises(UserError, match=r"'y' is neither observed nor drawn by the guide \(mu, tau, eta\)"):
+        from_pyro_svi(schools, guide, num_samples=2, model_args=(ERRORS,))
+
+
+def test_modules_that_programs_call_keep_their_statistics():
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5))
+
+    def guide(x):
+        pyro.sample("loc", dist.Normal(network(x[:, None]).mean(), 1e-6))
+
+    x = torch.arange(3.0)
+    tree = from_pyro_svi(simple, guide, num_samples=20, model_args=(x,))
+    np.testing.assert_allclose(tree["posterior"]["loc"], 1 / (1 + 1e-5) ** 0.5, atol=1e-5)  # statistics 0 and 1
+    assert network[0].running_mean.item() == 0
+    assert network[0].training
 
 
 def test_a_plate_and_a_site_of_one_name_are_told_apart():

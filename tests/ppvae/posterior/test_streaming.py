@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 import xarray as xr
@@ -231,6 +233,85 @@ def test_a_store_of_another_call_is_refused(change, name, finished, images, tmp_
     assert files_of(path) == before
 
 
+def written_guide(loc):
+    def guide(images):
+        with pyro.plate("image", len(images), dim=-1):
+            z = dist.Normal(loc(images.flatten(1)), 1.0).to_event(1)
+            pyro.sample("z", z, infer={"event_dims": ["latent"]})
+
+    return guide
+
+
+def test_what_a_closure_holds_is_part_of_the_pair(images, tmp_path):
+    """Neither its name nor a module's weights tell these guides apart; only running them does."""
+    model, network = make_pair()[0], nn.Linear(64, 2)
+    options = {"num_samples": DRAWS, "store": tmp_path / "p.zarr", **OPTIONS}
+    first = from_pyro_svi(model, written_guide(lambda x: network(x)), images, **options).load()
+    again = from_pyro_svi(model, written_guide(lambda x: network(x)), images, **options)
+    assert_same(again, first)
+    with pytest.raises(UserError, match="of another pair") as caught:
+        from_pyro_svi(model, written_guide(lambda x: 1 + network(x)), images, **options)
+    assert "\n" not in str(caught.value)
+    with torch.no_grad():
+        network.bias += 0.01  # as after some steps of plain torch
+    with pytest.raises(UserError, match="of another pair"):
+        from_pyro_svi(model, written_guide(lambda x: network(x)), images, **options)
+
+
+def test_the_closure_of_a_model_counts_too(images, tmp_path):
+    def model_of(scale):
+        def model(images):
+            with pyro.plate("image", len(images), dim=-1):
+                pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1), infer={"event_dims": ["latent"]})
+                pyro.sample("x", dist.Normal(torch.zeros(SHAPE), scale).to_event(3), obs=images)
+
+        return model
+
+    guide, options = make_pair()[1], {"num_samples": DRAWS, "store": tmp_path / "p.zarr", **OPTIONS}
+    from_pyro_svi(model_of(1.0), guide, images, **options)
+    with pytest.raises(UserError, match="of another pair"):
+        from_pyro_svi(model_of(1.1), guide, images, **options)
+
+
+class Holder(nn.Module):
+    """A module whose method is the guide, as in Pyro's tutorial."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Linear(64, 2)
+
+    def guide(self, images):
+        written_guide(self.loc)(images)
+
+
+def test_a_bound_methods_module_is_part_of_the_pair(images, tmp_path):
+    model, holder = make_pair()[0], Holder()
+    images[:, 0, 0, 0] = 0.0  # so that no run shows the first weight
+    options = {"num_samples": DRAWS, "store": tmp_path / "p.zarr", **OPTIONS}
+    from_pyro_svi(model, holder.guide, images, **options)
+    with torch.no_grad():
+        holder.loc.weight[0, 0] += 1
+    with pytest.raises(UserError, match="weights="):
+        from_pyro_svi(model, holder.guide, images, **options)
+
+
+@pytest.mark.parametrize(("share", "same"), [(1e-6, True), (1e-2, False)])
+def test_a_run_is_compared_but_for_rounding(share, same, images, tmp_path):
+    """Another number of threads adds up in another order: 1e-6 of float32 numbers, no other posterior."""
+    model, network = make_pair()[0], nn.Linear(64, 2)
+    options = {"num_samples": DRAWS, "store": tmp_path / "p.zarr", **OPTIONS}
+    from_pyro_svi(model, written_guide(lambda x: network(x)), images, **options)
+
+    def again():
+        return from_pyro_svi(model, written_guide(lambda x: (1 + share) * network(x)), images, **options)
+
+    if same:
+        assert again()["posterior"].sizes["image"] == IMAGES
+    else:
+        with pytest.raises(UserError, match="of another pair"):
+            again()
+
+
 @pytest.mark.parametrize("there", ["a posterior", "a folder", "a file"])
 def test_what_is_no_stream_is_refused(there, images, tmp_path):
     path = tmp_path / "p.zarr"
@@ -281,6 +362,7 @@ def test_without_the_likelihood_no_decoder_runs(kind, images):
     for group in ("posterior", "observed_data"):
         assert short[group].to_dataset().identical(full[group].to_dataset())
     assert set(full["sample_stats"].data_vars) - set(short["sample_stats"].data_vars) == {"log_p", "elbo"}
+    assert "log_prior" in full.children
     for name, variable in short["sample_stats"].data_vars.items():
         np.testing.assert_array_equal(variable, full["sample_stats"][name])
     bare = from_pyro_svi(model, guide, images, DRAWS, log_likelihood=False, observed_data=False, **OPTIONS)
