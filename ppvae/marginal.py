@@ -50,7 +50,7 @@ def log_marginal(
     check_images(images, model, guide)
     check_whole("num_samples", num_samples, 1)
     check_whole("batch_size", batch_size, 1)
-    device = device_of(model, guide)
+    device = device_of(model, guide, images)
     draws = min(num_samples, batch_size)
     chunks = images.split(max(1, batch_size // draws))
     parts = []

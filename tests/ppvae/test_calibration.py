@@ -113,7 +113,8 @@ def test_the_images_given_do_not_matter():
 def test_mistakes_are_named_in_one_line():
     def two_views(images: torch.Tensor) -> None:
         model(images)
-        pyro.sample("y", dist.Normal(torch.zeros(()).double(), 1.0), obs=torch.tensor(0.0).double())
+        zeros = torch.zeros(len(images)).double()
+        pyro.sample("y", dist.Normal(zeros, 1.0), obs=zeros)
 
     with pytest.raises(UserError, match=r"observes 'x' of shape \(1, 2, 2\), 'y'.*one site of shape \(1, 2, 2\)"):
         rank_simulations(two_views, guide_of(), IMAGE, 20, 10)
