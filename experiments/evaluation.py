@@ -59,16 +59,7 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
 def rehearse(parts: Parts) -> None:
     """Measure two images before any training; UserError, one line, where the pair could be trained but not measured."""
     images = parts.data.observed(slice(2)).to(next(parts.guide.parameters()).device)
-    try:
-        tree = from_pyro_svi(parts.model, parts.guide, images, 2)
-    except UserError:
-        raise
-    except (RuntimeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split("Trace Shapes")[0].split())[:150]
-        raise UserError(
-            f"the pair does not run for several draws an image, z (draws, image, latent): {reason}; "
-            "let decoder, prior and guide take any leading dims"
-        ) from None
+    tree = from_pyro_svi(parts.model, parts.guide, images, 2)
     drawn = {name: array.dims[3:] for name, array in tree["posterior"].data_vars.items()}
     if drawn.get("z") != ("latent",):
         raise UserError(

@@ -129,7 +129,7 @@ def test_a_pair_that_cannot_be_measured_ends_before_the_training(archive):
     parts = assemble(composed(*archive, "latents=3"))
     rehearse(parts)
     parts.model.likelihood.decoder = ForOneDraw()
-    with pytest.raises(UserError, match=r"several draws.*any leading dims") as error:
+    with pytest.raises(UserError, match=r"plate of draws.*leading dims") as error:
         rehearse(parts)
     assert "\n" not in str(error.value)
     for name, dims in (("w", ["latent"]), ("z", ["code"])):
