@@ -6,6 +6,7 @@ from guides.mean_field_normal import MeanFieldNormal
 from guides.mixture_of_encoders import MixtureOfEncoders
 from guides.normal_gamma import NormalGammaGuide
 from guides.student_t import StudentTGuide
+from guides.two_view import TwoViewGuide
 
 __all__ = [
     "FullCovarianceNormal",
@@ -14,4 +15,5 @@ __all__ = [
     "MixtureOfEncoders",
     "NormalGammaGuide",
     "StudentTGuide",
+    "TwoViewGuide",
 ]

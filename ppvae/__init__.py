@@ -21,6 +21,7 @@ from ppvae.program import Program, record
 from ppvae.store import read_posterior, write_posterior
 from ppvae.surgery import elbo_surgery
 from ppvae.svi import fit
+from ppvae.two_view import TwoViewVAE
 from ppvae.vae import VAE
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Program",
     "SoftFreeBits",
     "TotalCorrelation",
+    "TwoViewVAE",
     "UserError",
     "check_pair",
     "compare",

@@ -116,8 +116,8 @@ def sample_sites(trace: poutine.Trace) -> list[Site]:
 
 
 def latent_sites(trace: poutine.Trace) -> list[Site]:
-    """Sample sites whose value was drawn."""
-    return [site for site in sample_sites(trace) if not site["is_observed"]]
+    """Sample sites whose value was drawn, those marked ``nuisance`` left out, whose density cancels."""
+    return [site for site in sample_sites(trace) if not site["is_observed"] and not site["infer"].get("nuisance")]
 
 
 def observed_sites(trace: poutine.Trace) -> list[Site]:

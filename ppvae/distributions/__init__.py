@@ -11,6 +11,7 @@ from ppvae.distributions.precision_normal import PrecisionNormal
 from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
 from ppvae.distributions.uniform_mixture import UniformMixture
 from ppvae.distributions.vector_mixture import VectorMixture
+from ppvae.distributions.view import View
 
 __all__ = [
     "AutoregressiveFlow",
@@ -23,4 +24,5 @@ __all__ = [
     "SurrogateBernoulli",
     "UniformMixture",
     "VectorMixture",
+    "View",
 ]

@@ -53,12 +53,18 @@ def groups_of(
         log_q = groups["sample_stats"]["log_q"][1]
         groups["sample_stats"] |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
     if wanted.observed_data:
-        data = {s["name"]: (("image", *event_dims(s)), s["value"]) for s in observed}
+        data = {s["name"]: (_observed_dims(s), s["value"]) for s in observed}
         groups["observed_data"] = data or {name: (dims, images) for name, (dims, _) in mirrored.items()}
     if wanted.posterior_predictive:
         drawn = {s["name"]: (("draw", "image", *event_dims(s)), s["fn"].sample()) for s in observed}
         groups["posterior_predictive"] = drawn
     return {name: group for name, group in groups.items() if group}
+
+
+def _observed_dims(site: Site) -> tuple[str, ...]:
+    """Dims of what a site observes: with a leading `draw` where it was drawn itself, as a random view is."""
+    dims = ("image", *event_dims(site))
+    return ("draw", *dims) if site["value"].dim() > len(dims) else dims
 
 
 def _traces(

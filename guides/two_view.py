@@ -1,0 +1,54 @@
+"""The guide of two views: one encoder sees the image, the other its view."""
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from guides.encoders import feature_count
+from ppvae.program import Program
+from ppvae.two_view import draw_view
+
+__all__ = ["TwoViewGuide"]
+
+
+class TwoViewGuide(Program):
+    """q(z_global | x) q(z_local | x̂), both diagonal normals; x̂ is drawn at site ``view``, which the model shares.
+
+    ``z_local`` sees the image through its view alone, so what the view destroys cannot be in it.
+
+    Shapes: images (image, C, H, W); sites ``z_global`` (image, latent_global), ``z_local`` (image, latent_local).
+    ``transformation`` is the model's own.
+    Source: Anonymous 2019, "Explicit information placement on latent variables using auxiliary generative modelling
+    task", Sec. 2.1.
+    """
+
+    def __init__(
+        self,
+        encoder_global: nn.Module,
+        encoder_local: nn.Module,
+        latents_global: int,
+        latents_local: int,
+        transformation: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        super().__init__()
+        self.encoder_global, self.encoder_local = encoder_global, encoder_local
+        self.head_global = nn.Linear(feature_count(encoder_global), 2 * latents_global)
+        self.head_local = nn.Linear(feature_count(encoder_local), 2 * latents_local)
+        self.transformation = transformation
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with pyro.plate("image", images.shape[-4], dim=-1):
+            view = draw_view(self.transformation, images)
+            q_global = _normal(self.head_global(self.encoder_global(images)))
+            q_local = _normal(self.head_local(self.encoder_local(view)))
+            z_global = pyro.sample("z_global", q_global, infer={"event_dims": ["latent_global"]})
+            return z_global, pyro.sample("z_local", q_local, infer={"event_dims": ["latent_local"]})
+
+
+def _normal(parameters: torch.Tensor) -> dist.TorchDistribution:
+    """Means first, then log-variances."""
+    loc, log_variance = parameters.chunk(2, -1)
+    return dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1)
