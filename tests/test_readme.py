@@ -18,6 +18,7 @@ SMALLER = {
     "size=200": "size=12",
     "held_out)": "held_out, 30)",
     "dci_metric(codes, factors": "dci_metric(all_codes, data.factors",
+    "score_interval(mig_metric, codes, factors": "score_interval(mig_metric, all_codes, data.factors, resamples=20",
 }
 
 
