@@ -13,9 +13,9 @@ import torch
 __all__ = ["as_markdown", "command_line", "environment"]
 
 
-def command_line() -> str:
+def command_line(module: str = "experiments") -> str:
     """The command that runs this again, from the checkout's root."""
-    return shlex.join(["uv", "run", "-m", "experiments", *sys.argv[1:]])
+    return shlex.join(["uv", "run", "-m", module, *sys.argv[1:]])
 
 
 def environment(seed: int | list[int]) -> dict[str, str]:

@@ -9,8 +9,6 @@ its own, whose largest memory is what is told.
 import argparse
 import os
 import resource
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +20,7 @@ import pyro
 import torch
 from torch import nn
 
-from experiments.provenance import as_markdown, environment
+from experiments.provenance import as_markdown, command_line, environment
 from guides import MeanFieldNormal
 from ppvae import VAE, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset, binarised_mnist
@@ -78,8 +76,7 @@ def export(root: str, images: int, options: dict[str, bool]) -> dict[str, float]
     before = _seconds(passes)
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "posterior.zarr"
-        call = lambda: from_pyro_svi(model, guide, data, DRAWS, batch_size=BATCH, store=store, **options)  # noqa: E731
-        seconds = _seconds(call)
+        seconds = _seconds(lambda: from_pyro_svi(model, guide, data, DRAWS, batch_size=BATCH, store=store, **options))
         size = sum(file.stat().st_size for file in store.rglob("*") if file.is_file()) / 2**20
     return {"seconds": seconds, "encoder": (before + _seconds(passes)) / 2, "MiB on disk": size}
 
@@ -133,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load = os.getloadavg()[0]
     found = table(chosen.root, chosen.share)
     facts = {
-        "command": f"`{shlex.join(['uv', 'run', '-m', 'experiments.benchmarks.evaluation_time', *sys.argv[1:]])}`",
+        "command": f"`{command_line('experiments.benchmarks.evaluation_time')}`",
         **environment(seed=0),
         "threads": str(torch.get_num_threads()),
         "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",

@@ -9,7 +9,6 @@ Ratios are taken within a round, then their median over the rounds.
 import argparse
 import gc
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from experiments.benchmarks.agreement import check_agreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, LEARNING_RATE, OURS, Candidate, candidates
 from experiments.benchmarks.pythae_vae import INSTALL, pythae_version
 from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.provenance import as_markdown, environment
+from experiments.provenance import as_markdown, command_line, environment
 
 __all__ = ["main", "milliseconds", "table", "verdicts"]
 
@@ -115,7 +114,7 @@ def section(setup: Setup, fabric: Fabric, steps: int, rounds: int) -> str:
 
 
 def _provenance(fabric: Fabric, load: float) -> str:
-    command = shlex.join(["uv", "run", "-m", "experiments.benchmarks.step_time", *sys.argv[1:]])
+    command = command_line("experiments.benchmarks.step_time")
     facts = {
         "command": f"`{command}`",
         **environment(seed=0),

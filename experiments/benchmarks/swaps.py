@@ -7,8 +7,6 @@ All of ours, compiled, on one MLP and one batch, in turns within one process; ra
 
 import argparse
 import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import guides
 from experiments.benchmarks.candidates import Candidate, ours
 from experiments.benchmarks.setups import LATENTS, MLP, Setup
 from experiments.benchmarks.step_time import Times, milliseconds
-from experiments.provenance import as_markdown, environment
+from experiments.provenance import as_markdown, command_line, environment
 from ppvae import (
     VAE,
     Annealed,
@@ -129,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
     found = table(milliseconds(list(swaps(MLP, fabric)), chosen.steps, chosen.rounds, fabric.device))
     facts = {
-        "command": f"`{shlex.join(['uv', 'run', '-m', 'experiments.benchmarks.swaps', *sys.argv[1:]])}`",
+        "command": f"`{command_line('experiments.benchmarks.swaps')}`",
         **environment(seed=0),
         "device": str(fabric.device),
         "threads": str(torch.get_num_threads()),

@@ -8,8 +8,6 @@ as wide; means off by one posterior standard deviation; collapsed to the prior; 
 
 import argparse
 import math
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,14 +16,16 @@ import pyro
 import pyro.distributions as dist
 import torch
 
-from experiments.provenance import as_markdown, environment
+from experiments.provenance import as_markdown, command_line, environment
 from ppvae import examine
 from ppvae.diagnostics import diagnose
 
-__all__ = ["GUIDES", "main", "table"]
+__all__ = ["GUIDES", "draw_images", "guide_with", "main", "model", "table"]
 
-LOADINGS = torch.tensor([[1, 0.8, 0], [0.5, 0.6, -0.3], [0, 0.4, 0.9], [-0.7, 0, 0.6], [0.2, 0.9, 0.5], [0, -0.4, 0.7]])
-LOADINGS = LOADINGS.double()
+LOADINGS = torch.tensor(
+    [[1, 0.8, 0], [0.5, 0.6, -0.3], [0, 0.4, 0.9], [-0.7, 0, 0.6], [0.2, 0.9, 0.5], [0, -0.4, 0.7]],
+    dtype=torch.float64,
+)
 PIXELS, LATENTS = LOADINGS.shape
 VARIANCE = 0.3
 PRECISION = torch.eye(LATENTS).double() + LOADINGS.T @ LOADINGS / VARIANCE
@@ -64,10 +64,10 @@ GUIDES: dict[str, Callable] = {
 }
 
 
-def drawn(seed: int) -> torch.Tensor:
+def draw_images(count: int, seed: int) -> torch.Tensor:
     """Images from the model, (image, 1, 2, 3), of a seed that no pair draws with."""
     generator = torch.Generator().manual_seed(9_000 + seed)
-    z, noise = (torch.randn(IMAGES, n, generator=generator, dtype=torch.float64) for n in (LATENTS, PIXELS))
+    z, noise = (torch.randn(count, n, generator=generator, dtype=torch.float64) for n in (LATENTS, PIXELS))
     return (z @ LOADINGS.T + math.sqrt(VARIANCE) * noise).unflatten(-1, (1, 2, 3))
 
 
@@ -76,7 +76,7 @@ def table(seeds: int) -> str:
     verdicts: dict[str, dict[str, Counter]] = {}
     for name, guide in GUIDES.items():
         for seed in range(seeds):
-            found = diagnose(examine(model, guide, drawn(seed), batch_size=20_000, seed=10 * seed))
+            found = diagnose(examine(model, guide, draw_images(IMAGES, seed), batch_size=20_000, seed=10 * seed))
             for test, verdict in zip(found["test"].values, found["verdict"].values, strict=True):
                 verdicts.setdefault(str(test), {}).setdefault(name, Counter())[str(verdict)] += 1
     lines = [f"| test | {' | '.join(GUIDES)} |", "|---" * (1 + len(GUIDES)) + "|"]
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--seeds must be at least 1")
     found = table(chosen.seeds)
     facts = {
-        "command": f"`{shlex.join(['uv', 'run', '-m', 'experiments.benchmarks.wrong_guides', *sys.argv[1:]])}`",
+        "command": f"`{command_line('experiments.benchmarks.wrong_guides')}`",
         **environment(seed=list(range(chosen.seeds))),
     }
     how = f"{__doc__.split(chr(10) * 2)[-1].strip()} {IMAGES} images a seed; one verdict where all seeds agree."
