@@ -3,26 +3,36 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import xarray as xr
 
 from ppvae.diagnostics import draw_findings, rank_findings, weight_findings
 from ppvae.diagnostics.findings import Finding
+from ppvae.diagnostics.importance import importance
 from ppvae.errors import UserError
 
 __all__ = ["diagnose", "verdicts"]
 
-TESTS: dict[str, Callable[[xr.DataTree, float], Finding]] = {
-    "active latents": draw_findings.active_latents,
-    "tightness": weight_findings.tightness,
-    "pareto k": weight_findings.pareto_shape,
-    "effective draws": weight_findings.effective_draws,
-    "calibration": rank_findings.uniformity,
-    "bias": rank_findings.bias,
-    "width": rank_findings.width,
-    "aggregate": draw_findings.aggregate,
-    "posterior predictive": draw_findings.posterior_predictive,
-    "prior predictive": draw_findings.prior_predictive,
+
+def _whole(tree: xr.DataTree) -> xr.DataTree:
+    """For tests that read the tree themselves."""
+    return tree
+
+
+# What a test reads of the tree, once for all tests that read the same, and what it finds there.
+TESTS: dict[str, tuple[Callable[[xr.DataTree], Any], Callable[[Any, float], Finding]]] = {
+    "active latents": (_whole, draw_findings.active_latents),
+    "tightness": (importance, weight_findings.tightness),
+    "pareto k": (importance, weight_findings.pareto_shape),
+    "effective draws": (importance, weight_findings.effective_draws),
+    "calibration": (rank_findings.ranks_of, rank_findings.uniformity),
+    "bias": (rank_findings.ranks_of, rank_findings.bias),
+    "width": (rank_findings.ranks_of, rank_findings.width),
+    "aggregate": (_whole, draw_findings.aggregate),
+    "posterior predictive": (_whole, draw_findings.posterior_predictive),
+    "prior predictive": (_whole, draw_findings.prior_predictive),
 }
 BY_CHANCE = 7  # of these, the tests whose thresholds are set by chance, which share the false alarms
 COLUMNS = {
@@ -67,7 +77,8 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
         raise UserError(f"tree is a {type(tree).__name__}; expected the DataTree that ppvae.examine returns")
     if not 0 < false_alarm < 1:
         raise UserError(f"false_alarm={false_alarm!r}: expected a probability between 0 and 1")
-    findings = [_run(test, tree, false_alarm / BY_CHANCE) for test in TESTS.values()]
+    reading = cache(lambda read: _tried(read, tree))
+    findings = [_run(test, reading(read), false_alarm / BY_CHANCE) for read, test in TESTS.values()]
     variables = {
         name: ("test", [getattr(finding, name) for finding in findings], {"long_name": long_name})
         for name, long_name in COLUMNS.items()
@@ -77,9 +88,19 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
     return dataset
 
 
-def _run(test: Callable[[xr.DataTree, float], Finding], tree: xr.DataTree, level: float) -> Finding:
+def _tried(read: Callable[[xr.DataTree], Any], tree: xr.DataTree) -> Any:
+    """What is read of the tree, or the error that says why it cannot be."""
     try:
-        finding = test(tree, level)
+        return read(tree)
+    except UserError as error:
+        return error
+
+
+def _run(test: Callable[[Any, float], Finding], read: Any, level: float) -> Finding:
+    if isinstance(read, UserError):
+        return Finding(what=str(read))
+    try:
+        finding = test(read, level)
     except UserError as error:
         return Finding(what=str(error))
     if finding.verdict != "not run" or math.isnan(finding.statistic):

@@ -10,16 +10,20 @@ from ppvae.diagnostics.calibration import calibration_tests, largest_excursion_t
 from ppvae.diagnostics.findings import Finding, by_chance, fall_short, rise_above
 from ppvae.diagnostics.groups import group_of
 
-__all__ = ["bias", "uniformity", "width"]
+__all__ = ["bias", "ranks_of", "uniformity", "width"]
 
 EXAMINE = "make it with ppvae.examine or rank_simulations"
 LIMITS = {"uniformity": 0.1, "bias": 0.2}  # both are those of a normal q off by a quarter of its standard deviation
 NARROW, WIDE = 0.8, 1.25
 
 
-def uniformity(tree: xr.DataTree, level: float) -> Finding:
+def ranks_of(tree: xr.DataTree) -> xr.Dataset:
+    """The tests of the ranks in the tree's group ``calibration``."""
+    return calibration_tests(group_of(tree, "calibration", EXAMINE))
+
+
+def uniformity(found: xr.Dataset, level: float) -> Finding:
     """The largest distance of any latent's ranks from uniform."""
-    found = calibration_tests(group_of(tree, "calibration", EXAMINE))
     worst = found.isel(entry=int(found["uniformity"].argmax("entry")))
     threshold = float(stats.kstwo.isf(level / found.sizes["entry"], found.attrs["simulations"]))
     size = float(worst["uniformity"])
@@ -34,9 +38,8 @@ def uniformity(tree: xr.DataTree, level: float) -> Finding:
     )
 
 
-def bias(tree: xr.DataTree, level: float) -> Finding:
+def bias(found: xr.Dataset, level: float) -> Finding:
     """The largest asymmetry of any latent's ranks: the guide's mean is off on average."""
-    found = calibration_tests(group_of(tree, "calibration", EXAMINE))
     worst = found.isel(entry=int(found["asymmetry"].argmax("entry")))
     count = found.attrs["simulations"]
     threshold = _usual_excursion(level / found.sizes["entry"], count) / count
@@ -56,9 +59,8 @@ def bias(tree: xr.DataTree, level: float) -> Finding:
     )
 
 
-def width(tree: xr.DataTree, level: float) -> Finding:
+def width(found: xr.Dataset, level: float) -> Finding:
     """How wide the guide's draws are beside the right width, of the latent farthest out."""
-    found = calibration_tests(group_of(tree, "calibration", EXAMINE))
     low, high = _usual_widths(level / found.sizes["entry"], found.attrs["simulations"])
     out = np.maximum(low / found["width"], found["width"] / high)
     worst = found.isel(entry=int(out.argmax("entry")))

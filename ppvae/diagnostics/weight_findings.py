@@ -1,4 +1,4 @@
-"""What the importance ratios of the guide's draws say."""
+"""What the importance ratios of the guide's draws say, as `importance` reads them."""
 
 from functools import cache
 
@@ -7,7 +7,6 @@ import xarray as xr
 from scipy import stats
 
 from ppvae.diagnostics.findings import CONVENTION, Finding, by_chance, fall_short, rise_above
-from ppvae.diagnostics.importance import importance
 from ppvae.diagnostics.pareto import good_pareto_k, pareto_smooth
 from ppvae.errors import UserError
 
@@ -19,10 +18,9 @@ UNUSABLE = 0.7  # k̂ above which no practical number of draws helps
 TOLERATED = 0.05  # share of images above the threshold that passes however many images there are
 
 
-def tightness(tree: xr.DataTree, level: float) -> Finding:
+def tightness(found: xr.Dataset, level: float) -> Finding:
     """How far the importance-weighted bound is above the ELBO, nats: an estimate from below of KL(q ‖ p(z | x))."""
     del level
-    found = importance(tree)
     gaps = (found["elpd"] - found["elbo"]).values
     gap = max(float(gaps.mean()), 0.0)  # by Jensen's inequality; what is below is rounding
     error = f" ± {gaps.std(ddof=1) / gaps.size**0.5:.2f}" if gaps.size > 1 else ""
@@ -37,13 +35,12 @@ def tightness(tree: xr.DataTree, level: float) -> Finding:
     )
 
 
-def pareto_shape(tree: xr.DataTree, level: float) -> Finding:
+def pareto_shape(found: xr.Dataset, level: float) -> Finding:
     """The share of images whose k̂ is above the threshold, beside what chance gives at this number of draws.
 
     Chance: the share of tails of exponential weights (k = 0, all moments finite) estimated above it. Of a guide as a
     whole, k̂ itself.
     """
-    found = importance(tree)
     shape, draws, good = found["pareto_k"].values, found.attrs["num_samples"], found["pareto_k"].attrs["good"]
     fitted = ~np.isnan(shape)
     if not fitted.any():
@@ -77,10 +74,9 @@ def _whole_shape(shape: float, good: float) -> Finding:
     )
 
 
-def effective_draws(tree: xr.DataTree, level: float) -> Finding:
+def effective_draws(found: xr.Dataset, level: float) -> Finding:
     """The median over images of the effective draws, or the whole guide's."""
     del level
-    found = importance(tree)
     draws, median = found.attrs["num_samples"], float(found["effective_samples"].median())
     if draws < 20:
         raise UserError(f"{draws} draws are too few to count effective ones; give from_pyro_svi at least 20")
