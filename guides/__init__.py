@@ -1,5 +1,6 @@
 """q(z | x): one file a posterior family; each guide is a Pyro program with the sites of a model."""
 
+from guides.clusters import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from guides.full_covariance_normal import FullCovarianceNormal
 from guides.inverse_autoregressive import InverseAutoregressiveGuide
 from guides.mean_field_normal import MeanFieldNormal
@@ -9,11 +10,14 @@ from guides.student_t import StudentTGuide
 from guides.two_view import TwoViewGuide
 
 __all__ = [
+    "EnumeratedClusters",
     "FullCovarianceNormal",
     "InverseAutoregressiveGuide",
     "MeanFieldNormal",
     "MixtureOfEncoders",
     "NormalGammaGuide",
+    "OptimalClusters",
+    "RelaxedClusters",
     "StudentTGuide",
     "TwoViewGuide",
 ]

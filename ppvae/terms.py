@@ -17,6 +17,7 @@ __all__ = [
     "Terms",
     "best_rate",
     "closed_form_rate",
+    "discrete",
     "elementwise",
     "event_dims",
     "latent_sites",
@@ -40,8 +41,9 @@ class Terms:
     one-sample estimate, summed over sites that share their dims; dims are the site's event dims, or none where the
     site has one KL as a whole; score (image,) or None: the score functions of sites that are not fully
     reparameterised; recorded: the guide's deterministic sites with their dims. Under an outer plate all begin with
-    (draws, image). ``pixels`` and ``latents`` count the entries of one image and of its code (sites that share their
-    dims once).
+    (draws, image). A discrete site's KL is one as a whole, keyed by the site's name, which ``discrete`` lists.
+    ``pixels`` and ``latents`` count the entries of one image and of its code (sites that share their dims once,
+    discrete ones left out).
     """
 
     distortion: torch.Tensor
@@ -50,15 +52,29 @@ class Terms:
     recorded: dict[str, tuple[tuple[str, ...], torch.Tensor]]
     pixels: int
     latents: int
+    discrete: frozenset[str] = frozenset()
 
     @property
     def rate(self) -> torch.Tensor:
         """KL(q(z | x) ‖ p(z)) over all sites, (image,)."""
         return sum(sum_rightmost(rate, rate.dim() - self.distortion.dim()) for rate in self.rates.values())
 
+    @property
+    def discrete_rate(self) -> torch.Tensor | float:
+        """The discrete sites' part of it, (image,); zero where there are none."""
+        return sum((self.rates[name,] for name in sorted(self.discrete)), 0.0)
 
-def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple[poutine.Trace, poutine.Trace]:
-    """The guide's trace and the model's trace replayed against it."""
+
+def pair_traces(
+    model: Callable, guide: Callable, images: torch.Tensor, *, enumerated: bool = False
+) -> tuple[poutine.Trace, poutine.Trace]:
+    """The guide's trace and the model's trace replayed against it.
+
+    ``enumerated``: the guide's sites with ``infer={"enumerate": "parallel"}`` take all their values, along batch dims
+    left of the plate ``image``; else they are drawn as any other.
+    """
+    if enumerated:
+        guide = poutine.enum(guide, first_available_dim=-2)
     guide_trace = poutine.trace(guide).get_trace(images)
     model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(images)
     return guide_trace, model_trace
@@ -66,17 +82,17 @@ def pair_traces(model: Callable, guide: Callable, images: torch.Tensor) -> tuple
 
 def mean_field(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with the closed-form KL of each site given the sites drawn before it."""
-    return terms_of(*pair_traces(model, guide, images), closed_form_rate, images)
+    return terms_of(*pair_traces(model, guide, images, enumerated=True), closed_form_rate, images)
 
 
 def trace(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with log q(z | x) − log p(z) at the guide's sample, as in ``pyro.infer.Trace_ELBO``."""
-    return terms_of(*pair_traces(model, guide, images), sampled_rate, images)
+    return terms_of(*pair_traces(model, guide, images, enumerated=True), sampled_rate, images)
 
 
 def auto(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
     """Terms with the closed form of each site that has one, where both programs draw their sites in one order."""
-    traces = pair_traces(model, guide, images)
+    traces = pair_traces(model, guide, images, enumerated=True)
     drawn, wanted = ([site["name"] for site in latent_sites(one)] for one in traces)
     shared = [name for name in drawn if name in wanted]
     return terms_of(*traces, best_rate if shared == wanted else sampled_rate, images)
@@ -91,22 +107,56 @@ def terms_of(
     rate_of: Callable[[Site, Site | None], torch.Tensor],
     images: torch.Tensor,
 ) -> Terms:
-    """What the two traces measured, with the KL of each latent site by ``rate_of``."""
-    distortion = -sum(scaled(site, site["fn"].log_prob(site["value"])) for site in observed_sites(model_trace))
+    """What the two traces measured, with the KL of each latent site by ``rate_of``; enumerated sites summed out."""
+    expected = _expectation(guide_trace)
+    distortion = -sum(expected(scaled(s, s["fn"].log_prob(s["value"]))) for s in observed_sites(model_trace))
     rates: dict[tuple[str, ...], torch.Tensor] = {}
     latents: dict[tuple[str, ...], int] = {}
+    found = set()
     scores = []
     for site in latent_sites(guide_trace):
-        rate, dims = rate_of(site, model_trace.nodes.get(site["name"])), event_dims(site)
-        latents[dims] = math.prod(site["fn"].event_shape)
-        dims = dims[: rate.dim() - distortion.dim()]
+        name, dims = site["name"], event_dims(site)
+        model_site = model_trace.nodes.get(name)
+        rate = rate_of(site, model_site)
+        if discrete(model_site or site):
+            found.add(name)
+            dims, rate = (name,), expected(rate)
+        else:
+            latents[dims] = math.prod(site["fn"].event_shape)
+            inner = rate.dim() - max(len(one["fn"].batch_shape) for one in (site, model_site or site))
+            dims, rate = dims[:inner], expected(rate, inner)
         rates[dims] = rates.get(dims, 0) + rate
-        parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
-        scores.append(parts.score_function)
+        if not _enumerated(site):
+            parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
+            scores.append(parts.score_function)
     scores = [score for score in scores if not is_identically_zero(score)]
     recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
     score = sum(scores) if scores else None
-    return Terms(distortion, rates, score, recorded, math.prod(images.shape[-3:]), sum(latents.values()))
+    counts = math.prod(images.shape[-3:]), sum(latents.values())
+    return Terms(distortion, rates, score, recorded, *counts, frozenset(found))
+
+
+def _expectation(guide_trace: poutine.Trace) -> Callable[..., torch.Tensor]:
+    """A function that sums a term (*values, image, *inner dims) over the enumerated sites' values, by probability."""
+    sites = filter(_enumerated, latent_sites(guide_trace))
+    probability = math.prod(site["fn"].log_prob(site["value"]).exp() for site in sites)
+
+    def expected(term: torch.Tensor, inner: int = 0) -> torch.Tensor:
+        if isinstance(probability, int) or term.dim() == 1 + inner:  # nothing enumerated, or the same for all values
+            return term
+        weighed = probability.reshape(probability.shape + (1,) * inner) * term
+        return weighed.sum(tuple(range(weighed.dim() - 1 - inner)))
+
+    return expected
+
+
+def _enumerated(site: Site) -> bool:
+    return site["infer"].get("_enumerate_dim") is not None
+
+
+def discrete(site: Site) -> bool:
+    """Whether the site's values can be counted, such as a cluster."""
+    return site["fn"].has_enumerate_support
 
 
 def sample_sites(trace: poutine.Trace) -> list[Site]:

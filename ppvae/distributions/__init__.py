@@ -6,6 +6,7 @@ from ppvae.distributions.batch_scale_normal import BatchScaleNormal
 from ppvae.distributions.discretised_logistic import DiscretisedLogistic
 from ppvae.distributions.g_rep import GRepGamma
 from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
+from ppvae.distributions.membership import Membership, RelaxedMembership
 from ppvae.distributions.pixel_categorical import PixelCategorical
 from ppvae.distributions.precision_normal import PrecisionNormal
 from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
@@ -19,8 +20,10 @@ __all__ = [
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "GRepGamma",
+    "Membership",
     "PixelCategorical",
     "PrecisionNormal",
+    "RelaxedMembership",
     "SurrogateBernoulli",
     "UniformMixture",
     "VectorMixture",

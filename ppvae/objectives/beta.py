@@ -19,7 +19,8 @@ class BetaELBO(Objective):
 
     β = 1 is the ELBO; any β ≥ 0 is allowed, 0 included. ``beta_norm`` gives it normalised instead:
     β = β_norm·N/M with N = channels × rows × columns and M latents. β weighs the rate alone, sums run over pixels and
-    latents, and the mean over images.
+    latents, and the mean over images. The KL of discrete sites, such as ``cluster``, has the weight ``discrete``
+    instead, one where it is not given. A guide's site with ``infer={"enumerate": "parallel"}`` is summed out exactly.
 
     ``estimator``: ``mean_field`` uses closed-form KLs site by site (Jouffroy et al., Eqs. 7-10), valid where model and
     guide draw their sites in the same order; ``trace`` the sampled log q − log p of Pyro's ``Trace_ELBO``; ``auto``
@@ -27,24 +28,28 @@ class BetaELBO(Objective):
     the score function of sites that are not fully reparameterised, with a leave-one-out baseline over the batch.
 
     Errors: :class:`~ppvae.errors.UserError` for a negative weight, both weights, or an unknown estimator.
-    Source: Higgins et al. 2017, Eq. 4.
+    Sources: Higgins et al. 2017, Eq. 4; for discrete sites Anonymous 2019, "Explicit information placement on latent
+    variables using auxiliary generative modelling task", Eq. 11.
     """
 
     beta: float | None = None
     beta_norm: float | None = None
+    discrete: float = 1.0
     estimator: Estimator = "auto"
 
     def __post_init__(self) -> None:
         check_choice("estimator", self.estimator, get_args(Estimator))
         if self.beta is not None and self.beta_norm is not None:
             raise UserError(f"beta={self.beta} and beta_norm={self.beta_norm} are both given; give one of them")
-        for name, value in (("beta", self.beta), ("beta_norm", self.beta_norm)):
+        for name, value in (("beta", self.beta), ("beta_norm", self.beta_norm), ("discrete", self.discrete)):
             if value is not None:
                 check_not_negative(name, value)
 
     def loss(self, terms: Terms, numbers: torch.Tensor | None = None, warmth: Any = 1.0) -> torch.Tensor:
         del numbers
-        cost = terms.distortion + warmth * self._beta(terms) * terms.rate
+        beta = self._beta(terms)
+        rate = beta * terms.rate + (self.discrete - beta) * terms.discrete_rate
+        cost = terms.distortion + warmth * rate
         return cost.mean() + score_gradient(cost, terms.score)
 
     def _beta(self, terms: Terms) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ppvae.errors import UserError, check_choice, check_not_negative, check_positive
 from ppvae.objectives.objective import Objective, score_gradient, weighted_rate
-from ppvae.terms import Estimator, Site, Terms, elementwise, event_dims
+from ppvae.terms import Estimator, Site, Terms, discrete, elementwise, event_dims
 
 __all__ = ["FreeBits", "Group", "SoftFreeBits"]
 
@@ -63,6 +63,8 @@ class FreeBits(Objective):
         if self.group == "site":
             return
         for name, site in drawn.items():
+            if discrete(wanted[name]):  # a group of its own
+                continue
             q, p = elementwise(site["fn"], wanted[name]["fn"])
             if q.event_shape and p.event_shape:
                 raise UserError(

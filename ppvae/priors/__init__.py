@@ -1,10 +1,19 @@
 """p(z): each prior is a small Pyro program that draws its sites and returns z."""
 
 from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
+from ppvae.priors.cluster import ClusterPrior
 from ppvae.priors.mixture import MixturePrior
 from ppvae.priors.normal import NormalPrior
 from ppvae.priors.normal_gamma import NormalGammaPrior
 from ppvae.priors.student_t import StudentTPrior
 from ppvae.priors.vamp import VampPrior
 
-__all__ = ["AutoregressiveFlowPrior", "MixturePrior", "NormalGammaPrior", "NormalPrior", "StudentTPrior", "VampPrior"]
+__all__ = [
+    "AutoregressiveFlowPrior",
+    "ClusterPrior",
+    "MixturePrior",
+    "NormalGammaPrior",
+    "NormalPrior",
+    "StudentTPrior",
+    "VampPrior",
+]

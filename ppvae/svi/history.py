@@ -32,7 +32,7 @@ def measured(
     parts = {"loss": ((), loss), "distortion": ((), terms.distortion.mean()), "rate": ((), terms.rate.mean())}
     for dims, rate in terms.rates.items():
         name = "kl" if len(terms.rates) == 1 else "kl_" + ("_".join(dims) or "joint")
-        parts[name] = (dims, rate.flatten(0, first - 1).mean(0))
+        parts[name] = (dims[: rate.dim() - first], rate.flatten(0, first - 1).mean(0))
     for name, (dims, value) in terms.recorded.items():
         parts[name] = (dims, value.flatten(0, -1 - len(dims)).mean(0))
     parts |= {name: ((), value) for name, value in (reported or {}).items()}
