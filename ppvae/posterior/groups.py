@@ -9,7 +9,17 @@ from pyro import poutine
 
 from ppvae.posterior.first_draw import once
 from ppvae.posterior.handlers import Unobserved, latent_part, traced
-from ppvae.terms import Site, best_rate, event_dims, latent_sites, observed_sites, pair_traces, recorded_sites, scaled
+from ppvae.terms import (
+    Site,
+    best_rate,
+    discrete,
+    event_dims,
+    latent_sites,
+    observed_sites,
+    pair_traces,
+    recorded_sites,
+    scaled,
+)
 
 __all__ = ["Arrays", "Wanted", "groups_of", "prior_of"]
 
@@ -93,13 +103,18 @@ def _log_prob(site: Site) -> torch.Tensor:
 
 
 def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
-    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws."""
+    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws.
+
+    That of a discrete site stands under the site's name.
+    """
     kls: dict[tuple[str, ...], torch.Tensor] = {}
     for site in latents:
-        kl = best_rate(*once(site, model_trace.nodes.get(site["name"])))
-        dims = event_dims(site)[: kl.dim() - 2]
+        model_site = model_trace.nodes.get(site["name"])
+        kl = best_rate(*once(site, model_site))
+        dims = (site["name"],) if discrete(model_site or site) else event_dims(site)[: kl.dim() - 2]
         kls[dims] = kls.get(dims, 0) + kl.mean(0)
-    return {"kl" if len(kls) == 1 else "kl_" + ("_".join(d) or "joint"): (("image", *d), kl) for d, kl in kls.items()}
+    names = {dims: "kl" if len(kls) == 1 else "kl_" + ("_".join(dims) or "joint") for dims in kls}
+    return {names[dims]: (("image", *dims[: kl.dim() - 1]), kl) for dims, kl in kls.items()}
 
 
 def _moments(latents: list[Site]) -> Arrays:
