@@ -16,6 +16,7 @@ from ppvae.objectives import (
     TotalCorrelation,
 )
 from ppvae.pairs import check_pair
+from ppvae.placement import redraw, transfer_style, two_codes, vary
 from ppvae.posterior import from_pyro_svi
 from ppvae.program import Program, record
 from ppvae.store import read_posterior, write_posterior
@@ -47,6 +48,10 @@ __all__ = [
     "rank_simulations",
     "read_posterior",
     "record",
+    "redraw",
     "to_elpd",
+    "transfer_style",
+    "two_codes",
+    "vary",
     "write_posterior",
 ]

@@ -1,9 +1,11 @@
 """One function a figure, from labelled arrays; no pyplot state, no global settings."""
 
+from ppvae.plots.assignments import plot_assignments
 from ppvae.plots.calibration import plot_calibration
 from ppvae.plots.capacity import plot_capacity
 from ppvae.plots.codes import plot_codes
 from ppvae.plots.covariances import plot_covariances
+from ppvae.plots.image_blocks import plot_image_blocks
 from ppvae.plots.importance import plot_importance
 from ppvae.plots.importance_matrix import plot_importance_matrix
 from ppvae.plots.informative import plot_informative
@@ -13,13 +15,16 @@ from ppvae.plots.latent_history import plot_latent_history
 from ppvae.plots.rate_distortion import plot_rate_distortion
 from ppvae.plots.reconstructions import plot_reconstructions
 from ppvae.plots.search import plot_search
+from ppvae.plots.style_transfer import plot_style_transfer
 from ppvae.plots.traversals import plot_traversals
 
 __all__ = [
+    "plot_assignments",
     "plot_calibration",
     "plot_capacity",
     "plot_codes",
     "plot_covariances",
+    "plot_image_blocks",
     "plot_importance",
     "plot_importance_matrix",
     "plot_informative",
@@ -29,5 +34,6 @@ __all__ = [
     "plot_rate_distortion",
     "plot_reconstructions",
     "plot_search",
+    "plot_style_transfer",
     "plot_traversals",
 ]

@@ -42,6 +42,26 @@ class ClusterPrior(nn.Module):
         y = pyro.sample("cluster", Membership(logits=self.logits), infer={"event_dims": ["component"]})
         return pyro.sample(self.site, self.normal(y), infer={"event_dims": ["latent" + self.site.removeprefix("z")]})
 
+    @torch.no_grad()
+    def place(self, means: torch.Tensor, variances: torch.Tensor, *, seed: int = 0) -> None:
+        """Start each cluster where k-means finds one among codes, with the variance that its codes have there.
+
+        Clusters that start at random tend to be given up but for one, before the codes say anything (Jiang et al.
+        2017 start theirs likewise). ``means`` and ``variances`` (image, latent) of q(z | x).
+        Errors: :class:`~ppvae.errors.UserError` for fewer images than clusters.
+        """
+        from sklearn.cluster import KMeans  # here: it takes as long to import as torch
+
+        if len(means) < self.clusters:
+            raise UserError(f"{len(means)} images for {self.clusters} clusters; give the codes of more")
+        found = KMeans(self.clusters, n_init=4, random_state=seed).fit(means.cpu().numpy())
+        member = torch.nn.functional.one_hot(torch.from_numpy(found.labels_).long(), self.clusters).to(means)
+        sizes = member.sum(0)[:, None]
+        loc = member.T @ means / sizes
+        variance = member.T @ (variances + (means - member @ loc).square()) / sizes
+        self.loc.copy_(loc)
+        self.log_scale.copy_(0.5 * variance.log())
+
     def normal(self, y: torch.Tensor) -> dist.TorchDistribution:
         """p(z | y): y (..., component) → batch shape (...), event shape (latent,)."""
         return dist.Normal(y @ self.loc, y @ self.log_scale.exp()).to_event(1)
