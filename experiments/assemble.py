@@ -2,18 +2,18 @@
 
 import pkgutil
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from ppvae import VAE, Objective
+from experiments.pairs import built, pair
+from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.svi import Plateau
 
-__all__ = ["Parts", "assemble", "held_out"]
+__all__ = ["Parts", "assemble", "held_out", "training_data"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Parts:
     """Everything a run trains and trains on."""
 
     data: ImageDataset
-    model: VAE
+    model: torch.nn.Module
     guide: torch.nn.Module
     objective: Objective
     stopping: Plateau | None
@@ -30,8 +30,8 @@ class Parts:
 def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
-    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. A prior that
-    shares the guide's encoder is configured with ``_partial_: true`` and gets ``guide=``; annealing ``objective=``.
+    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. Annealing gets
+    ``objective=``.
     """
     for name, number in configuration.posterior.items():  # now, not after the training
         check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
@@ -39,18 +39,22 @@ def assemble(configuration: DictConfig) -> Parts:
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
     _check_held_out(configuration)
-    data = instantiate(configuration.data, _convert_="all")
+    data = training_data(configuration)
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
-        prior, likelihood, guide = (_built(configuration[name]) for name in ("prior", "likelihood", "guide"))
-        model = VAE(prior(guide=guide) if not isinstance(prior, torch.nn.Module) else prior, likelihood)
-    objective = _built(configuration.objective)
+        model, guide = pair(configuration)
+    objective = built(configuration.objective)
     if configuration.get("annealing") is not None:
-        objective = _built(configuration.annealing)(objective=objective)
+        objective = built(configuration.annealing)(objective=objective)
     stopping = configuration.trainer.stopping
-    return Parts(data, model, guide, objective, None if stopping is None else _built(stopping))
+    return Parts(data, model, guide, objective, None if stopping is None else built(stopping))
+
+
+def training_data(configuration: DictConfig) -> ImageDataset:
+    """The images that the configuration trains on."""
+    return instantiate(configuration.data, _convert_="all")
 
 
 def held_out(configuration: DictConfig) -> ImageDataset | None:
@@ -80,7 +84,3 @@ def _maps(likelihood: DictConfig, channels: int) -> int:
         return channels  # building it will say what is wrong
     settings = {key: value for key, value in likelihood.items() if key not in ("_target_", "decoder")}
     return kind.decoder_maps(channels, **settings) if hasattr(kind, "decoder_maps") else channels
-
-
-def _built(group: DictConfig) -> Any:
-    return instantiate(group, _convert_="all")

@@ -27,7 +27,17 @@ from ppvae.plots import plot_covariances, plot_latent_history
 
 __all__ = ["run"]
 
-OWN_KEYS = ("seeds", "workers", "models", "metrics", "figures", "paper", "title")  # what a study says about itself
+OWN_KEYS = (
+    "seeds",
+    "workers",
+    "models",
+    "metrics",
+    "figures",
+    "prepare",
+    "measure",
+    "paper",
+    "title",
+)  # what a study says about itself
 DECIDED = (*OWN_KEYS, "seed", "job", "resume")  # not for a command line to say about a study's models
 METRICS = {
     "test_nll": "−log p(x) of test images (nats)",
@@ -54,6 +64,26 @@ METRICS = {
     "elbo": "ELBO (nats)",
     "rate": "rate (nats)",
     "distortion": "distortion (nats)",
+    "accuracy_real": "accuracy of the label: test images",
+    "accuracy_reconstructed": "accuracy of the label: reconstructed",
+    "accuracy_z_local": "accuracy of the label: z_local drawn anew",
+    "accuracy_z_global": "accuracy of the label: z_global drawn anew",
+    "acc": "ACC of the clusters, many to one",
+    "acc_one_to_one": "ACC of the clusters, one to one (Hungarian)",
+    "nmi": "NMI of the clusters",
+    "ari": "adjusted Rand index of the clusters",
+    "clusters_used": "clusters used",
+    "acc_kmeans_global": "ACC of k-means on z_global, many to one",
+    "acc_kmeans_both": "ACC of k-means on both codes, many to one",
+    "acc_kmeans_pca": "ACC of k-means on the pixels' PCA, many to one",
+    "nmi_kmeans_global": "NMI of k-means on z_global",
+    "nmi_kmeans_both": "NMI of k-means on both codes",
+    "nmi_kmeans_pca": "NMI of k-means on the pixels' PCA",
+    "kl_latent_global": "KL of z_global (nats)",
+    "kl_latent_local": "KL of z_local (nats)",
+    "kl_cluster": "KL of cluster (nats)",
+    "test_negative_elbo_both": "−ELBO of test images and views, of log p(x, x̂) (nats)",
+    "test_negative_elbo_image": "−ELBO of test images alone, of log p(x) (nats)",
     "epochs": "epochs",
     "seconds": "training time (s)",
 }
@@ -61,7 +91,9 @@ METRICS = {
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
-    figures = _own_figures(configuration)  # now: a name misspelt ends before the training
+    figures = _named(configuration, "figures", _figures)  # now: a name misspelt ends before the training
+    prepare = _named(configuration, "prepare", lambda *_: None)
+    _named(configuration, "measure", None)
     for metric in configuration.get("metrics") or []:
         check_choice("metrics", metric, METRICS)
     jobs = [
@@ -73,7 +105,9 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
     for text, where in jobs:
         check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
-    jobs = [job for job in jobs if not (job[1] / "metrics.json").is_file()]
+    jobs = [(*job, configuration.get("measure")) for job in jobs if not (job[1] / "metrics.json").is_file()]
+    directory.mkdir(parents=True, exist_ok=True)
+    prepare(configuration, directory)
     if configuration.workers > 1:
         with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
             for done in [pool.submit(_one, *job, configuration.workers) for job in jobs]:
@@ -117,11 +151,15 @@ def _key(override: str) -> str:
     return override.split("=")[0].lstrip("+~").split(".")[0]
 
 
-def _one(configuration: str, directory: Path, workers: int) -> None:
-    """Train and measure one model with one seed, continuing from its checkpoint where there is one."""
+def _one(configuration: str, directory: Path, measure: str | None, workers: int) -> None:
+    """Train and measure one model with one seed, continuing from its checkpoint where there is one.
+
+    ``measure``: a function to do it in place of the main job's, which writes ``metrics.json`` too.
+    """
     if workers > 1:
         share_cores(workers, os.cpu_count() or 1)
-    train_and_evaluate(OmegaConf.create(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
+    train = train_and_evaluate if measure is None else pkgutil.resolve_name(measure)
+    train(OmegaConf.create(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
 
 
 def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
@@ -165,15 +203,15 @@ def _mean_and_deviation(values: pd.Series) -> str | None:
     return f"{values.mean():.{digits}f}{deviation}"
 
 
-def _own_figures(configuration: DictConfig) -> Callable[[DictConfig, Path], list[ReportFigure]]:
-    """The figures that the study names, a function of its configuration and directory; else covariances and p."""
-    name = configuration.get("figures")
+def _named(configuration: DictConfig, key: str, default: Callable | None) -> Callable | None:
+    """The function that the study names under ``key``."""
+    name = configuration.get(key)
     if name is None:
-        return _figures
+        return default
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"figures={name}: {error}; give a function of the configuration and the directory") from None
+        raise UserError(f"{key}={name}: {error}; give the name of a function, package.module.function") from None
 
 
 def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_parts
-from experiments.benchmarks.setups import Kind, Setup
+from experiments.benchmarks.setups import Setup
+from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO
 
 __all__ = ["check_agreement", "disagreement"]
@@ -14,7 +15,7 @@ TOLERANCE = 1e-4
 type Parts = tuple[torch.Tensor, torch.Tensor]
 
 
-def check_agreement(setup: Setup, kind: Kind, *, pythae: bool = False) -> float:
+def check_agreement(setup: Setup | TwoViewSetup, kind: str, *, pythae: bool = False) -> float:
     """Largest relative difference between ours and the others; RuntimeError above 1e-4.
 
     Distortion and rate, and with the hand-written system every gradient, are compared in double precision, from the
@@ -30,7 +31,7 @@ def check_agreement(setup: Setup, kind: Kind, *, pythae: bool = False) -> float:
     return differences[worst]
 
 
-def disagreement(setup: Setup, kind: Kind, system: nn.Module) -> dict[str, float]:
+def disagreement(setup: Setup | TwoViewSetup, kind: str, system: nn.Module) -> dict[str, float]:
     """Relative differences of a hand-written system from our pair: distortion, rate and each gradient."""
     parts, expected = _ours(setup, kind)
     system, images = system.double(), setup.images().double()
@@ -38,7 +39,7 @@ def disagreement(setup: Setup, kind: Kind, system: nn.Module) -> dict[str, float
     sum(hand_written).backward()
     gradients = {name: parameter.grad for name, parameter in system.named_parameters()}
     differences = _compared(parts, hand_written, "hand-written")
-    return differences | {f"gradient of {n}": _relative(gradients[n], expected[n]) for n in expected}
+    return differences | {f"gradient of {n}": _relative(gradients[n], expected[n]) for n in gradients | expected}
 
 
 def seeded(function: object) -> Parts:
@@ -48,14 +49,14 @@ def seeded(function: object) -> Parts:
         return function()
 
 
-def _ours(setup: Setup, kind: Kind) -> tuple[Parts, dict[str, torch.Tensor]]:
+def _ours(setup: Setup | TwoViewSetup, kind: str) -> tuple[Parts, dict[str, torch.Tensor]]:
     model, guide = (program.double() for program in setup.pair(kind))
     objective, images = BetaELBO(), setup.images().double()
     with pyro.validation_enabled(False):
         terms = seeded(lambda: objective.measure(model, guide, images))
     objective.loss(terms).backward()
-    named = [*guide.named_parameters(), *model.likelihood.named_parameters()]
-    return (terms.distortion.mean(), terms.rate.mean()), {name: parameter.grad for name, parameter in named}
+    gradients = {name: parameter.grad for name, parameter in setup.parameters(model, guide).items()}
+    return (terms.distortion.mean(), terms.rate.mean()), gradients
 
 
 def _compared(ours: Parts, theirs: Parts, whose: str) -> dict[str, float]:

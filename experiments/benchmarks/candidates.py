@@ -11,12 +11,25 @@ from torch import nn
 
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
 from experiments.benchmarks.setups import Kind, Setup
+from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO
 from ppvae.svi.step import Step
 
-__all__ = ["BASELINE", "CAPTURED", "LEARNING_RATE", "OURS", "Candidate", "candidates"]
+__all__ = [
+    "BASELINE",
+    "CAPTURED",
+    "LEARNING_RATE",
+    "OURS",
+    "UNCOMPILED",
+    "Candidate",
+    "Way",
+    "candidates",
+    "hand_written",
+    "ours",
+]
 
-BASELINE, OURS, CAPTURED = "hand-written, compiled", "ours, compiled", "ours, captured"
+BASELINE, UNCOMPILED = "hand-written, compiled", "hand-written, eager"
+OURS, CAPTURED = "ours, compiled", "ours, captured"
 LEARNING_RATE = 1e-6  # parameters hardly move, so that every round times the same work
 Run = Callable[[int], None]
 Way = Literal["compiled", "captured", "eager"]
@@ -38,8 +51,8 @@ def candidates(setup: Setup, fabric: Fabric, *, compiled: bool = True) -> Iterat
         for way in ways:
             yield Candidate(kind, f"ours, {way}", ours(setup.pair(kind), BetaELBO(), images, fabric, way))
         if compiled:
-            yield Candidate(kind, BASELINE, _hand_written(setup, kind, images, compiled=True))
-        yield Candidate(kind, "hand-written, eager", _hand_written(setup, kind, images, compiled=False))
+            yield Candidate(kind, BASELINE, hand_written(setup, kind, images, compiled=True))
+        yield Candidate(kind, UNCOMPILED, hand_written(setup, kind, images, compiled=False))
         yield Candidate(kind, "plain Pyro SVI", plain_pyro(setup, kind, images))
         if kind == "VAE" and pythae_version():
             yield Candidate(kind, "pythae", _pythae(setup, images))
@@ -95,7 +108,8 @@ def plain_pyro(setup: Setup, kind: Kind, images: torch.Tensor) -> Run:
     return run
 
 
-def _hand_written(setup: Setup, kind: Kind, images: torch.Tensor, *, compiled: bool) -> Run:
+def hand_written(setup: Setup | TwoViewSetup, kind: str, images: torch.Tensor, *, compiled: bool) -> Run:
+    """The set-up's hand-written system in that loop, with or without ``torch.compile``."""
     system = setup.hand_written(kind).to(images.device)
     loss = torch.compile(system, dynamic=False, fullgraph=True) if compiled else system
     return plain_torch(loss, system, images)

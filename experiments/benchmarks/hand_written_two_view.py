@@ -2,15 +2,16 @@
 
 import copy
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["Clusters", "HandWrittenTwoView", "logistic_distortion", "shuffled"]
+__all__ = ["CLUSTERS", "Clusters", "HandWrittenTwoView", "logistic_distortion", "shuffled"]
 
 Clusters = Literal["none", "optimal", "enumerated", "relaxed"]
+CLUSTERS: tuple[Clusters, ...] = get_args(Clusters)
 
 
 def shuffled(images: torch.Tensor) -> torch.Tensor:

@@ -58,6 +58,10 @@ class Setup:
         system = HandWrittenVAE if kind == "VAE" else HandWrittenNGVAE
         return system(*self.pair(kind), bernoulli_distortion if self.binary else normal_distortion)
 
+    def parameters(self, model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:
+        """A pair's parameters by their names in the hand-written system."""
+        return dict([*guide.named_parameters(), *model.likelihood.named_parameters()])
+
 
 MLP = Setup(
     title="MLP 784-400-15, binary 1×28×28, batch 128, Bernoulli",

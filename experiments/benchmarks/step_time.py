@@ -24,7 +24,17 @@ from experiments.benchmarks.pythae_vae import INSTALL, pythae_version
 from experiments.benchmarks.setups import SETUPS, Setup
 from experiments.provenance import as_markdown, command_line, environment
 
-__all__ = ["main", "milliseconds", "table", "verdicts"]
+__all__ = [
+    "COMPILED_LIMIT",
+    "Times",
+    "main",
+    "milliseconds",
+    "provenance",
+    "quartiles",
+    "table",
+    "verdict",
+    "verdicts",
+]
 
 COMPILED_LIMIT = 1.05  # ours compiled over hand-written compiled
 NGVAE_LIMIT = 1.15  # NGVAE over VAE, both ours compiled
@@ -66,7 +76,7 @@ def table(times: Times) -> str:
     for (model, name), row in times.items():
         median = np.median(row)
         baseline = times.get((model.partition(",")[0], BASELINE))
-        ratio = "" if baseline is None else _quartiles(row / baseline)
+        ratio = "" if baseline is None else quartiles(row / baseline)
         spread = f"{median:.2f} ({row.min():.2f}-{row.max():.2f})"
         lines.append(f"| {model} | {name} | {1000 / median:.0f} | {spread} | {ratio} |")
     return "\n".join(lines)
@@ -78,21 +88,23 @@ def verdicts(times: Times) -> list[str]:
     kept = {kind: min(((kind, OURS), (kind, CAPTURED)), key=lambda name: np.median(times[name])) for kind in kinds}
     pairs = [(kind, ours, (kind, BASELINE)) for kind in kinds for ours in dict.fromkeys([(kind, OURS), kept[kind]])]
     lines = [
-        _verdict(f"{k}: {ours[1]} over hand-written compiled", times, ours, b, COMPILED_LIMIT) for k, ours, b in pairs
+        verdict(f"{k}: {ours[1]} over hand-written compiled", times, ours, b, COMPILED_LIMIT) for k, ours, b in pairs
     ]
-    between = [_verdict(f"NGVAE over VAE, {OURS}", times, ("NGVAE", OURS), ("VAE", OURS), NGVAE_LIMIT)]
+    between = [verdict(f"NGVAE over VAE, {OURS}", times, ("NGVAE", OURS), ("VAE", OURS), NGVAE_LIMIT)]
     if set(kept.values()) != {(kind, OURS) for kind in kinds}:
         title = "NGVAE over VAE, each as `fit` runs it (the faster of captured and compiled)"
-        between.append(_verdict(title, times, kept["NGVAE"], kept["VAE"], NGVAE_LIMIT))
+        between.append(verdict(title, times, kept["NGVAE"], kept["VAE"], NGVAE_LIMIT))
     return [*lines, *between]
 
 
-def _verdict(title: str, times: Times, ours: tuple[str, str], other: tuple[str, str], limit: float) -> str:
+def verdict(title: str, times: Times, ours: tuple[str, str], other: tuple[str, str], limit: float) -> str:
+    """Whether the median of the ratios within rounds, (model, candidate) over (model, candidate), is within a limit."""
     ratio = times[ours] / times[other]
-    return f"{'held' if np.median(ratio) <= limit else 'MISSED'}: {title}: {_quartiles(ratio)}, target ≤ {limit}"
+    return f"{'held' if np.median(ratio) <= limit else 'MISSED'}: {title}: {quartiles(ratio)}, target ≤ {limit}"
 
 
-def _quartiles(ratio: np.ndarray) -> str:
+def quartiles(ratio: np.ndarray) -> str:
+    """Median (quartiles) over the rounds."""
     low, median, high = np.percentile(ratio, [25, 50, 75])
     return f"{median:.3f} ({low:.3f}-{high:.3f})"
 
@@ -113,12 +125,12 @@ def section(setup: Setup, fabric: Fabric, steps: int, rounds: int) -> str:
     return "\n\n".join([f"## {setup.title}", *notes, table(times), "\n".join(lines)])
 
 
-def _provenance(fabric: Fabric, load: float) -> str:
-    command = command_line("experiments.benchmarks.step_time")
+def provenance(module: str, fabric: Fabric, load: float, **versions: str) -> str:
+    """Command, versions and machine of a benchmark; ``load``: the load average before it."""
     facts = {
-        "command": f"`{command}`",
+        "command": f"`{command_line(module)}`",
         **environment(seed=0),
-        "pythae": pythae_version() or "not installed",
+        **versions,
         "device": str(fabric.device),
         "threads": str(torch.get_num_threads()),
         "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
@@ -157,10 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.setups:
         sections.append(section(SETUPS[name], fabric, chosen.steps, chosen.rounds))
         print(sections[-1], end="\n\n", flush=True)
-    provenance = _provenance(fabric, load)
-    print(provenance)
+    facts = provenance("experiments.benchmarks.step_time", fabric, load, pythae=pythae_version() or "not installed")
+    print(facts)
     if chosen.write:
-        chosen.write.write_text("\n\n".join(["# Time of a training step", HOW, *sections, provenance]) + "\n")
+        chosen.write.write_text("\n\n".join(["# Time of a training step", HOW, *sections, facts]) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from torch import nn
 import guides
 from experiments.benchmarks.candidates import Candidate, ours
 from experiments.benchmarks.setups import LATENTS, MLP, Setup
-from experiments.benchmarks.step_time import Times, milliseconds
-from experiments.provenance import as_markdown, command_line, environment
+from experiments.benchmarks.step_time import Times, milliseconds, provenance
 from ppvae import (
     VAE,
     Annealed,
@@ -126,15 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
     torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
     found = table(milliseconds(list(swaps(MLP, fabric)), chosen.steps, chosen.rounds, fabric.device))
-    facts = {
-        "command": f"`{command_line('experiments.benchmarks.swaps')}`",
-        **environment(seed=0),
-        "device": str(fabric.device),
-        "threads": str(torch.get_num_threads()),
-        "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
-    }
+    facts = provenance("experiments.benchmarks.swaps", fabric, load)
     title = f"{MLP.title}. {chosen.rounds} rounds of {chosen.steps} steps each, all compiled, in turns."
-    page = "\n\n".join(["# Step time of each swap", title, found, as_markdown(facts)])
+    page = "\n\n".join(["# Step time of each swap", title, found, facts])
     print(page)
     if chosen.write:
         chosen.write.write_text(page + "\n")

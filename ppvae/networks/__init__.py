@@ -2,5 +2,6 @@
 
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
+from ppvae.networks.patches import PatchDecoder, PatchEncoder
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder"]

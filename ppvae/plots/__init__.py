@@ -1,5 +1,6 @@
 """One function a figure, from labelled arrays; no pyplot state, no global settings."""
 
+from ppvae.plots.accuracies import plot_accuracies
 from ppvae.plots.assignments import plot_assignments
 from ppvae.plots.calibration import plot_calibration
 from ppvae.plots.capacity import plot_capacity
@@ -19,6 +20,7 @@ from ppvae.plots.style_transfer import plot_style_transfer
 from ppvae.plots.traversals import plot_traversals
 
 __all__ = [
+    "plot_accuracies",
     "plot_assignments",
     "plot_calibration",
     "plot_capacity",

@@ -1,0 +1,112 @@
+"""Time of a training step of the two-view pair, with and without clusters: ours and plain PyTorch in one process.
+
+``python -m experiments.benchmarks.two_view_time [--steps N] [--rounds R] [--clusters none optimal] [--write PAGE.md]``
+
+The candidates take turns, a few steps each, round after round; a ratio is taken within a round.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from experiments.benchmarks.agreement import check_agreement
+from experiments.benchmarks.candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
+from experiments.benchmarks.hand_written_two_view import CLUSTERS, Clusters
+from experiments.benchmarks.step_time import COMPILED_LIMIT, Times, milliseconds, provenance, quartiles, table, verdict
+from experiments.benchmarks.two_view_setup import TWO_VIEW, TwoViewSetup
+from ppvae import BetaELBO
+from ppvae.svi.step import usual_execution
+
+__all__ = ["main", "two_view_candidates", "two_view_verdicts"]
+
+
+def two_view_candidates(
+    setup: TwoViewSetup, kinds: Sequence[Clusters], fabric: Fabric, *, compiled: bool = True
+) -> Iterator[Candidate]:
+    """All that compete, in the order of a round; without the compiled ones if so wished."""
+    images = setup.images().to(fabric.device)
+    ways: tuple[Way, ...] = ("compiled", "captured", "eager") if compiled else ("captured", "eager")
+    for kind in kinds:
+        for way in ways:
+            yield Candidate(_model(kind), f"ours, {way}", ours(setup.pair(kind), BetaELBO(), images, fabric, way))
+        if compiled:
+            yield Candidate(_model(kind), BASELINE, hand_written(setup, kind, images, compiled=True))
+        yield Candidate(_model(kind), UNCOMPILED, hand_written(setup, kind, images, compiled=False))
+
+
+def _model(kind: Clusters) -> str:
+    return "no clusters" if kind == "none" else f"{kind} clusters"
+
+
+def two_view_verdicts(times: Times, way: Way) -> list[str]:
+    """For each model whether the target holds the way ``fit`` runs it; then the ratios that have no target."""
+    models, own = list(dict.fromkeys(model for model, _ in times)), f"ours, {way}"
+    title = f"{own}, as `fit` runs it, over {BASELINE}"
+    lines = [verdict(f"{m}: {title}", times, (m, own), (m, BASELINE), COMPILED_LIMIT) for m in models]
+    for model in models:
+        over_eager = quartiles(times[model, own] / times[model, UNCOMPILED])
+        lines.append(f"no target: {model}: {own} over {UNCOMPILED}: {over_eager}")
+    for model in models[1:]:
+        costs = [f"{name} {quartiles(times[model, name] / times[models[0], name])}" for name in (own, BASELINE)]
+        lines.append(f"no target: {model} over {models[0]}: {'; '.join(costs)}")
+    return lines
+
+
+HOW = f"""\
+Same networks, batch, starting parameters and fused Adam for all, learning rate {LEARNING_RATE:g}, so that every round
+times the same work. Ours runs the training loop's own path on one device, the measurements of the history added up.
+The hand-written system has no Pyro: pixels put in the order of `torch.rand(…).argsort()`, the logistic's mass in closed
+form, and for the optimal clusters one `logsumexp`. {TWO_VIEW.clusters} clusters, where there are any."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.two_view_time", description=__doc__)
+    parser.add_argument("--steps", type=int, default=8, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--clusters", nargs="+", choices=CLUSTERS, default=list(CLUSTERS))
+    parser.add_argument("--threads", type=int, help="CPU threads; torch's choice by default")
+    parser.add_argument("--accelerator", default="cpu", help="Fabric's accelerator: cpu, cuda, auto")
+    parser.add_argument("--write", type=Path, help="also write the page to this file")
+    chosen = parser.parse_args(arguments)
+    if min(chosen.steps, chosen.rounds) < 1:
+        parser.error("--steps and --rounds must be at least 1")
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
+    if load > os.cpu_count() / 2 and torch.get_num_threads() > 1:
+        print(f"load average {load:.1f}: threads will wait for each other; wait, or use --threads 1", file=sys.stderr)
+    torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
+    worst = max(check_agreement(TWO_VIEW, kind) for kind in chosen.clusters)
+    rivals = list(two_view_candidates(TWO_VIEW, chosen.clusters, fabric))
+    times = milliseconds(rivals, chosen.steps, chosen.rounds, fabric.device)
+    way = usual_execution(nn.ModuleList(TWO_VIEW.pair("none")), fabric.device)
+    note = (
+        f"{chosen.rounds} rounds of {chosen.steps} steps each. Same distortion, rate and gradients from the same "
+        f"parameters and noise: largest relative difference {worst:.1g}."
+    )
+    lines = "\n".join(f"- {line}" for line in two_view_verdicts(times, way))
+    facts = provenance("experiments.benchmarks.two_view_time", fabric, load)
+    sections = [
+        "# Time of a training step with two views",
+        HOW,
+        f"## {TWO_VIEW.title}",
+        note,
+        table(times),
+        lines,
+        facts,
+    ]
+    page = "\n\n".join(sections)
+    print(page)
+    if chosen.write:
+        chosen.write.write_text(page + "\n")
+
+
+if __name__ == "__main__":
+    main()
