@@ -147,14 +147,14 @@ def test_pyros_enumeration_has_the_same_mean(within_errors):
 def test_pyros_enumeration_has_the_same_gradient(within_errors):
     """Of the cluster's logits: Pyro's mean over draws within 5 standard errors of the sum by hand, ours equal to it."""
     pair, images = Pair(torch.float32), torch.randn(1, *SHAPE)
-    many, bias = images.expand(2000, *SHAPE), pair.guide.clusters.logits.bias
+    many, bias = images.expand(5000, *SHAPE), pair.guide.clusters.logits.bias
     _, *rates = pair.parts(images)
     (exact,) = torch.autograd.grad(sum(rates).sum(), bias)
     found = []
     for _ in range(40):
-        loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(pair.model, pair.guide, many) / 2000
+        loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(pair.model, pair.guide, many) / 5000
         found.append(torch.autograd.grad(loss, bias)[0])
-    within_errors(torch.stack(found), exact, resolution=0.1)
+    within_errors(torch.stack(found), exact, resolution=0.15)
     (ours,) = torch.autograd.grad(BetaELBO()(pair.model, pair.guide, images), bias)
     torch.testing.assert_close(ours, exact)
 

@@ -1,6 +1,7 @@
 """BetaELBO against Pyro's own ELBOs, its algebra, and the algebra of the leave-one-out baseline."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyro
@@ -132,6 +133,44 @@ def test_terms_follow_the_documented_shapes(pair):
     torch.testing.assert_close(terms.rate, terms.rates["latent",].sum(-1))
 
 
+@pytest.fixture
+def clustered() -> Terms:
+    """Terms of four images with two codes and a discrete site."""
+    rates = {("latent_global",): torch.rand(4, 2), ("latent_local",): torch.rand(4, 3), ("cluster",): torch.rand(4)}
+    return Terms(torch.rand(4), rates, None, {}, pixels=12, latents=5, discrete=frozenset({"cluster"}))
+
+
+@pytest.mark.parametrize("warmth", [1.0, 0.3])
+@pytest.mark.parametrize("discrete", [None, 0.0, 1.0, 7.0])
+@pytest.mark.parametrize("weight", [{}, {"beta": 0.0}, {"beta": 4.0}, {"beta_norm": 0.5}], ids=str)
+def test_discrete_sites_have_a_weight_of_their_own(clustered, weight, discrete, warmth):
+    """D + w (β (KL_global + KL_local) + discrete · KL_cluster), one where it is not given; warm-up weighs them all."""
+    beta = 0.5 * 12 / 5 if "beta_norm" in weight else weight.get("beta", 1.0)
+    normals = clustered.rates["latent_global",].sum(1) + clustered.rates["latent_local",].sum(1)
+    cluster = clustered.rates["cluster",]
+    expected = clustered.distortion + warmth * (beta * normals + (1.0 if discrete is None else discrete) * cluster)
+    objective = BetaELBO(**weight) if discrete is None else BetaELBO(**weight, discrete=discrete)
+    torch.testing.assert_close(objective.loss(clustered, warmth=warmth), expected.mean())
+
+
+def test_without_discrete_sites_their_weight_says_nothing(pair):
+    terms = BetaELBO().measure(pair.model, pair.guide, pair.images)
+    assert not terms.discrete
+    for beta in (0.0, 1.0, 4.0):
+        losses = [BetaELBO(beta=beta, discrete=discrete).loss(terms) for discrete in (0.0, 1.0, 9.0)]
+        torch.testing.assert_close(losses[1:], losses[:-1], rtol=0, atol=0)
+
+
+def test_the_score_of_a_discrete_site_is_weighed_by_the_weighted_cost(clustered):
+    """∂loss/∂score_i = (c_i − mean of the others' c) / 4 with c under both weights."""
+    score = torch.rand(4, requires_grad=True)
+    loss = BetaELBO(beta=3.0, discrete=0.5).loss(replace(clustered, score=score))
+    (gradient,) = torch.autograd.grad(loss, score)
+    cost = clustered.distortion + 3.0 * (clustered.rate - clustered.rates["cluster",])
+    cost = cost + 0.5 * clustered.rates["cluster",]
+    torch.testing.assert_close(gradient, (cost - (cost.sum() - cost) / 3) / 4)
+
+
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_baseline_is_the_mean_of_the_others(images):
     """∂loss/∂score_i = (c_i − mean of the other costs) / B, and nothing of it shows in the value."""
@@ -174,6 +213,8 @@ def test_svi_takes_it_as_a_loss(pair, objective):
         ({"beta_norm": float("nan")}, "beta_norm.*nan.*expected"),
         ({"beta": 1, "beta_norm": 1}, "both given; give one"),
         ({"beta": 0, "beta_norm": 0}, "both given; give one"),
+        ({"discrete": -1}, "discrete=-1: expected"),
+        ({"discrete": float("nan")}, "discrete=nan: expected"),
         ({"estimator": "meanfield"}, "estimator.*'meanfield'.*expected one of auto, mean_field, trace"),
     ],
 )
