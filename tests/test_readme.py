@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+SCRIPT, LOOP, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 SMALLER = {
     "size=8192": "size=96",
+    "size=2048": "size=128",
+    "epochs=2)": "epochs=1, compile=False)",
     "images[:1000]": "images[:16]",
     "num_samples=64": "num_samples=4",
     "epochs=20": "epochs=1",
@@ -30,7 +32,7 @@ def _smaller(block: str) -> str:
 
 def test_readme_script_trains_and_exports(tmp_path):
     """Plain Pyro SVI, then the same pair in our loop, one script after the other as a reader would paste them."""
-    script = _smaller(BLOCKS[0]) + _smaller(BLOCKS[1]).replace("epochs=1,", "epochs=1, compile=False,")
+    script = _smaller(SCRIPT) + _smaller(LOOP).replace("epochs=1,", "epochs=1, compile=False,")
     script += "\nassert not list(pyro.get_param_store().keys()), 'parameters leaked into the global store'\n"
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -39,9 +41,18 @@ def test_readme_script_trains_and_exports(tmp_path):
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
 
 
+def test_readme_two_views_train_and_draw(tmp_path):
+    (tmp_path / "script.py").write_text(
+        _smaller(TWO_VIEWS) + "\nprint(vary(model, columns=8, rows=4, cluster=3).sizes)"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'z_local': 4, 'z_global': 8" in done.stdout
+
+
 def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path):
     """Of many images where the metric needs them, and for a second guide the first once more."""
-    before = "import torch\ntorch.manual_seed(0)\n" + _smaller(BLOCKS[0]).replace("size=96", "size=400")
+    before = "import torch\ntorch.manual_seed(0)\n" + _smaller(SCRIPT).replace("size=96", "size=400")
     between = """
 from ppvae import log_marginal
 other_guide = guide
@@ -50,7 +61,7 @@ all_codes = from_pyro_svi(model, guide, data.images[:400], 1)["sample_stats"]["z
     script = (
         before
         + between
-        + _smaller(BLOCKS[2]).replace(" other_guide", " NormalGammaGuide(ConvEncoder(data.image_shape), 15)")
+        + _smaller(DIAGNOSTICS).replace(" other_guide", " NormalGammaGuide(ConvEncoder(data.image_shape), 15)")
     )
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -59,7 +70,7 @@ all_codes = from_pyro_svi(model, guide, data.images[:400], 1)["sample_stats"]["z
 
 
 def test_readme_auto_guide_script_runs(tmp_path):
-    script = BLOCKS[3].replace("num_samples=1000", "num_samples=200").replace("range(2000)", "range(300)")
+    script = AUTO_GUIDE.replace("num_samples=1000", "num_samples=200").replace("range(2000)", "range(300)")
     script = script.replace("guide = ", "pyro.set_rng_seed(0)\nguide = ", 1)
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -80,6 +91,16 @@ def test_readme_commands_name_what_exists(command):
 def test_readme_lists_every_choice_of_every_group_to_swap():
     conf = Path(__file__).parents[1] / "experiments/conf"
     rows = dict(re.findall(r"^\| `(\w+)` \| (`.*) \|$", README, flags=re.M))
-    assert set(rows) == {"prior", "guide", "likelihood", "objective", "annealing", "data", "experiment"}
+    assert set(rows) == {
+        "prior",
+        "guide",
+        "likelihood",
+        "objective",
+        "annealing",
+        "auxiliary",
+        "clusters",
+        "data",
+        "experiment",
+    }
     for group, choices in rows.items():
         assert set(re.findall(r"`(\w+)`", choices)) == {path.stem for path in (conf / group).glob("*.yaml")}, group
