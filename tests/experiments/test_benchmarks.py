@@ -7,13 +7,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import step_time, swaps
+from experiments.benchmarks import step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
-from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, candidates
+from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, candidates
+from experiments.benchmarks.hand_written_two_view import CLUSTERS
 from experiments.benchmarks.setups import CONV, MLP
+from experiments.benchmarks.two_view_setup import TWO_VIEW
 
 TINY = replace(MLP, image_shape=(1, 8, 8), batch_size=4)
 TINY_CONV = replace(CONV, image_shape=(3, 16, 16), batch_size=4)
+TINY_TWO_VIEW = replace(TWO_VIEW, image_shape=(3, 8, 8), batch_size=4, channels=(4, 8), latents=3, clusters=5)
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,37 @@ def test_a_bound_of_k_samples_is_judged_by_its_share():
     table = swaps.table({key: np.array(row) for key, row in times.items()})
     assert "held: 1.00 a sample, ≤ 1.1" in table
     assert "MISSED: ≤ 1.3" in table
+
+
+@pytest.mark.parametrize("kind", CLUSTERS)
+def test_hand_written_two_views_are_the_same_computation(kind):
+    assert check_agreement(TINY_TWO_VIEW, kind) < 1e-6
+
+
+def test_another_view_is_noticed():
+    system = TINY_TWO_VIEW.hand_written("none")
+    system.shuffled_decoder.project.bias.data[0] += 0.1
+    differences = disagreement(TINY_TWO_VIEW, "none", system)
+    assert differences["hand-written distortion"] > 1e-7
+    assert differences["gradient of shuffled_decoder.project.weight"] > 1e-4
+    assert differences["hand-written rate"] < 1e-9
+
+
+def test_two_view_candidates_train_and_are_judged_against_the_hand_written_ones():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    rivals = list(two_view_time.two_view_candidates(TINY_TWO_VIEW, ["none", "optimal"], fabric, compiled=False))
+    times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
+    assert times.keys() == {
+        (model, name) for model in ("no clusters", "optimal clusters") for name in (CAPTURED, "ours, eager", UNCOMPILED)
+    }
+
+
+def test_two_view_targets_are_judged_the_way_fit_runs():
+    plain = {CAPTURED: [2, 3, 4], BASELINE: [2, 3, 4], UNCOMPILED: [1, 2, 1]}
+    optimal = {CAPTURED: [4, 6, 8], BASELINE: [2, 3, 4], UNCOMPILED: [4, 6, 4]}
+    times = {("no clusters", name): np.array(row, dtype=float) for name, row in plain.items()}
+    times |= {("optimal clusters", name): np.array(row, dtype=float) for name, row in optimal.items()}
+    verdicts = two_view_time.two_view_verdicts(times, "captured")
+    assert [line.partition(":")[0] for line in verdicts] == ["held", "MISSED", *["no target"] * 3]
+    assert "2.000" in verdicts[2]  # over hand-written, eager
+    assert f"{CAPTURED} 2.000" in verdicts[4]  # what the clusters cost

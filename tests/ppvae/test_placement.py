@@ -108,18 +108,21 @@ def test_a_shuffled_view_is_drawn_by_the_seed_and_nothing_else_moves():
     assert not guide.encoder_local.training
 
 
+IMAGES = torch.zeros(2, *SHAPE)
+
+
 @pytest.mark.parametrize(
     ("ask", "line"),
     [
-        (lambda model, guide, images: redraw(model, guide, images, "z"), "anew='z'"),
-        (lambda model, guide, images: vary(model, 0, 1), "columns=0"),
-        (lambda model, guide, images: vary(model, 1, 1, cluster=0), "NormalPrior has no clusters"),
-        (lambda model, guide, images: vary(pair(ClusterPrior(GLOBAL, 3))[0], 1, 1, cluster=3), "the model has 3"),
-        (lambda model, guide, images: two_codes(guide, images[:, :, :1]), "the pair's networks were built for"),
-        (lambda model, guide, images: two_codes(lambda x: None, images), "the guide draws no 'z_global'"),
+        (lambda: redraw(*pair(), IMAGES, "z"), "anew='z'"),
+        (lambda: vary(pair()[0], 0, 1), "columns=0"),
+        (lambda: vary(pair()[0], 1, 1, cluster=0), "NormalPrior has no clusters"),
+        (lambda: vary(pair(ClusterPrior(GLOBAL, 3, site="z_global"))[0], 1, 1, cluster=3), "the model has 3"),
+        (lambda: two_codes(pair()[1], IMAGES[:, :, :1]), "the pair's networks were built for"),
+        (lambda: two_codes(nn.Identity(), IMAGES), "the guide draws no 'z_global'"),
     ],
 )
 def test_mistakes_end_in_one_line(ask, line):
     with pytest.raises(UserError, match=line) as caught:
-        ask(*pair(), torch.rand(2, *SHAPE))
+        ask()
     assert "\n" not in str(caught.value)
