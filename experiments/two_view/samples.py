@@ -71,7 +71,7 @@ def figures_of_codes(run: TwoViewRun, seed: int) -> list[ReportFigure]:
             "codes",
             "A hundred images the model draws (the paper's Fig. 2). Left: one z_global, a hundred z_local; the shape "
             "should stay while colours change. Right: one z_local, a hundred z_global; the colours should stay.",
-            plot_image_blocks({name: _square(block) for name, block in squares.items()}, per_line=2),
+            plot_image_blocks({name: _square(block) for name, block in squares.items()}, per_line=2, varied=None),
             "What each code draws",
         ),
         ReportFigure(

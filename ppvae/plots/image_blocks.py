@@ -17,9 +17,12 @@ WIDTH = 9.2  # inches of a page
 
 
 @house_style()
-def plot_image_blocks(blocks: Mapping[str, xr.DataArray], *, per_line: int = 4) -> Figure:
+def plot_image_blocks(
+    blocks: Mapping[str, xr.DataArray], *, per_line: int = 4, varied: tuple[str, str] | None = ("z_global", "z_local")
+) -> Figure:
     """One panel a block, under its name: z_global varies to the right, z_local downwards.
 
+    ``varied`` names what does, at the figure's sides; None where neither is what varies.
     blocks: name → (z_local, z_global, channel, row, column) in [0, 1], as from `vary`, all of one shape.
     UserError for none, other dims or different shapes. Source: Anonymous 2019, "Explicit information placement on
     latent variables using auxiliary generative modelling task", Figs. 2, 5 and 6.
@@ -41,6 +44,7 @@ def plot_image_blocks(blocks: Mapping[str, xr.DataArray], *, per_line: int = 4) 
         draw_tiles(axes, array.drop_vars(array.coords).rename(z_local="line", z_global="place"))
         axes.set(xticks=[], yticks=[])
         axes.set_title(name, fontsize=9)
-    figure.supxlabel("z_global →", color=MUTED, fontsize=8.5)
-    figure.supylabel("← z_local", color=MUTED, fontsize=8.5)
+    if varied is not None:
+        figure.supxlabel(f"{varied[0]} →", color=MUTED, fontsize=8.5)
+        figure.supylabel(f"← {varied[1]}", color=MUTED, fontsize=8.5)
     return finish(figure)

@@ -128,6 +128,17 @@ def test_the_test_split_is_another_part(source, tmp_path):
     assert "test" in test.description
 
 
+def test_svhn_of_train_and_extra_is_the_one_after_the_other(tmp_path):
+    write_svhn(tmp_path / "data")
+    data = svhn("train_and_extra", root=str(tmp_path / "data"))
+    rows = [*range(15), *range(25, 30)]
+    np.testing.assert_array_equal(data.stored().numpy(), COLOUR[rows])
+    np.testing.assert_array_equal(data.factors["label"].values, CODES[rows])
+    (tmp_path / "data" / "extra_32x32.mat").unlink()
+    with pytest.raises(UserError, match="svhn 'extra' cannot be read"):
+        svhn("train_and_extra", root=str(tmp_path / "data"))
+
+
 def test_a_random_part_by_its_seed(source, tmp_path):
     _, function, pixels = source
     parts = [function(root=str(tmp_path / "data"), size=6, seed=seed) for seed in (0, 0, 1)]
@@ -233,7 +244,7 @@ def test_other_subsets_count_from_zero(tmp_path, subset):
     ("function", "options", "match"),
     [
         (mnist, {"split": "valid"}, "split='valid': expected one of train, test"),
-        (svhn, {"split": "valid"}, "train, test, extra"),
+        (svhn, {"split": "valid"}, "train, test, extra, train_and_extra"),
         (mnist, {"binarise": "dynamc"}, "none, static, dynamic"),
         (cifar10, {"binarise": "static", "dequantise": "uniform"}, "leave one"),
         (mnist, {"size": 0}, "size=0"),
