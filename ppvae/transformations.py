@@ -40,12 +40,13 @@ class PatchShuffle(nn.Module):
             )
         down, across = rows // self.patch, columns // self.patch
         count = math.prod(images.shape[:-3])
-        cut = images.reshape(count, channels, down, self.patch, across, self.patch).permute(0, 2, 4, 1, 3, 5)
-        # doubles: among the 1024 keys of single pixels floats would often tie, and ties keep their order
-        order = torch.rand(count, down * across, dtype=torch.float64, device=images.device).argsort(-1)
-        image = torch.arange(count, device=images.device)[:, None]
-        shuffled = cut.flatten(1, 2)[image, order].unflatten(1, (down, across))
-        return shuffled.permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
+        cut = images.reshape(count, channels, down, self.patch, across, self.patch).permute(0, 1, 3, 5, 2, 4)
+        # doubles: among the 1024 keys of single pixels floats would often tie, and ties keep their order; their bits,
+        # as doubles from 0 up sort like them and whole numbers sort faster
+        keys = torch.rand(count, down * across, dtype=torch.float64, device=images.device).view(torch.int64)
+        tiles = cut.reshape(count, channels * self.patch**2, down * across)
+        shuffled = tiles.gather(-1, keys.argsort(-1)[:, None].expand_as(tiles)).reshape(cut.shape)
+        return shuffled.permute(0, 1, 4, 2, 5, 3).reshape(images.shape)
 
     def extra_repr(self) -> str:
         return f"patch={self.patch}"
