@@ -25,11 +25,8 @@ def log_mass(level: torch.Tensor, mean: torch.Tensor, log_scale: torch.Tensor) -
     width = (-log_scale).exp() / TOP
     below = logsigmoid((level + 0.5 - TOP * mean) * width)
     above = logsigmoid((TOP * mean - level + 0.5) * width)
-    inside = _log1mexp(width, -log_scale - math.log(TOP))
-    lowest, highest = level < 0.5, level > TOP - 0.5
-    return (
-        torch.where(highest, 0.0, below) + torch.where(lowest, 0.0, above) + torch.where(lowest | highest, 0.0, inside)
-    )
+    inside = below + above + _log1mexp(width, -log_scale - math.log(TOP))
+    return torch.where(level < 0.5, below, torch.where(level > TOP - 0.5, above, inside))
 
 
 def _log1mexp(width: torch.Tensor, log_width: torch.Tensor) -> torch.Tensor:
