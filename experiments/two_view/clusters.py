@@ -14,6 +14,7 @@ from experiments.two_view.classifier import labels_of
 from experiments.two_view.pretraining import place_clusters
 from experiments.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
 from ppvae import UserError, from_pyro_svi, read_posterior, two_codes, vary, write_posterior
+from ppvae.datasets import ImageDataset
 from ppvae.metrics import adjusted_rand_index, clustering_accuracy, normalised_mutual_information
 from ppvae.plots import plot_assignments, plot_image_blocks
 from ppvae.priors import ClusterPrior
@@ -37,7 +38,9 @@ def train_and_cluster(configuration: DictConfig, directory: Path, *, resume: boo
         place_clusters(parts, configuration, directory / "pretraining")
     run = train_pair(parts, test, configuration, directory, resume=resume)
     clusters = assigned(run, configuration)
-    metrics = _agreement(clusters, labels, "") | _kmeans(run, labels, configuration.seed)
+    metrics = (
+        _agreement(clusters, labels, "") | _kmeans(run, labels, configuration.seed) | _found_instead(clusters, test)
+    )
     metrics["clusters_used"] = len(np.unique(clusters))
     found = clustering_accuracy(clusters, labels)
     write_posterior(xr.DataTree(found), directory / "clusters.zarr")
@@ -86,6 +89,14 @@ def _agreement(clusters: xr.DataArray, labels: xr.DataArray, suffix: str) -> dic
         f"nmi{suffix}": float(normalised_mutual_information(clusters, labels)),
         f"ari{suffix}": float(adjusted_rand_index(clusters, labels)),
     }
+
+
+def _found_instead(clusters: xr.DataArray, test: ImageDataset) -> dict[str, float]:
+    """ACC, many to one, against every other factor of the images: what the clusters are of."""
+    factors = test.factors.drop_vars(["label", "image"], errors="ignore")
+    levels = {name: xr.DataArray(factor.values, dims="image") for name, factor in factors.items()}
+    varied = {name: level for name, level in levels.items() if level.min() < level.max()}
+    return {f"acc_of_{name}": float(clustering_accuracy(clusters, level)["score"]) for name, level in varied.items()}
 
 
 def _kmeans(run: TwoViewRun, labels: xr.DataArray, seed: int) -> dict[str, float]:
