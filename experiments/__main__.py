@@ -8,9 +8,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.resolvers import register_resolvers
 from ppvae import UserError
 
 EXIT_USER_ERROR = 2
@@ -31,7 +32,7 @@ def _job(configuration: DictConfig) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line below is ours
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+    register_resolvers()
     try:
         _check_resume(sys.argv[1:])
         _job()

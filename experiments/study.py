@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
+from experiments.resolvers import register_resolvers
 from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
@@ -159,6 +160,7 @@ def _one(configuration: str, directory: Path, measure: str | None, workers: int)
 
     ``measure``: a function to do it in place of the main job's, which writes ``metrics.json`` too.
     """
+    register_resolvers()
     if workers > 1:
         share_cores(workers, os.cpu_count() or 1)
     train = train_and_evaluate if measure is None else pkgutil.resolve_name(measure)

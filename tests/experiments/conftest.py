@@ -10,13 +10,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import experiments
+from experiments.resolvers import register_resolvers
 
 CONF = Path(experiments.__file__).parent / "conf"
 
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+    register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         yield
     GlobalHydra.instance().clear()
