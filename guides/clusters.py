@@ -102,8 +102,9 @@ class RelaxedClusters(nn.Module):
 class OptimalClusters(nn.Module):
     """q(y = k | x) ∝ π_k exp(−weight·KL(q(z | x) ‖ p(z | k))): the best q(cluster | x) beside the given q(z | x).
 
-    It has no parameters of its own, and the cluster's part of the bound is −log Σ_k π_k exp(−KL_k). ``weight``: the β
-    of the objective, where it weighs the KL of z; the best q(y | x) is then the best for that objective.
+    It has no parameters of its own, and the cluster's part of the bound is −log Σ_k π_k exp(−KL_k). ``weight``: the
+    weight of z's KL over that of the cluster's, β for :class:`~ppvae.BetaELBO`; the best q(y | x) is then the best for
+    that objective.
 
     Shapes as for :class:`EnumeratedClusters`; ``prior`` is the model's own.
     Source: Jiang et al. 2017, "Variational deep embedding", App. A, with the expectation over z taken inside the

@@ -10,6 +10,9 @@ from pyro import poutine
 from pyro.distributions.util import is_identically_zero, scale_and_mask, sum_rightmost
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from ppvae.distributions import RelaxedMembership
+from ppvae.errors import UserError
+
 __all__ = [
     "ESTIMATORS",
     "Estimator",
@@ -71,10 +74,10 @@ def pair_traces(
     """The guide's trace and the model's trace replayed against it.
 
     ``enumerated``: the guide's sites with ``infer={"enumerate": "parallel"}`` take all their values, along batch dims
-    left of the plate ``image``; else they are drawn as any other.
+    left of the plates ``draws`` and ``image``; else they are drawn as any other.
     """
     if enumerated:
-        guide = poutine.enum(guide, first_available_dim=-2)
+        guide = poutine.enum(guide, first_available_dim=-3)
     guide_trace = poutine.trace(guide).get_trace(images)
     model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(images)
     return guide_trace, model_trace
@@ -109,7 +112,7 @@ def terms_of(
 ) -> Terms:
     """What the two traces measured, with the KL of each latent site by ``rate_of``; enumerated sites summed out."""
     expected = _expectation(guide_trace)
-    distortion = -sum(expected(scaled(s, s["fn"].log_prob(s["value"]))) for s in observed_sites(model_trace))
+    distortion = -sum(expected(s, scaled(s, s["fn"].log_prob(s["value"]))) for s in observed_sites(model_trace))
     rates: dict[tuple[str, ...], torch.Tensor] = {}
     latents: dict[tuple[str, ...], int] = {}
     found = set()
@@ -120,32 +123,39 @@ def terms_of(
         rate = rate_of(site, model_site)
         if discrete(model_site or site):
             found.add(name)
-            dims, rate = (name,), expected(rate)
+            dims, rate = (name,), expected(site, rate)
         else:
             latents[dims] = math.prod(site["fn"].event_shape)
             inner = rate.dim() - max(len(one["fn"].batch_shape) for one in (site, model_site or site))
-            dims, rate = dims[:inner], expected(rate, inner)
+            dims, rate = dims[:inner], expected(site, rate, inner)
         rates[dims] = rates.get(dims, 0) + rate
         if not _enumerated(site):
             parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
-            scores.append(parts.score_function)
-    scores = [score for score in scores if not is_identically_zero(score)]
+            scores.append((name, parts.score_function))
+    scores = [(name, score) for name, score in scores if not is_identically_zero(score)]
+    for name, score in scores:
+        if score.dim() > distortion.dim():
+            raise UserError(
+                f"site {name!r} is drawn given an enumerated site and is not reparameterised, for which its score "
+                "function would be wrong; draw the other site (no enumerate) or reparameterise this one"
+            )
     recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
-    score = sum(scores) if scores else None
+    score = sum(score for _, score in scores) if scores else None
     counts = math.prod(images.shape[-3:]), sum(latents.values())
     return Terms(distortion, rates, score, recorded, *counts, frozenset(found))
 
 
 def _expectation(guide_trace: poutine.Trace) -> Callable[..., torch.Tensor]:
-    """A function that sums a term (*values, image, *inner dims) over the enumerated sites' values, by probability."""
-    sites = filter(_enumerated, latent_sites(guide_trace))
+    """A function that sums a term (*values, *plates, *inner dims) over the enumerated sites' values, by probability."""
+    sites = list(filter(_enumerated, latent_sites(guide_trace)))
     probability = math.prod(site["fn"].log_prob(site["value"]).exp() for site in sites)
 
-    def expected(term: torch.Tensor, inner: int = 0) -> torch.Tensor:
-        if isinstance(probability, int) or term.dim() == 1 + inner:  # nothing enumerated, or the same for all values
+    def expected(site: Site, term: torch.Tensor, inner: int = 0) -> torch.Tensor:
+        plates = max((-frame.dim for frame in site["cond_indep_stack"] if frame.vectorized), default=1)
+        if not sites or term.dim() == plates + inner:  # nothing enumerated, or the same for all values
             return term
         weighed = probability.reshape(probability.shape + (1,) * inner) * term
-        return weighed.sum(tuple(range(weighed.dim() - 1 - inner)))
+        return weighed.sum(tuple(range(weighed.dim() - plates - inner)))
 
     return expected
 
@@ -221,6 +231,8 @@ def sampled_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
     """log q − log p of a site at the guide's sample, latent by latent where both factorise."""
     if model_site is None:  # auxiliary: log q alone
         return scaled(guide_site, guide_site["fn"].log_prob(guide_site["value"]))
+    if isinstance(guide_site["fn"], RelaxedMembership):  # a density of y less a probability: no log ratio
+        return closed_form_rate(guide_site, model_site)
     q, p = elementwise(guide_site["fn"], model_site["fn"])
     value = guide_site["value"]
     return scaled(guide_site, q.log_prob(value)) - scaled(model_site, p.log_prob(value))

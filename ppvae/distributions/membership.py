@@ -40,6 +40,11 @@ class RelaxedMembership(RelaxedOneHotCategorical):
     def expand(self, batch_shape: torch.Size, _instance: "RelaxedMembership | None" = None) -> "RelaxedMembership":
         return super().expand(batch_shape, self._get_checked_instance(RelaxedMembership, _instance))
 
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> torch.Tensor:
+        """Divided by its sum, which rounding at small τ leaves further from one than validation allows."""
+        y = super().rsample(sample_shape)
+        return y / y.sum(-1, keepdim=True)
+
 
 @register_kl(RelaxedMembership, Membership)
 def _kl_as_published(q: RelaxedMembership, p: Membership) -> torch.Tensor:

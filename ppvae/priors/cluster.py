@@ -48,12 +48,16 @@ class ClusterPrior(nn.Module):
 
         Clusters that start at random tend to be given up but for one, before the codes say anything (Jiang et al.
         2017 start theirs likewise). ``means`` and ``variances`` (image, latent) of q(z | x).
-        Errors: :class:`~ppvae.errors.UserError` for fewer images than clusters.
+        Errors: :class:`~ppvae.errors.UserError` for fewer different codes than clusters.
         """
         from sklearn.cluster import KMeans  # here: it takes as long to import as torch
 
-        if len(means) < self.clusters:
-            raise UserError(f"{len(means)} images for {self.clusters} clusters; give the codes of more")
+        different = len(means.unique(dim=0))
+        if different < self.clusters:
+            raise UserError(
+                f"{different} different codes of {len(means)} images for {self.clusters} clusters; give more images or, "
+                "where the codes have collapsed, the rate a smaller weight"
+            )
         found = KMeans(self.clusters, n_init=4, random_state=seed).fit(means.cpu().numpy())
         member = torch.nn.functional.one_hot(torch.from_numpy(found.labels_).long(), self.clusters).to(means)
         sizes = member.sum(0)[:, None]
@@ -67,7 +71,14 @@ class ClusterPrior(nn.Module):
         return dist.Normal(y @ self.loc, y @ self.log_scale.exp()).to_event(1)
 
     def rates(self, q: dist.TorchDistribution) -> torch.Tensor:
-        """KL(q(z) ‖ p(z | y = k)) of each k, nats: a diagonal normal of batch shape (...) → (..., component)."""
+        """KL(q(z) ‖ p(z | y = k)) of each k, nats: a diagonal normal of batch shape (...) → (..., component).
+
+        Errors: :class:`~ppvae.errors.UserError` for a q of another number of latents.
+        """
+        if tuple(q.event_shape) != (self.latents,):
+            raise UserError(
+                f"q has event shape {tuple(q.event_shape)}, the clusters {self.latents} latents; give both the same"
+            )
         loc, scale = q.base_dist.loc.unsqueeze(-2), q.base_dist.scale.unsqueeze(-2)
         components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)
         return kl_divergence(dist.Normal(loc, scale).to_event(1), components)

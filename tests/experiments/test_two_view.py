@@ -10,7 +10,7 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from experiments import study
 from experiments.assemble import assemble
@@ -134,7 +134,9 @@ CLUSTERS = ["experiment=clusters", *SMALL, "workers=1", "seeds=[0]", "prior.clus
 
 
 def test_clusters_stand_beside_k_means_in_one_table(digits, tmp_path):
-    study.run(started(*CLUSTERS, digits), tmp_path / "run")
+    configuration = started(*CLUSTERS, digits)
+    OmegaConf.clear_resolver("or")  # a worker of a study starts without
+    study.run(configuration, tmp_path / "run")
     results = pd.read_csv(tmp_path / "run/results.csv").set_index("model")
     for name in ("acc", "acc_kmeans_global", "acc_kmeans_both", "acc_kmeans_pca", "nmi"):
         assert results[name].between(0, 1).all(), name

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO
 from torch import nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
@@ -204,10 +206,10 @@ def test_the_gradient_through_the_optimum_is_that_with_it_held(images, weight, b
 
 
 def test_the_relaxed_objective_nears_the_enumerated_as_the_temperature_falls(images, within_errors):
-    """Mean KL of z over Gumbel draws, minus Σ_k q_k KL_k: its gap shrinks in proportion to τ.
+    """Σ_k q_k KL_k less the mean KL of z over Gumbel draws: measured 0.66, 0.22, 0.08, 0.02 nats of 1.4 at τ = 1, 0.3,
+    0.1, 0.03, so in proportion to τ; five standard errors are 0.01. At τ = 0.002 nothing beyond them is left.
 
-    Standard errors are at most 3 % of it; at τ = 0.002 the gap is within five of them. The cluster's own KL and the
-    distortion are the same at every temperature.
+    The cluster's own KL is the same at every temperature.
     """
     model, guide = make_pair("enumerated")
     images = images[:1]
@@ -223,8 +225,8 @@ def test_the_relaxed_objective_nears_the_enumerated_as_the_temperature_falls(ima
         draws = found.rates["latent_global",].sum(-1)
         gaps.append(float(exact - draws.mean()))
     errors = 5 * float(draws.std()) / len(draws) ** 0.5
-    assert all(first > second + errors for first, second in zip(gaps[:-2], gaps[1:-1], strict=True)), gaps
-    within_errors(draws, exact, resolution=0.05)
+    assert all(first > second + errors for first, second in pairwise(gaps[:-1])), gaps
+    within_errors(draws, exact, resolution=0.02)
 
 
 def far_apart(kind: str) -> tuple[TwoViewVAE, TwoViewGuide]:
@@ -281,7 +283,7 @@ def test_many_draws_meet_the_evidence(kind):
         for head, latents in ((guide.head_global, GLOBAL), (guide.head_local, LOCAL)):
             head.bias[latents:].fill_(-1.0)
         images = poutine.trace(model).get_trace(size=4).nodes["x"]["value"] / 3
-    found = log_marginal(model, guide, images, 100_000, batch_size=200_000)
+    found = log_marginal(model, guide, images, 40_000, batch_size=160_000)
     wanted = evidence(model, images)
     effective = torch.from_numpy(found["effective_samples"].values)
     assert (effective > 100).any(), "too few draws to tell"
@@ -290,7 +292,7 @@ def test_many_draws_meet_the_evidence(kind):
     assert (torch.from_numpy(found["elbo"].values) < wanted).all()
 
 
-def train(model: nn.Module, guide: nn.Module, images: torch.Tensor, steps: int = 250) -> None:
+def train(model: nn.Module, guide: nn.Module, images: torch.Tensor, steps: int = 120) -> None:
     """The guide alone, by Adam, its rate a tenth in the second half."""
     adam = torch.optim.Adam([*guide.parameters()], lr=0.15, fused=True)
     with pyro.validation_enabled(False):
@@ -302,25 +304,24 @@ def train(model: nn.Module, guide: nn.Module, images: torch.Tensor, steps: int =
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_trained_guides_rank_as_their_objectives(seed):
-    """Under one fixed model, from one start: optimal ≥ enumerated ≥ relaxed by their exact bounds, to 0.1 nats.
+def test_no_trained_guide_beats_the_optimal_one(seed):
+    """Under one fixed model, from one start, by exact bounds, to the 0.1 nats that 120 noisy steps may leave.
 
-    The enumerated guide's bound is the largest of its family, to which a relaxed one belongs when evaluated, and no
-    guide of the family beats the optimum. 0.1 nats is what 250 noisy steps leave (measured, at most 0.05). With the
-    model trained as well, no such order holds: each objective then finds another model.
+    Measured over eight seeds the optimal guide lost 0.003 nats at most and won up to 11, where the others' clusters
+    stop in a local optimum. The enumerated and the relaxed guide have no order: each led by 0.3 nats and more in some.
     """
-    reached = []
-    for kind in reversed(KINDS):
+    reached = {}
+    for kind in KINDS:
         model, guide = make_pair(kind, seed)
         with torch.no_grad():
             model.prior_global.loc.mul_(3)
             model.prior_global.log_scale.fill_(math.log(0.3))
             images = poutine.trace(model).get_trace(size=64).nodes["x"]["value"]
+        start = float(bound(model, guide, images).mean())
         train(model.requires_grad_(False), guide, images)
-        reached.append(float(bound(model, guide, images).mean()))
-        assert reached[-1] < float(evidence(model, images).mean())
-    assert reached[0] > reached[1] - 0.1, reached
-    assert reached[1] > reached[2] - 0.1, reached
+        reached[kind] = float(bound(model, guide, images).mean())
+        assert start + 10 < reached[kind] < float(evidence(model, images).mean())
+    assert reached["optimal"] > max(reached.values()) - 0.1, reached
 
 
 def test_evaluated_the_relaxed_guide_is_the_enumerated_one(images):
@@ -376,36 +377,27 @@ def data() -> torch.Tensor:
     return torch.randn(24, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 
 
-@pytest.mark.parametrize("execution", ["eager", "captured"])
-def test_training_steps_the_temperature_once_a_step(data, execution, monkeypatch):
-    """Rehearsals, captures and checks do not count: three epochs of three steps are nine, seen in every epoch."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_captured_training_is_eager_training(data, kind, monkeypatch):
+    """The same losses; and the temperature takes one step a training step, three epochs of three here: rehearsals,
+    captures and checks do not count."""
     monkeypatch.setattr("ppvae.svi.step.compile_graph", lambda graph, *_, **__: graph)
+    options = {"temperature": 1.0, "final": 0.25, "steps": 18} if kind == "relaxed" else {}
     losses = []
-    for _ in range(2):
-        model, guide = make_pair("relaxed", temperature=1.0, final=0.25, steps=18)
-        history = fit(model, guide, data, epochs=3, compile=execution == "captured", **FIT)
-        assert guide.clusters.step == 9
-        assert float(guide.clusters.temperature) == pytest.approx(0.5)
+    for compiled in (False, True):
+        model, guide = make_pair(kind, **options)
+        history = fit(model, guide, data, epochs=3, compile=compiled, **FIT)
+        assert history.execution == ("compiled" if compiled else "eager")  # by a stub: the graph itself
         losses.append(history["loss"].values)
-    np.testing.assert_array_equal(*losses)
+        if kind == "relaxed":
+            assert guide.clusters.step == 9
+            assert float(guide.clusters.temperature) == pytest.approx(0.5)
+    np.testing.assert_allclose(*losses, rtol=1e-9)
     assert history["kl_cluster"].dims == ("epoch",)
     assert history["cluster_probability"].dims == ("epoch", "component")
     np.testing.assert_allclose(history["cluster_probability"].sum("component"), 1)
-    kls = history["kl_cluster"] + history["kl_latent_global"].sum("latent_global") + history["kl_latent_local"].sum(
-        "latent_local"
-    )
-    np.testing.assert_allclose(kls, history["rate"])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_captured_training_is_eager_training(data, kind, monkeypatch):
-    monkeypatch.setattr("ppvae.svi.step.compile_graph", lambda graph, *_, **__: graph)
-    options = {"temperature": 1.0, "final": 0.25, "steps": 6} if kind == "relaxed" else {}
-    losses = [
-        fit(*make_pair(kind, **options), data, epochs=3, compile=compiled, **FIT)["loss"] for compiled in (False, True)
-    ]
-    np.testing.assert_allclose(*losses, rtol=1e-9)
-    assert losses[0][-1] < losses[0][0]
+    kls = [history["kl_cluster"], history["kl_latent_global"].sum("latent_global")]
+    np.testing.assert_allclose(sum(kls) + history["kl_latent_local"].sum("latent_local"), history["rate"])
 
 
 @pytest.mark.parametrize("kind", ["relaxed", "optimal"])
@@ -428,12 +420,17 @@ def test_a_resumed_training_is_an_uninterrupted_one(data, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_svi_trains_it(images, kind):
-    model, guide = make_pair(kind)
-    before = {id(p): p.detach().clone() for part in (model, guide) for p in part.parameters()}
-    svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO())
-    assert math.isfinite(svi.step(images))
-    assert not [p for part in (model, guide) for p in part.parameters() if torch.equal(p, before[id(p)])]
+def test_plain_svi_trains_it(kind):
+    """By Pyro's ELBO for it, in float32, which its enumeration needs; the other one works too, and warns."""
+    model, guide = (part.float() for part in make_pair(kind))
+    images, parameters = torch.randn(5, *SHAPE), [p for part in (model, guide) for p in part.parameters()]
+    for loss in (Trace_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)):
+        before = [p.detach().clone() for p in parameters]
+        quiet = isinstance(loss, TraceEnum_ELBO) != (kind == "relaxed")
+        svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), loss)
+        with nullcontext() if quiet else pytest.warns(UserWarning, match="TraceEnum_ELBO"):
+            assert math.isfinite(svi.step(images))
+        assert not any(map(torch.equal, parameters, before))
     assert not pyro.get_param_store().keys()
 
 
@@ -457,8 +454,6 @@ def test_exports_hold_the_cluster(images, kind):
     np.testing.assert_allclose(statistics["kl_cluster"], kl)
     error = np.sqrt(recorded * (1 - recorded) / 400)
     assert (np.abs(clusters.mean(("chain", "draw")) - recorded) < 5 * error + 1e-9).all()
-    chosen = tree["posterior"]["z_global"] - clusters.values @ model.prior_global.loc.detach().numpy()
-    assert chosen.shape == (1, 400, 5, GLOBAL)
     np.testing.assert_allclose(tree["log_prior"]["cluster"], -math.log(CLUSTERS))
     given = model.prior_global.normal(torch.from_numpy(clusters.values))
     log_prior = given.log_prob(torch.from_numpy(tree["posterior"]["z_global"].values)).detach()

@@ -10,8 +10,8 @@ from pyro.infer import TraceEnum_ELBO
 from torch import nn
 from torch.distributions import kl_divergence
 
-from guides import EnumeratedClusters, TwoViewGuide
-from ppvae import BetaELBO, TwoViewVAE
+from guides import EnumeratedClusters, RelaxedClusters, TwoViewGuide
+from ppvae import BetaELBO, TwoViewVAE, UserError
 from ppvae.priors import ClusterPrior, NormalPrior
 
 SHAPE, PIXELS, CLUSTERS, NOISE = (1, 2, 3), 6, 4, 0.5
@@ -250,3 +250,43 @@ def test_a_normal_given_the_enumerated_site(weight):
     torch.testing.assert_close(terms.rates["latent",], weight * (q.T[..., None] * kl).sum(0))
     torch.testing.assert_close(terms.rates["y",], weight * (q * (q.log() - CHOICE.log())).sum(-1))
     assert terms.latents == 2
+
+
+def test_under_an_outer_plate_each_draw_has_terms_of_its_own(pair, images):
+    """As many draws as clusters, so that a sum over the wrong dim would go unseen in the shapes."""
+    torch.manual_seed(1)
+    with pyro.plate("draws", CLUSTERS, dim=-2):
+        terms = BetaELBO().measure(pair.model, pair.guide, images)
+    shape = (CLUSTERS, len(images))
+    assert terms.distortion.shape == terms.rate.shape == shape
+    one = BetaELBO().measure(pair.model, pair.guide, images)
+    torch.testing.assert_close(terms.rate, one.rate.expand(shape))  # closed forms: the same for all draws
+    assert len(terms.distortion.unique()) == CLUSTERS * len(images)
+
+
+def test_a_score_function_given_an_enumerated_site_is_refused():
+    def model(images: torch.Tensor) -> None:
+        with pyro.plate("image", len(images), dim=-1):
+            y = pyro.sample("y", dist.Categorical(CHOICE))
+            z = pyro.sample("z", dist.Poisson(1.0 + y))
+            pyro.sample("x", dist.Normal(z[..., None, None, None], 0.6).to_event(3), obs=images)
+
+    def guide(images: torch.Tensor) -> None:
+        with pyro.plate("image", len(images), dim=-1):
+            y = pyro.sample("y", dist.Categorical(CHOICE.expand(len(images), 3)), infer={"enumerate": "parallel"})
+            pyro.sample("z", dist.Poisson(torch.tensor([1.0, 2.0, 3.0], requires_grad=True)[y]))
+
+    with pytest.raises(UserError, match="site 'z' is drawn given an enumerated site and is not reparameterised"):
+        BetaELBO()(model, guide, POINTS)
+
+
+@pytest.mark.filterwarnings("ignore:RelaxedClusters trains on an objective that is no bound:UserWarning")
+def test_a_relaxed_draw_has_one_rate_whatever_the_estimator(images):
+    """A density of a relaxed draw less a probability is no log ratio: the categorical KL stands for both."""
+    prior = ClusterPrior(2, CLUSTERS, site="z_global")
+    model = TwoViewVAE(prior, NormalPrior(1, site="z_local"), Linear(3), None, None).double()
+    guide = TwoViewGuide(Pixels(), Pixels(), 2, 1, None, RelaxedClusters(PIXELS, CLUSTERS)).double()
+    found = [BetaELBO(estimator=name).measure(model, guide, images).rates["cluster",] for name in ("auto", "trace")]
+    log_q = guide.clusters.logits(images.flatten(1)).log_softmax(-1)
+    for rate in found:
+        torch.testing.assert_close(rate, (log_q.exp() * (log_q + math.log(CLUSTERS))).sum(-1))

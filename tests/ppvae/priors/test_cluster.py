@@ -144,6 +144,25 @@ def test_it_starts_as_the_mixture_prior_does():
     assert torch.equal(prior.log_scale, mixture.log_scale)
 
 
+def test_placed_each_cluster_has_its_codes_mean_and_total_variance():
+    """Codes far apart in three groups: mean of the means; mean of the variances plus variance of the means."""
+    group = torch.arange(60) % CLUSTERS
+    means = 10 * LOCS[group] + torch.randn(60, LATENTS, dtype=torch.float64)
+    variances = torch.rand(60, LATENTS, dtype=torch.float64) + 0.1
+    prior, state = make_prior(), torch.get_rng_state()
+    prior.place(means, variances)
+    assert torch.equal(torch.get_rng_state(), state)
+    order = torch.cdist(10 * LOCS, prior.loc).argmin(1)
+    assert order.unique().numel() == CLUSTERS
+    for k, found in enumerate(order):
+        own = group == k
+        torch.testing.assert_close(prior.loc[found], means[own].mean(0))
+        expected = variances[own].mean(0) + means[own].var(0, correction=0)
+        torch.testing.assert_close((2 * prior.log_scale[found]).exp(), expected)
+    with pytest.raises(UserError, match="2 different codes of 2 images for 3 clusters; give more images"):
+        prior.place(means[:2], variances[:2])
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -159,3 +178,15 @@ def test_mistakes_are_named_in_one_line(options, match):
     with pytest.raises(UserError, match=match) as error:
         ClusterPrior(**{"latents": 2, **options})
     assert "\n" not in str(error.value)
+
+
+def test_codes_that_have_collapsed_place_nothing():
+    prior = make_prior()
+    with pytest.raises(UserError, match="1 different codes of 9 images for 3 clusters"):
+        prior.place(torch.zeros(9, LATENTS).double(), torch.ones(9, LATENTS).double())
+    assert torch.equal(prior.loc, LOCS)
+
+
+def test_a_q_of_another_width_is_refused():
+    with pytest.raises(UserError, match=r"q has event shape \(1,\), the clusters 2 latents"):
+        make_prior().rates(Independent(Normal(torch.zeros(4, 1).double(), 1.0), 1))
