@@ -17,25 +17,30 @@ from ppvae.files import replace_atomically
 
 __all__ = ["TwoViewRun", "bounds", "checked", "train_pair", "write_metrics"]
 
+TRAINING = 1000  # images measured where no test split is wanted
+
 
 @dataclass(frozen=True)
 class TwoViewRun:
-    """What was trained, how it went, and images of the test split."""
+    """What was trained, how it went, and the images that it is measured on."""
 
     parts: Parts
     history: xr.Dataset
-    test: ImageDataset
+    test: ImageDataset  # or training images, where there is no test split
 
 
-def checked(configuration: DictConfig) -> tuple[Parts, ImageDataset]:
-    """The parts of a two-view run and its test images; UserError, before any training, where something is amiss."""
-    if configuration.held_out.images == 0:
-        raise UserError("held_out.images=0: two codes are measured on test images; give held_out.images=1000")
+def checked(configuration: DictConfig, *, test_split: bool = True) -> tuple[Parts, ImageDataset]:
+    """The parts of a two-view run and its test images; UserError, before any training, where something is amiss.
+
+    ``test_split``: whether it takes one; else, where held_out.images=0, the first training images stand for them.
+    """
+    if test_split and configuration.held_out.images == 0:
+        raise UserError("held_out.images=0: labels are held against test images; give held_out.images=1000")
     parts = assemble(configuration)
     if not isinstance(parts.model, TwoViewVAE):
         raise UserError("two codes take auxiliary=shuffle, or grey, blur or none; the model is of one view")
     check_pair(parts.model, parts.guide, parts.data.observed(slice(2)), parts.objective)
-    return parts, held_out(configuration)
+    return parts, held_out(configuration) or parts.data.subset(slice(TRAINING))
 
 
 def train_pair(
@@ -48,7 +53,7 @@ def train_pair(
 
 
 def bounds(run: TwoViewRun, configuration: DictConfig) -> dict[str, float]:
-    """−log p of test images, nats: of image and view together where the model has a view, and of the image alone.
+    """−log p of the images measured, nats: of image and view together where there is a view, and of the image alone.
 
     With x alone the view is side randomness of the guide. The ELBO, and the bound of ``held_out.samples`` draws.
     """

@@ -55,8 +55,8 @@ class ClusterPrior(nn.Module):
         different = len(means.unique(dim=0))
         if different < self.clusters:
             raise UserError(
-                f"{different} different codes of {len(means)} images for {self.clusters} clusters; give more images or, "
-                "where the codes have collapsed, the rate a smaller weight"
+                f"{different} different codes of {len(means)} images for {self.clusters} clusters; give more images, "
+                "or the rate a smaller weight where the codes have collapsed"
             )
         found = KMeans(self.clusters, n_init=4, random_state=seed).fit(means.cpu().numpy())
         member = torch.nn.functional.one_hot(torch.from_numpy(found.labels_).long(), self.clusters).to(means)

@@ -66,7 +66,16 @@ def test_a_report_shows_both_codes_and_both_bounds(digits, tmp_path, capsys):
     assert metrics["test_nll_both"] < metrics["test_negative_elbo_both"] + 50
     assert metrics["test_negative_elbo_image"] < 0.7 * metrics["test_negative_elbo_both"]
     assert "Training maximises a bound of log p(x, x̂)" in page
-    assert "−ELBO of test images alone" in capsys.readouterr().out
+    assert "−ELBO of the images alone" in capsys.readouterr().out
+
+
+def test_images_without_a_test_split_are_shown_as_well(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "plain.npz", images=pixels)
+    small = [override for override in SMALL if not override.startswith(("data.size", "held_out.images"))]
+    data = ["data=npz", f"data.path={tmp_path}/plain.npz", "held_out.images=0"]
+    page = samples.run(started("experiment=samples", *small, *data), tmp_path / "run").read_text()
+    assert "Bounds over 40 training images" in page
 
 
 @pytest.mark.filterwarnings(RELAXED)
@@ -174,7 +183,7 @@ def test_a_study_that_was_killed_after_pretraining_goes_on(digits, tmp_path):
         (["experiment=clusters", "clusters=relaxed", "clusters.temperature=0"], "temperature=0"),
         (["experiment=clusters", "prior.clusters=1"], "clusters=1"),
         (["experiment=samples", "auxiliary.transformation.patch=5"], "patch=5"),
-        (["experiment=samples", "held_out.images=0"], "held_out.images=0"),
+        (["experiment=swap", "held_out.images=0"], "held_out.images=0"),
     ],
 )
 def test_mistakes_end_in_one_line_before_any_training(digits, tmp_path, overrides, line):
