@@ -42,15 +42,17 @@ def house_numbers(
     digits: str | PathLike[str] | None = None,
     image_size: int = 32,
     distractors: float = 0.6,
+    lighter: float = 0.5,
     binarise: Binarise = "none",
     dequantise: Dequantise = "none",
 ) -> ImageDataset:
     """Digits of MNIST drawn as house numbers, in the format of SVHN's crops: (3, image_size, image_size), resident.
 
     The centre digit is the `label`; with probability `distractors` others stand at its left, its right or both (a
-    third each), cut off by the border. Factors: `label`; `digits`, 1 to 3 of them seen; `background`, the middle of
-    one of 12 ranges of hue; `ink`, darker or lighter. Colours, light, texture, blur and noise vary besides, and but
-    for the label's own frequencies all are independent.
+    third each), cut off by the border; with probability `lighter` all are lighter than the background. Factors:
+    `label`; `digits`, 1 to 3 of them seen; `background`, the middle of one of 12 ranges of hue; `ink`, darker or
+    lighter. Colours, light, texture, blur and noise vary besides, and but for the label's own frequencies all are
+    independent.
     Image i depends on `seed`, `split` and i alone: a smaller `size` is the beginning of a larger one. By default one
     image for each digit of the split; beyond, digits come again with everything else drawn anew. 60 000 images take
     a quarter of a minute of one core and 0.2 GB.
@@ -65,14 +67,15 @@ def house_numbers(
         check_whole("size", size, 1)
     check_whole("seed", seed, 0)
     check_whole("image_size", image_size, 16)
-    check_not_negative("distractors", distractors)
-    if distractors > 1:
-        raise UserError(f"distractors={distractors}: expected a probability, at most 1")
+    for name, probability in (("distractors", distractors), ("lighter", lighter)):
+        check_not_negative(name, probability)
+        if probability > 1:
+            raise UserError(f"{name}={probability}: expected a probability, at most 1")
     Conversion(binarise, dequantise)  # its errors come before the drawing
     pixels, labels = _mnist(split, root, download) if digits is None else _archive(str(digits), split)
-    images, levels = _drawn(pixels, labels, size or len(pixels), image_size, distractors, (seed, split))
+    images, levels = _drawn(pixels, labels, size or len(pixels), image_size, (distractors, lighter), (seed, split))
     title = f"{len(images)} house numbers of {split} digits, drawn, not photographed"
-    attrs = {"title": title, "seed": seed, "image_size": image_size, "distractors": distractors}
+    attrs = {"title": title, "seed": seed, "image_size": image_size, "distractors": distractors, "lighter": lighter}
     factors = {name: factor(levels[name], values, **more) for name, (values, more) in _FACTORS.items()}
     table = xr.Dataset(factors, attrs=attrs)
     return ImageDataset(images, table, f"house_numbers {split}", binarise=binarise, dequantise=dequantise)
@@ -108,9 +111,17 @@ def _archive(path: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def _drawn(
-    pixels: Tensor, labels: Tensor, size: int, image_size: int, distractors: float, source: tuple[int, str]
+    pixels: Tensor,
+    labels: Tensor,
+    size: int,
+    image_size: int,
+    probabilities: tuple[float, float],
+    source: tuple[int, str],
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """uint8 images (size, 3, image_size, image_size) and the factors' levels (size,)."""
+    """uint8 images (size, 3, image_size, image_size) and the factors' levels (size,).
+
+    `probabilities` of distractors and of lighter digits."""
+    distractors, lighter = probabilities
     images = torch.empty((size, 3, image_size, image_size), dtype=torch.uint8)
     levels = {name: torch.empty(size, dtype=torch.int64) for name in _FACTORS}
     order = torch.from_numpy(_stream(*source, 0, 1).permutation(len(pixels)))
@@ -118,7 +129,7 @@ def _drawn(
         chances, texture, noise = _random(rows.tolist(), image_size, source)
         centre = order[rows % len(order)]
         beside = _beside(chances["sides"], distractors)
-        found = _chosen(chances, beside) | {"label": labels[centre]}
+        found = _chosen(chances, beside, lighter) | {"label": labels[centre]}
         for name, level in found.items():
             levels[name][rows] = level
         neighbours = ((chances[side] * len(pixels)).long() for side in ("left", "right"))
@@ -135,10 +146,10 @@ def _beside(chance: Tensor, distractors: float) -> Tensor:
     return torch.stack([(third == 0) | (third == 2), (third == 1) | (third == 2)], 1)
 
 
-def _chosen(chances: Mapping[str, Tensor], beside: Tensor) -> dict[str, Tensor]:
+def _chosen(chances: Mapping[str, Tensor], beside: Tensor, lighter: float) -> dict[str, Tensor]:
     """Levels of the factors that chance decides, each (n,)."""
-    counts = {"background": _HUES, "ink": 2}
-    return {"digits": beside.sum(1)} | {name: (chances[name] * count).long() for name, count in counts.items()}
+    background, ink = (chances["background"] * _HUES).long(), (chances["ink"] >= 1 - lighter).long()
+    return {"digits": beside.sum(1), "background": background, "ink": ink}
 
 
 def _random(rows: list[int], image_size: int, source: tuple[int, str]) -> tuple[dict[str, Tensor], Tensor, Tensor]:

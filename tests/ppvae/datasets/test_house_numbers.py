@@ -160,6 +160,18 @@ def test_as_many_digits_are_seen_as_the_table_says(glyphs):
         np.testing.assert_array_equal(with_others.factors[name], alone.factors[name])
 
 
+@pytest.mark.parametrize("lighter", [0.0, 0.3, 0.5, 1.0])
+def test_lighter_digits_come_with_their_probability(glyphs, lighter):
+    """Within five standard errors of a binomial; everything else of an image stays."""
+    data, usual = (house_numbers(size=900, digits=glyphs, image_size=16, lighter=p) for p in (lighter, 0.5))
+    share = float(data.factors["ink"].mean())
+    assert abs(share - lighter) <= 5 * (lighter * (1 - lighter) / 900) ** 0.5
+    same = (data.factors["ink"] == usual.factors["ink"]).values
+    np.testing.assert_array_equal(data.stored()[same].numpy(), usual.stored()[same].numpy())
+    for name in ("label", "digits", "background"):
+        np.testing.assert_array_equal(data.factors[name].values, usual.factors[name].values)
+
+
 @pytest.mark.parametrize("distractors", [0.0, 0.6, 1.0])
 def test_distractors_come_with_their_probability(glyphs, distractors):
     """Chi-square; the chance of a false alarm is 1e-5."""
@@ -283,6 +295,8 @@ def test_a_blank_digit_is_named(tmp_path):
         ({"seed": -1}, "seed=-1"),
         ({"image_size": 8}, "image_size=8: expected a whole number of at least 16"),
         ({"distractors": 1.5}, "distractors=1.5: expected a probability"),
+        ({"lighter": -0.1}, "lighter=-0.1"),
+        ({"lighter": 2}, "lighter=2: expected a probability"),
         ({"distractors": -0.1}, "distractors=-0.1"),
         ({"distractors": float("nan")}, "distractors=nan"),
         ({"binarise": "yes"}, "binarise='yes'"),
