@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from experiments.report import ReportFigure
 from experiments.two_view.classifier import labels_of
-from experiments.two_view.pretraining import place_clusters
+from experiments.two_view.pretraining import pretrain
 from experiments.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
 from ppvae import UserError, from_pyro_svi, read_posterior, two_codes, vary, write_posterior
 from ppvae.datasets import ImageDataset
@@ -34,8 +34,8 @@ def train_and_cluster(configuration: DictConfig, directory: Path, *, resume: boo
     labels = xr.DataArray(labels_of(test).numpy(), dims="image")
     if not isinstance(parts.model.prior_global, ClusterPrior):
         raise UserError("experiment=clusters needs prior=cluster and clusters=optimal, enumerated or relaxed")
-    if not resume and configuration.pretraining.epochs:
-        place_clusters(parts, configuration, directory / "pretraining")
+    if not resume:
+        pretrain(parts, configuration, directory / "pretraining")
     run = train_pair(parts, test, configuration, directory, resume=resume)
     clusters = assigned(run, configuration)
     metrics = (

@@ -15,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from experiments import study
 from experiments.assemble import assemble
 from experiments.two_view import classifier, samples
+from experiments.two_view.pretraining import pretrain
 from experiments.two_view.runs import checked
 from guides import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from ppvae import UserError, read_posterior
+from ppvae.svi.checkpoints import load_checkpoint
 from ppvae.transformations import Blur, Compose, PatchShuffle
 
 SMALL = [
@@ -139,7 +141,7 @@ def test_the_classifier_sees_the_training_split_alone(digits, tmp_path):
     assert classifier.accuracy(net, images, labels) == pytest.approx(float((named == labels).float().mean()))
 
 
-CLUSTERS = ["experiment=clusters", *SMALL, "workers=1", "seeds=[0]", "prior.clusters=4", "pretraining.epochs=1"]
+CLUSTERS = ["experiment=clusters", *SMALL, "workers=1", "seeds=[0]", "prior.clusters=4", "pretraining.codes=1"]
 
 
 def test_clusters_stand_beside_k_means_in_one_table(digits, tmp_path):
@@ -155,7 +157,7 @@ def test_clusters_stand_beside_k_means_in_one_table(digits, tmp_path):
     found = read_posterior(one / "clusters.zarr").to_dataset()
     assert int(found["counts"].sum()) == 24
     assert float(found["score"]) == results.loc["auxiliary_task", "acc"]
-    assert (one / "pretraining/checkpoint.pt").is_file()
+    assert (one / "pretraining/codes/checkpoint.pt").is_file()
     assert len(list((tmp_path / "run/figures").iterdir())) == 4
 
 
@@ -171,6 +173,21 @@ def test_a_study_that_was_killed_after_pretraining_goes_on(digits, tmp_path):
     study.run(configuration, killed)
     numbers = [pd.read_csv(where / "results.csv").drop(columns="seconds") for where in (whole, killed)]
     pd.testing.assert_frame_equal(*numbers)
+
+
+def test_local_codes_learn_first_while_the_global_ones_stay(digits, tmp_path):
+    """z_global at its prior: its rate is zero, and its encoder and head do not move."""
+    configuration = started(*CLUSTERS, "pretraining.codes=0", "prior.spread=0.4", digits)
+    parts = assemble(configuration)
+    before = {name: value.clone() for name, value in parts.guide.state_dict().items()}
+    pretrain(parts, configuration, tmp_path)
+    history = load_checkpoint(tmp_path / "local/checkpoint.pt")["history"]
+    assert np.abs(history["kl_latent_global"]["rows"]).max() == 0
+    assert np.abs(history["kl_latent_local"]["rows"]).max() > 0
+    moved = {name for name, value in parts.guide.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert {name.split(".")[0] for name in moved} == {"encoder_local", "head_local"}
+    assert parts.guide.clusters is not None
 
 
 @pytest.mark.parametrize(
