@@ -31,12 +31,19 @@ def _one_view(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Modu
         raise UserError(
             f"clusters={configuration.clusters._target_}: clusters are of two views; give auxiliary=shuffle"
         )
+    if "encoder_global" in _arguments(configuration.guide):
+        raise UserError(
+            "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
+        )
     prior, likelihood, guide = (built(configuration[name]) for name in ("prior", "likelihood", "guide"))
     return VAE(prior(guide=guide) if not isinstance(prior, torch.nn.Module) else prior, likelihood), guide
 
 
 def _two_views(configuration: DictConfig) -> tuple[TwoViewVAE, torch.nn.Module]:
     """Networks come of the same groups, read with other numbers of latents."""
+    if "encoder_global" not in _arguments(configuration.guide):
+        name = configuration.guide._target_
+        raise UserError(f"guide {name} encodes one code, an auxiliary task needs two; give guide=two_view")
     latents, local = configuration.latents, configuration.auxiliary.latents_local
     check_whole("auxiliary.latents_local", local, 1)
     priors = _global_prior(configuration), NormalPrior(local, site="z_local")
@@ -75,8 +82,15 @@ def _clusters(configuration: DictConfig, prior: torch.nn.Module, encoder: torch.
     if group is None:
         return None
     known = {"features": getattr(encoder, "features", None), "prior": prior}
-    wanted = inspect.signature(pkgutil.resolve_name(group._target_)).parameters
-    return built(group, **{name: value for name, value in known.items() if name in wanted})
+    return built(group, **{name: value for name, value in known.items() if name in _arguments(group)})
+
+
+def _arguments(group: DictConfig) -> set[str]:
+    """Names of the arguments that a group's class takes; none where there is no such class, as building it will say."""
+    try:
+        return set(inspect.signature(pkgutil.resolve_name(group._target_)).parameters)
+    except (ImportError, AttributeError, ValueError):
+        return set()
 
 
 def _with_latents(configuration: DictConfig, latents: int) -> DictConfig:

@@ -25,6 +25,8 @@ PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
     [choice for group, choice in CHOICES if group == wanted] for wanted in ("prior", "guide", "likelihood", "objective")
 )
 MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100}  # of the decoder, for three channels
+TWO_VIEW_GUIDE, CLUSTER_PRIOR = GUIDES.pop(GUIDES.index("two_view")), PRIORS.pop(PRIORS.index("cluster"))
+CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {"normal", "normal_gamma", "student_t"}  # priors whose latents are independent
 INDEPENDENT = {"mean_field", "normal_gamma", "student_t"}  # guides whose latents are, given the image
 REAL = {"normal", "normal_learned", "normal_optimal"}  # likelihoods of real pixels
@@ -79,6 +81,8 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
+    elif group in ("auxiliary", "clusters") or choice == TWO_VIEW_GUIDE:
+        return  # parts of a pair of two views: built together below
     elif group == "prior" and choice == "vamp":
         assert callable(instantiate(configuration[group], _convert_="all"))  # waits for its guide
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
@@ -95,7 +99,8 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
         own = [o for o in [*TINY, f"experiment={experiment}", *overrides] if not o.startswith(("data", "latents"))]
         composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
         composition.data = composed().data
-        assert assemble(composition).model.prior.latents == 2, name
+        model = assemble(composition).model
+        assert getattr(model, "prior", getattr(model, "prior_global", None)).latents == 2, name
 
 
 def test_the_default_is_the_papers_ngvae():
@@ -157,6 +162,22 @@ def test_every_prior_and_guide_trains_by_every_objective(prior, guide, objective
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:RelaxedClusters trains on an objective that is no bound:UserWarning")
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("clusters", ["none", *CLUSTERS])
+def test_two_views_train_by_every_objective(clusters, objective):
+    """With and without clusters; the total correlation, which is of one code, is refused."""
+    prior, more = ("normal", []) if clusters == "none" else (CLUSTER_PRIOR, [f"clusters={clusters}"])
+    views = ["auxiliary=shuffle", "auxiliary.latents_local=2", "held_out.images=0", *more]
+    overrides = [*overrides_of(prior, TWO_VIEW_GUIDE, "normal", objective), *views]
+    if objective != "total_correlation":
+        trained_two_steps(images_of("8-bit"), *overrides)
+        return
+    parts = assemble(composed(*overrides))
+    with pytest.raises(UserError, match="one latent site"):
+        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("kind", ["binary", "8-bit", "real"])
 def test_every_likelihood_takes_the_kinds_of_pixels_it_is_a_density_of(likelihood, kind):
@@ -192,6 +213,23 @@ def test_illegal_pairs_end_in_one_line(prior, guide):
     error = caught.value if isinstance(caught.value, UserError) else caught.value.__cause__
     assert isinstance(error, UserError)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["prior=cluster", "guide=mean_field"], "'cluster' is in the model but not in the guide"),
+        (["prior=normal", "guide=two_view"], "guide=two_view encodes two codes; give auxiliary="),
+        (["prior=normal", "guide=mean_field", "auxiliary=blur"], "MeanFieldNormal encodes one code"),
+    ],
+)
+def test_parts_of_another_number_of_views_end_in_one_line(overrides, line):
+    def trained() -> None:
+        parts = assemble(composed("network=mlp", *overrides))
+        fit(parts.model, parts.guide, parts.data, parts.objective, epochs=1, progress=False, compile=False)
+
+    with pytest.raises(UserError, match=line):
+        trained()
 
 
 @pytest.mark.parametrize("annealing", [choice for group, choice in CHOICES if group == "annealing"])
