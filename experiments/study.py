@@ -216,7 +216,7 @@ def _named(configuration: DictConfig, key: str, default: Callable | None) -> Cal
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{key}={name}: {error}; give the name of a function, package.module.function") from None
+        raise UserError(f"{key}={name}: {error}; give a function by its name, package.module.function") from None
 
 
 def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
