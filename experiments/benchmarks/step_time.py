@@ -6,13 +6,10 @@ The candidates take turns, a few steps each, round after round, so that the drif
 Ratios are taken within a round, then their median over the rounds.
 """
 
-import argparse
 import gc
 import os
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from lightning_fabric import Fabric
 
 from experiments.benchmarks.agreement import check_agreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, LEARNING_RATE, OURS, Candidate, candidates
+from experiments.benchmarks.command import command, started
 from experiments.benchmarks.pythae_vae import INSTALL, pythae_version
 from experiments.benchmarks.setups import SETUPS, Setup
 from experiments.provenance import as_markdown, command_line, environment
@@ -150,21 +148,9 @@ unit-variance normal only. It is no dependency; beside the project's own package
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.step_time", description=__doc__)
-    parser.add_argument("--steps", type=int, default=50, help="steps a round (a fifth of them for conv)")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser = command("experiments.benchmarks.step_time", __doc__, steps=50, rounds=20)
     parser.add_argument("--setups", nargs="+", choices=SETUPS, default=list(SETUPS))
-    parser.add_argument("--threads", type=int, help="CPU threads; torch's choice by default")
-    parser.add_argument("--accelerator", default="cpu", help="Fabric's accelerator: cpu, cuda, auto")
-    parser.add_argument("--write", type=Path, help="also write the page to this file")
-    chosen = parser.parse_args(arguments)
-    if min(chosen.steps, chosen.rounds) < 1:
-        parser.error("--steps and --rounds must be at least 1")
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
-    if load > os.cpu_count() / 2 and torch.get_num_threads() > 1:
-        print(f"load average {load:.1f}: threads will wait for each other; wait, or use --threads 1", file=sys.stderr)
+    chosen, fabric, load = started(parser, arguments)
     sections = []
     for name in chosen.setups:
         sections.append(section(SETUPS[name], fabric, chosen.steps, chosen.rounds))

@@ -5,10 +5,7 @@
 All of ours, compiled, on one MLP and one batch, in turns within one process; ratios are taken within a round.
 """
 
-import argparse
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +14,7 @@ from torch import nn
 
 import guides
 from experiments.benchmarks.candidates import Candidate, ours
+from experiments.benchmarks.command import command, started
 from experiments.benchmarks.setups import LATENTS, MLP, Setup
 from experiments.benchmarks.step_time import Times, milliseconds, provenance
 from ppvae import (
@@ -114,15 +112,8 @@ def _samples(name: str) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.swaps", description=__doc__)
-    parser.add_argument("--steps", type=int, default=20, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--accelerator", default="cpu", help="Fabric's accelerator: cpu, cuda, auto")
-    parser.add_argument("--write", type=Path, help="also write the page to this file")
-    chosen = parser.parse_args(arguments)
-    if min(chosen.steps, chosen.rounds) < 1:
-        parser.error("--steps and --rounds must be at least 1")
-    fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
+    parser = command("experiments.benchmarks.swaps", __doc__, steps=20, rounds=15)
+    chosen, fabric, load = started(parser, arguments)
     torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
     found = table(milliseconds(list(swaps(MLP, fabric)), chosen.steps, chosen.rounds, fabric.device))
     facts = provenance("experiments.benchmarks.swaps", fabric, load)

@@ -5,11 +5,7 @@
 The candidates take turns, a few steps each, round after round; a ratio is taken within a round.
 """
 
-import argparse
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -17,6 +13,7 @@ from torch import nn
 
 from experiments.benchmarks.agreement import check_agreement
 from experiments.benchmarks.candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
+from experiments.benchmarks.command import command, started
 from experiments.benchmarks.hand_written_two_view import CLUSTERS, Clusters
 from experiments.benchmarks.step_time import COMPILED_LIMIT, Times, milliseconds, provenance, quartiles, table, verdict
 from experiments.benchmarks.two_view_setup import TWO_VIEW, TwoViewSetup
@@ -67,21 +64,9 @@ form, and for the optimal clusters one `logsumexp`. {TWO_VIEW.clusters} clusters
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.two_view_time", description=__doc__)
-    parser.add_argument("--steps", type=int, default=8, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = command("experiments.benchmarks.two_view_time", __doc__, steps=8, rounds=15)
     parser.add_argument("--clusters", nargs="+", choices=CLUSTERS, default=list(CLUSTERS))
-    parser.add_argument("--threads", type=int, help="CPU threads; torch's choice by default")
-    parser.add_argument("--accelerator", default="cpu", help="Fabric's accelerator: cpu, cuda, auto")
-    parser.add_argument("--write", type=Path, help="also write the page to this file")
-    chosen = parser.parse_args(arguments)
-    if min(chosen.steps, chosen.rounds) < 1:
-        parser.error("--steps and --rounds must be at least 1")
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
-    if load > os.cpu_count() / 2 and torch.get_num_threads() > 1:
-        print(f"load average {load:.1f}: threads will wait for each other; wait, or use --threads 1", file=sys.stderr)
+    chosen, fabric, load = started(parser, arguments)
     torch._dynamo.config.recompile_limit = 64  # one graph for each candidate, none of them recompiled
     worst = max(check_agreement(TWO_VIEW, kind) for kind in chosen.clusters)
     rivals = list(two_view_candidates(TWO_VIEW, chosen.clusters, fabric))
