@@ -10,7 +10,6 @@ from pyro import poutine
 from pyro.distributions.util import is_identically_zero, scale_and_mask, sum_rightmost
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from ppvae.distributions import RelaxedMembership
 from ppvae.errors import UserError
 
 __all__ = [
@@ -231,7 +230,7 @@ def sampled_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
     """log q − log p of a site at the guide's sample, latent by latent where both factorise."""
     if model_site is None:  # auxiliary: log q alone
         return scaled(guide_site, guide_site["fn"].log_prob(guide_site["value"]))
-    if isinstance(guide_site["fn"], RelaxedMembership):  # a density of y less a probability: no log ratio
+    if discrete(model_site) and not discrete(guide_site):  # a relaxed draw's density less a probability is no log ratio
         return closed_form_rate(guide_site, model_site)
     q, p = elementwise(guide_site["fn"], model_site["fn"])
     value = guide_site["value"]
