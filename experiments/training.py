@@ -9,14 +9,16 @@ from typing import Any
 import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from experiments.assemble import Parts, assemble
 from experiments.evaluation import Evaluation, evaluate, rehearse
 from ppvae import UserError, fit, write_posterior
 from ppvae.evaluation import unit_of
 from ppvae.files import replace_atomically
+from ppvae.svi import Plateau
 
-__all__ = ["check_same_configuration", "share_cores", "train", "train_and_evaluate"]
+__all__ = ["check_same_configuration", "fit_configured", "share_cores", "train", "train_and_evaluate"]
 
 RUNNING = (
     "trainer.progress",
@@ -68,16 +70,33 @@ def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: i
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
+    return fit_configured(
+        parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume, stopping=parts.stopping
+    )
+
+
+def fit_configured(
+    model: nn.Module,
+    guide: nn.Module,
+    parts: Parts,
+    configuration: DictConfig,
+    directory: Path,
+    *,
+    epochs: int,
+    resume: bool,
+    stopping: Plateau | None = None,
+) -> xr.Dataset:
+    """Train a pair on the parts' data and objective with the configuration's trainer, checkpoints in ``directory``."""
     trainer = configuration.trainer
     return fit(
-        parts.model,
-        parts.guide,
+        model,
+        guide,
         parts.data,
         parts.objective,
         epochs=epochs,
         batch_size=trainer.batch_size,
         learning_rate=trainer.learning_rate,
-        stopping=parts.stopping,
+        stopping=stopping,
         seed=configuration.seed,
         compile=trainer.compile,
         accelerator=trainer.accelerator,

@@ -11,9 +11,10 @@ from pyro import poutine, validation_enabled
 from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.evaluation import device_of, evaluating
 from ppvae.pairs import check_images
+from ppvae.terms import Site
 from ppvae.two_view import TwoViewVAE
 
-__all__ = ["Code", "redraw", "transfer_style", "two_codes", "vary"]
+__all__ = ["Code", "global_moments", "redraw", "transfer_style", "two_codes", "vary"]
 
 Code = Literal["z_global", "z_local"]
 PIXELS = ("channel", "row", "column")
@@ -28,19 +29,34 @@ def two_codes(
     x̂ is a view drawn by ``seed``. Shapes: images (image, C, H, W) → (image, latent_global), (image, latent_local).
     Errors: :class:`~ppvae.errors.UserError` for a guide without these sites, or images that it cannot take.
     """
+    z_global, z_local = _read(guide, images, seed, lambda site: site["value"] if draw else site["fn"].mean)
+    return z_global, z_local
+
+
+def global_moments(guide: Callable, images: torch.Tensor, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means and variances of q(z_global | x), (image, latent_global) each: where clusters are placed.
+
+    Errors as for :func:`two_codes`.
+    """
+    moments, _ = _read(guide, images, seed, lambda site: torch.stack([site["fn"].mean, site["fn"].variance], -1))
+    return moments[..., 0], moments[..., 1]
+
+
+def _read(
+    guide: Callable, images: torch.Tensor, seed: int, of_site: Callable[[Site], torch.Tensor]
+) -> list[torch.Tensor]:
+    """What ``of_site`` reads off the sites z_global and z_local, on the CPU, in parts of the images."""
     check_images(images, guide)
     device = device_of(guide)
-    codes = []
+    found = []
     with evaluating(guide, device=device, seed=seed), validation_enabled(False):
         for some in images.split(AT_ONCE):
             nodes = poutine.trace(guide).get_trace(some.to(device)).nodes
             missing = [name for name in get_args(Code) if name not in nodes]
             if missing:
                 raise UserError(f"the guide draws no {missing[0]!r}; two codes come of one such as guides.TwoViewGuide")
-            sites = [nodes[name] for name in get_args(Code)]
-            codes.append([(site["value"] if draw else site["fn"].mean).cpu() for site in sites])
-    z_global, z_local = (torch.cat(parts) for parts in zip(*codes, strict=True))
-    return z_global, z_local
+            found.append([of_site(nodes[name]).cpu() for name in get_args(Code)])
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
 def transfer_style(

@@ -6,20 +6,20 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from omegaconf import DictConfig
-from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import nn
 
 from experiments.assemble import Parts
-from ppvae import Program, TwoViewVAE, fit
+from experiments.training import fit_configured
+from ppvae import Program, TwoViewVAE
 from ppvae.errors import check_whole
-from ppvae.evaluation import device_of, evaluating
+from ppvae.evaluation import device_of
+from ppvae.placement import global_moments
 from ppvae.priors import ClusterPrior, NormalPrior
 
 __all__ = ["LocalGuide", "pretrain"]
 
 IMAGES = 10_000  # whose codes place the clusters
-AT_ONCE = 500
 
 
 class _AtPrior(Messenger):
@@ -57,44 +57,19 @@ def pretrain(parts: Parts, configuration: DictConfig, directory: Path) -> None:
     plain = TwoViewVAE(prior, model.prior_local, model.likelihood, model.shuffled_likelihood, model.transformation)
     clusters, guide.clusters = guide.clusters, None
     if wanted.local:
-        _train(plain, LocalGuide(guide), parts, configuration, wanted.local, directory / "local")
+        _stage(plain, LocalGuide(guide), parts, configuration, wanted.local, directory / "local")
     if wanted.codes:
-        _train(plain, guide, parts, configuration, wanted.codes, directory / "codes")
+        _stage(plain, guide, parts, configuration, wanted.codes, directory / "codes")
         if isinstance(model.prior_global, ClusterPrior):
-            model.prior_global.place(*_moments(guide, parts, configuration.seed), seed=configuration.seed)
+            images = parts.data.observed(slice(min(IMAGES, len(parts.data))), configuration.seed)
+            moments = (moment.to(device_of(model)) for moment in global_moments(guide, images, seed=configuration.seed))
+            model.prior_global.place(*moments, seed=configuration.seed)
     guide.clusters = clusters
 
 
-def _train(
+def _stage(
     model: nn.Module, guide: nn.Module, parts: Parts, configuration: DictConfig, epochs: int, directory: Path
 ) -> None:
-    trainer = configuration.trainer
-    fit(
-        model,
-        guide,
-        parts.data,
-        parts.objective,
-        epochs=epochs,
-        batch_size=trainer.batch_size,
-        learning_rate=trainer.learning_rate,
-        seed=configuration.seed,
-        compile=trainer.compile,
-        accelerator=trainer.accelerator,
-        devices=trainer.devices,
-        directory=directory,
-        resume=(directory / "checkpoint.pt").is_file(),
-        progress=trainer.progress,
-    )
-
-
-def _moments(guide: nn.Module, parts: Parts, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means and variances of q(z_global | x) of the first training images, (image, latent) each."""
-    device = device_of(guide)
-    found = []
-    with evaluating(guide, device=device, seed=seed):
-        for start in range(0, min(IMAGES, len(parts.data)), AT_ONCE):
-            images = parts.data.observed(slice(start, min(start + AT_ONCE, IMAGES)), seed).to(device)
-            site = poutine.trace(guide).get_trace(images).nodes["z_global"]["fn"]
-            found.append((site.mean, site.variance))
-    means, variances = (torch.cat(part) for part in zip(*found, strict=True))
-    return means, variances
+    """Train, or continue from the stage's own checkpoint."""
+    resume = (directory / "checkpoint.pt").is_file()
+    fit_configured(model, guide, parts, configuration, directory, epochs=epochs, resume=resume)
