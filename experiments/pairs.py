@@ -31,7 +31,7 @@ def _one_view(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Modu
         raise UserError(
             f"clusters={configuration.clusters._target_}: clusters are of two views; give auxiliary=shuffle"
         )
-    if "encoder_global" in _arguments(configuration.guide):
+    if _takes(configuration.guide, "encoder_global"):
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
         )
@@ -41,7 +41,7 @@ def _one_view(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Modu
 
 def _two_views(configuration: DictConfig) -> tuple[TwoViewVAE, torch.nn.Module]:
     """Networks come of the same groups, read with other numbers of latents."""
-    if "encoder_global" not in _arguments(configuration.guide):
+    if _takes(configuration.guide, "encoder_global") is False:
         name = configuration.guide._target_
         raise UserError(f"guide {name} encodes one code, an auxiliary task needs two; give guide=two_view")
     latents, local = configuration.latents, configuration.auxiliary.latents_local
@@ -65,11 +65,9 @@ def _two_views(configuration: DictConfig) -> tuple[TwoViewVAE, torch.nn.Module]:
 
 
 def _global_prior(configuration: DictConfig) -> torch.nn.Module:
-    kind = pkgutil.resolve_name(configuration.prior._target_)
-    if "site" not in inspect.signature(kind).parameters:
-        raise UserError(
-            f"prior={kind.__name__} names its site itself; with two codes give prior=normal or prior=cluster"
-        )
+    if _takes(configuration.prior, "site") is False:
+        name = configuration.prior._target_.rpartition(".")[2]
+        raise UserError(f"{name} names its site itself; with two codes give prior=normal or prior=cluster")
     return built(configuration.prior, site="z_global")
 
 
@@ -82,15 +80,15 @@ def _clusters(configuration: DictConfig, prior: torch.nn.Module, encoder: torch.
     if group is None:
         return None
     known = {"features": getattr(encoder, "features", None), "prior": prior}
-    return built(group, **{name: value for name, value in known.items() if name in _arguments(group)})
+    return built(group, **{name: value for name, value in known.items() if _takes(group, name)})
 
 
-def _arguments(group: DictConfig) -> set[str]:
-    """Names of the arguments that a group's class takes; none where there is no such class, as building it will say."""
+def _takes(group: DictConfig, argument: str) -> bool | None:
+    """Whether a group's class takes an argument; None where there is no such class, as building it will say."""
     try:
-        return set(inspect.signature(pkgutil.resolve_name(group._target_)).parameters)
+        return argument in inspect.signature(pkgutil.resolve_name(group._target_)).parameters
     except (ImportError, AttributeError, ValueError):
-        return set()
+        return None
 
 
 def _with_latents(configuration: DictConfig, latents: int) -> DictConfig:

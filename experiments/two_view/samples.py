@@ -8,7 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.provenance import command_line, environment
 from experiments.report import ReportFigure, Table, write_report
+from experiments.study import METRICS
 from experiments.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
+from guides import RelaxedClusters
 from ppvae import redraw, transfer_style, vary
 from ppvae.plots import plot_image_blocks, plot_rate_distortion, plot_reconstructions, plot_style_transfer
 
@@ -21,11 +23,7 @@ BOUNDS = {
     "test_negative_elbo_image": "−ELBO of the images alone, at least −log p(x) (nats)",
     "test_nll_image": "the same by several draws (nats)",
 }
-CODES = {
-    "kl_latent_global": "KL of z_global (nats)",
-    "kl_latent_local": "KL of z_local (nats)",
-    "kl_cluster": "KL of cluster (nats)",
-}
+CODES = {name: METRICS[name] for name in ("kl_latent_global", "kl_latent_local", "kl_cluster")}
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
@@ -113,7 +111,7 @@ def _caption(run: TwoViewRun, configuration: DictConfig) -> str:
 
 
 def _notes(run: TwoViewRun) -> list[str]:
-    if "RelaxedClusters" not in repr(type(getattr(run.parts.guide, "clusters", None))):
+    if not isinstance(getattr(run.parts.guide, "clusters", None), RelaxedClusters):
         return []
     return [
         "The guide's clusters were relaxed in training, where the objective is no bound. The bounds above are of the "
