@@ -14,8 +14,8 @@ from torch import nn
 from experiments.assemble import Parts, assemble
 from experiments.evaluation import Evaluation, evaluate, rehearse
 from ppvae import UserError, fit, write_posterior
-from ppvae.evaluation import unit_of
 from ppvae.files import replace_atomically
+from ppvae.pair.untouched import unit_of
 from ppvae.svi import Plateau
 
 __all__ = ["check_same_configuration", "fit_configured", "share_cores", "train", "train_and_evaluate"]

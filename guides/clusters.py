@@ -9,8 +9,8 @@ from torch import nn
 
 from ppvae.distributions import Membership, RelaxedMembership
 from ppvae.errors import UserError, check_not_negative, check_positive, check_whole
+from ppvae.pair.program import record
 from ppvae.priors import ClusterPrior
-from ppvae.program import record
 
 __all__ = ["EnumeratedClusters", "OptimalClusters", "RelaxedClusters"]
 

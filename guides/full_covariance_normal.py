@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from guides.encoders import feature_count
 from ppvae.errors import check_whole
-from ppvae.program import Program
+from ppvae.pair.program import Program
 
 __all__ = ["FullCovarianceNormal"]
 

@@ -10,7 +10,7 @@ from torch import nn
 from guides.encoders import feature_count
 from ppvae.distributions import AutoregressiveFlow
 from ppvae.errors import UserError
-from ppvae.program import Program
+from ppvae.pair.program import Program
 
 __all__ = ["InverseAutoregressiveGuide"]
 

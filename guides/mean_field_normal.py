@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from guides.encoders import feature_count
-from ppvae.program import Program
+from ppvae.pair.program import Program
 
 __all__ = ["MeanFieldNormal"]
 

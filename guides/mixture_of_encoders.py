@@ -8,7 +8,7 @@ from torch import nn
 from guides.encoders import feature_count
 from ppvae.distributions import UniformMixture
 from ppvae.errors import check_whole
-from ppvae.program import Program
+from ppvae.pair.program import Program
 
 __all__ = ["MixtureOfEncoders"]
 

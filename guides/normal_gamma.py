@@ -11,7 +11,7 @@ from torch import nn
 from guides.encoders import feature_count
 from ppvae.distributions import GRepGamma, PrecisionNormal
 from ppvae.errors import UserError, check_choice, check_positive
-from ppvae.program import Program, record
+from ppvae.pair.program import Program, record
 
 __all__ = ["NormalGammaGuide", "relaxed_switch"]
 

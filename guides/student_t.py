@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from guides.normal_gamma import NormalGammaGuide
-from ppvae.program import Program, record
+from ppvae.pair.program import Program, record
 
 __all__ = ["StudentTGuide"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from guides.encoders import feature_count
-from ppvae.program import Program
-from ppvae.two_view import draw_view
+from ppvae.models.two_view import draw_view
+from ppvae.pair.program import Program
 
 __all__ = ["TwoViewGuide"]
 

@@ -1,10 +1,10 @@
 """Variational auto-encoders as Pyro model/guide pairs."""
 
-from ppvae.calibration import rank_simulations
-from ppvae.comparison import compare, to_elpd
+from ppvae.checks import check_pair
 from ppvae.errors import UserError
-from ppvae.examination import examine
-from ppvae.marginal import log_marginal
+from ppvae.examination import compare, elbo_surgery, examine, log_marginal, rank_simulations, to_elpd
+from ppvae.interventions import redraw, transfer_style, two_codes, vary
+from ppvae.models import VAE, TwoViewVAE
 from ppvae.objectives import (
     Annealed,
     BetaELBO,
@@ -15,15 +15,9 @@ from ppvae.objectives import (
     SoftFreeBits,
     TotalCorrelation,
 )
-from ppvae.pairs import check_pair
-from ppvae.placement import redraw, transfer_style, two_codes, vary
-from ppvae.posterior import from_pyro_svi
-from ppvae.program import Program, record
-from ppvae.store import read_posterior, write_posterior
-from ppvae.surgery import elbo_surgery
+from ppvae.pair import Program, record
+from ppvae.posterior import from_pyro_svi, read_posterior, write_posterior
 from ppvae.svi import fit
-from ppvae.two_view import TwoViewVAE
-from ppvae.vae import VAE
 
 __all__ = [
     "VAE",

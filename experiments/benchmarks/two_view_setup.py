@@ -10,9 +10,9 @@ from experiments.benchmarks.hand_written_two_view import Clusters, HandWrittenTw
 from guides import EnumeratedClusters, OptimalClusters, RelaxedClusters, TwoViewGuide
 from ppvae import TwoViewVAE
 from ppvae.likelihoods import DiscretisedLogisticLikelihood
+from ppvae.models.transformations import PatchShuffle
 from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.priors import ClusterPrior, NormalPrior
-from ppvae.transformations import PatchShuffle
 
 __all__ = ["TWO_VIEW", "TwoViewSetup"]
 

@@ -5,12 +5,12 @@ from ppvae.datasets.conversion import Conversion, Kind
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.decoded import DecodedImages
 from ppvae.datasets.drawing import draw_sprites
-from ppvae.datasets.dsprites import dsprites
+from ppvae.datasets.dsprites_archive import dsprites
 from ppvae.datasets.factors import factor
 from ppvae.datasets.file_sources import celeba, image_folder, omniglot
-from ppvae.datasets.house_numbers import house_numbers
 from ppvae.datasets.images import Images, RenderedImages, StoredImages
-from ppvae.datasets.sprites import sprite_grid, sprites
+from ppvae.datasets.procedural_numbers import house_numbers
+from ppvae.datasets.procedural_sprites import sprite_grid, sprites
 from ppvae.datasets.static_mnist import binarised_mnist
 from ppvae.datasets.torchvision_sources import cifar10, emnist, fashion_mnist, mnist, svhn
 

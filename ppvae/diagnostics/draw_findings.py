@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ppvae.diagnostics.contents import draws_last, entry_name, group_of
 from ppvae.diagnostics.findings import (
     CONVENTION,
     Finding,
@@ -12,7 +13,6 @@ from ppvae.diagnostics.findings import (
     rise_above,
     two_sample_distance,
 )
-from ppvae.diagnostics.groups import draws_last, entry_name, group_of
 from ppvae.diagnostics.latents import informative_latents
 from ppvae.diagnostics.predictive import EXTREME, predictive_checks, prior_predictive_checks
 from ppvae.errors import UserError

@@ -3,8 +3,8 @@
 import xarray as xr
 from scipy import stats
 
-from ppvae.diagnostics.groups import draws_last, group_of
-from ppvae.diagnostics.image_statistics import STATISTICS, image_statistics
+from ppvae.diagnostics.appearance import STATISTICS, image_statistics
+from ppvae.diagnostics.contents import draws_last, group_of
 from ppvae.errors import UserError, check_choice
 
 __all__ = ["EXTREME", "predictive_checks", "prior_predictive_checks"]

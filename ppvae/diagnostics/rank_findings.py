@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ppvae.diagnostics.calibration import calibration_tests, largest_excursion_tail
+from ppvae.diagnostics.contents import group_of
 from ppvae.diagnostics.findings import Finding, by_chance, fall_short, rise_above
-from ppvae.diagnostics.groups import group_of
+from ppvae.diagnostics.rank_tests import calibration_tests, largest_excursion_tail
 
 __all__ = ["bias", "ranks_of", "uniformity", "width"]
 

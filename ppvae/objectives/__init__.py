@@ -4,7 +4,7 @@ from ppvae.objectives.annealing import Annealed
 from ppvae.objectives.beta import BetaELBO
 from ppvae.objectives.capacity import Capacity
 from ppvae.objectives.free_bits import FreeBits, SoftFreeBits
-from ppvae.objectives.importance import ImportanceWeighted
+from ppvae.objectives.importance_weighted import ImportanceWeighted
 from ppvae.objectives.objective import Objective
 from ppvae.objectives.total_correlation import TotalCorrelation
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.objectives.objective import Objective
-from ppvae.terms import Estimator, Site, Terms
+from ppvae.pair.sites import Site
+from ppvae.pair.terms import Estimator, Terms
 
 __all__ = ["Annealed", "Schedule", "warmth"]
 

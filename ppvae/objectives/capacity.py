@@ -7,7 +7,7 @@ import torch
 
 from ppvae.errors import check_choice, check_not_negative, check_positive, check_whole
 from ppvae.objectives.objective import Objective, score_gradient
-from ppvae.terms import Estimator, Terms
+from ppvae.pair.terms import Estimator, Terms
 
 __all__ = ["Capacity"]
 

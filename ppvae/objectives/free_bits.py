@@ -10,7 +10,8 @@ from torch import nn
 
 from ppvae.errors import UserError, check_choice, check_not_negative, check_positive
 from ppvae.objectives.objective import Objective, score_gradient, weighted_rate
-from ppvae.terms import Estimator, Site, Terms, discrete, elementwise, event_dims
+from ppvae.pair.sites import Site, discrete, elementwise, event_dims
+from ppvae.pair.terms import Estimator, Terms
 
 __all__ = ["FreeBits", "Group", "SoftFreeBits"]
 

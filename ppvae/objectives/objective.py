@@ -9,7 +9,8 @@ from pyro.distributions.util import sum_rightmost
 from torch import nn
 
 from ppvae.errors import UserError
-from ppvae.terms import ESTIMATORS, Estimator, Site, Terms
+from ppvae.pair.sites import Site
+from ppvae.pair.terms import ESTIMATORS, Estimator, Terms
 
 __all__ = ["Objective", "score_gradient", "weighted_rate"]
 

@@ -9,17 +9,8 @@ import torch
 
 from ppvae.errors import UserError, check_not_negative, check_whole
 from ppvae.objectives.objective import Objective, score_gradient
-from ppvae.terms import (
-    Estimator,
-    Site,
-    Terms,
-    elementwise,
-    latent_sites,
-    pair_traces,
-    sampled_rate,
-    scaled,
-    terms_of,
-)
+from ppvae.pair.sites import Site, elementwise, latent_sites, scaled
+from ppvae.pair.terms import Estimator, Terms, pair_traces, sampled_rate, terms_of
 
 __all__ = ["TotalCorrelation"]
 

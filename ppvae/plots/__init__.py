@@ -2,22 +2,22 @@
 
 from ppvae.plots.accuracies import plot_accuracies
 from ppvae.plots.assignments import plot_assignments
-from ppvae.plots.calibration import plot_calibration
-from ppvae.plots.capacity import plot_capacity
 from ppvae.plots.codes import plot_codes
 from ppvae.plots.covariances import plot_covariances
+from ppvae.plots.factors_entering import plot_capacity
 from ppvae.plots.image_blocks import plot_image_blocks
-from ppvae.plots.importance import plot_importance
 from ppvae.plots.importance_matrix import plot_importance_matrix
 from ppvae.plots.informative import plot_informative
 from ppvae.plots.latent_cards import plot_latent_cards
 from ppvae.plots.latent_grid import plot_latent_grid
 from ppvae.plots.latent_history import plot_latent_history
+from ppvae.plots.ranks import plot_calibration
 from ppvae.plots.rate_distortion import plot_rate_distortion
 from ppvae.plots.reconstructions import plot_reconstructions
 from ppvae.plots.search import plot_search
 from ppvae.plots.style_transfer import plot_style_transfer
 from ppvae.plots.traversals import plot_traversals
+from ppvae.plots.weights import plot_importance
 
 __all__ = [
     "plot_accuracies",

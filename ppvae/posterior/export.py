@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import xarray as xr
 
+from ppvae.checks import check_images
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
-from ppvae.evaluation import device_of
-from ppvae.pairs import check_images
+from ppvae.pair.untouched import device_of
 from ppvae.posterior.general import General
-from ppvae.posterior.groups import Wanted
+from ppvae.posterior.image_groups import Wanted
 from ppvae.posterior.images import Export
 from ppvae.posterior.layout import Labels, check_known
 from ppvae.posterior.sources import Source

@@ -10,8 +10,8 @@ import torch
 from pyro import poutine
 from torch import nn
 
-from ppvae.evaluation import modules_of
-from ppvae.terms import sample_sites, scaled
+from ppvae.pair.sites import sample_sites, scaled
+from ppvae.pair.untouched import modules_of
 
 __all__ = ["hashed", "probed", "weights_of"]
 

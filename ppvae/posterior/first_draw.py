@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 import torch
 
-from ppvae.terms import Site
+from ppvae.pair.sites import Site
 
 __all__ = ["once"]
 

@@ -11,17 +11,17 @@ import xarray as xr
 from pyro import poutine
 from tqdm.auto import tqdm
 
+from ppvae.checks import check_sites
 from ppvae.errors import UserError
-from ppvae.evaluation import evaluating, unit_of
-from ppvae.pairs import check_sites
+from ppvae.pair.sites import event_dims, observed_sites
+from ppvae.pair.untouched import evaluating, unit_of
 from ppvae.posterior.fingerprints import hashed, probed, weights_of
-from ppvae.posterior.groups import Arrays, Wanted, groups_of, prior_of
+from ppvae.posterior.image_groups import Arrays, Wanted, groups_of, prior_of
 from ppvae.posterior.layout import Labels
 from ppvae.posterior.programs import check_trained
 from ppvae.posterior.sources import Source, seed_stream
 from ppvae.posterior.streaming import Stream
 from ppvae.posterior.trees import check_coords, dataset, labelled, tree_of
-from ppvae.terms import event_dims, observed_sites
 
 __all__ = ["Export"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ppvae.errors import UserError
-from ppvae.terms import Site
+from ppvae.pair.sites import Site
 
 __all__ = ["Labels", "Named", "Names", "check_known", "log_probs", "values"]
 

@@ -12,9 +12,9 @@ from pyro.infer.autoguide import AutoGuide
 from torch import nn
 
 from ppvae.errors import UserError
+from ppvae.pair.sites import Site, latent_sites, sample_sites
 from ppvae.posterior.discrete import draw_discrete, log_summed
 from ppvae.posterior.handlers import Given, Unobserved, traced
-from ppvae.terms import Site, latent_sites, sample_sites
 
 __all__ = ["Draw", "Programs", "check_trained"]
 

@@ -3,8 +3,8 @@
 from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
 from ppvae.priors.cluster import ClusterPrior
 from ppvae.priors.mixture import MixturePrior
-from ppvae.priors.normal import NormalPrior
 from ppvae.priors.normal_gamma import NormalGammaPrior
+from ppvae.priors.standard_normal import NormalPrior
 from ppvae.priors.student_t import StudentTPrior
 from ppvae.priors.vamp import VampPrior
 

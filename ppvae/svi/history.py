@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from ppvae.files import replace_atomically
-from ppvae.terms import Terms
+from ppvae.pair.terms import Terms
 
 __all__ = ["History", "Layout", "measured"]
 

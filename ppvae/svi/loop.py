@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError
-from ppvae.evaluation import parameter_store_kept, unit_of
 from ppvae.objectives import Objective
+from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History

@@ -13,17 +13,17 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from ppvae.checks import check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_positive, check_whole
-from ppvae.evaluation import device_of, evaluating, unit_of
 from ppvae.objectives import BetaELBO, Objective
-from ppvae.pairs import check_images, check_kind, check_pair
+from ppvae.pair.terms import pair_traces
+from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
-from ppvae.terms import pair_traces
 
 __all__ = ["fit"]
 

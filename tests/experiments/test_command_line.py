@@ -109,7 +109,7 @@ def test_resume_continues_the_run_in_its_directory(job):
 SERVER = """
 import json, os, runpy, sys
 sys.argv = ["experiments"]
-import experiments.single, experiments.study, experiments.__main__
+import experiments.jobs.single, experiments.jobs.study, experiments.__main__
 cases = json.load(sys.stdin)
 sys.stdout.flush()
 results = {}

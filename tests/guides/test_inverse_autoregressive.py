@@ -10,8 +10,8 @@ from ppvae import VAE, UserError
 from ppvae.distributions import AutoregressiveFlow
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder
+from ppvae.pair.terms import trace
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
-from ppvae.terms import trace
 
 SHAPE, LATENTS, IMAGES = (1, 2, 2), 3, 6
 

@@ -13,8 +13,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from guides import FullCovarianceNormal, InverseAutoregressiveGuide, MeanFieldNormal
 from ppvae import VAE, BetaELBO
+from ppvae.pair.terms import trace
 from ppvae.priors import NormalPrior
-from ppvae.terms import trace
 
 LATENTS, PIXELS, VARIANCE = 3, 5, 0.3
 IMAGES = torch.randn(6, 1, 1, PIXELS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

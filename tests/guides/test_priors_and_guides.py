@@ -22,9 +22,10 @@ from guides import (
 from ppvae import VAE, UserError, check_pair
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.pair.sites import elementwise
+from ppvae.pair.terms import pair_traces, trace
 from ppvae.priors import AutoregressiveFlowPrior, MixturePrior, NormalPrior, StudentTPrior, VampPrior
-from ppvae.svi import capture
-from ppvae.terms import elementwise, pair_traces, trace
+from ppvae.svi.capture import capture
 
 SHAPE, LATENTS, IMAGES, DRAWS = (1, 4, 4), 3, 5, 4
 PRIORS: dict[str, Callable[[nn.Module], nn.Module]] = {

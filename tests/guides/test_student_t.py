@@ -15,8 +15,8 @@ from torch import nn
 
 from guides import NormalGammaGuide, StudentTGuide
 from ppvae import VAE, BetaELBO, UserError
+from ppvae.pair.terms import trace
 from ppvae.priors import NormalGammaPrior, StudentTPrior
-from ppvae.terms import trace
 
 SCALE = 0.5
 LOADINGS = torch.tensor([0.9, -0.4, 0.3], dtype=torch.float64)

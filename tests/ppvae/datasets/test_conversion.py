@@ -8,7 +8,7 @@ from torch import nn
 
 from ppvae.datasets import Conversion
 from ppvae.errors import UserError
-from ppvae.svi import capture
+from ppvae.svi.capture import capture
 
 LEVELS = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
 ALL = [Conversion(), Conversion("static"), Conversion("dynamic"), Conversion(dequantise="uniform")]

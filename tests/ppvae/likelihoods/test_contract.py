@@ -17,7 +17,7 @@ from ppvae.likelihoods import (
 )
 from ppvae.networks import ConvDecoder, MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
-from ppvae.svi import capture
+from ppvae.svi.capture import capture
 
 CASES = {
     "bernoulli": (BernoulliLikelihood, {}, {"binary"}),

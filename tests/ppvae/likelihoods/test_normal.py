@@ -13,7 +13,7 @@ from ppvae.distributions.batch_scale_normal import LEAST_SCALE
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
-from ppvae.svi import capture
+from ppvae.svi.capture import capture
 
 SHAPE = (2, 5, 4)
 PIXELS = math.prod(SHAPE)

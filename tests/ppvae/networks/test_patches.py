@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ppvae import UserError
+from ppvae.models.transformations import PatchShuffle
 from ppvae.networks import PatchDecoder, PatchEncoder
-from ppvae.transformations import PatchShuffle
 
 SHAPE = (3, 8, 12)
 

@@ -12,7 +12,7 @@ from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch import nn
 
 from ppvae import BetaELBO, UserError
-from ppvae.terms import Terms
+from ppvae.pair.terms import Terms
 
 REPARAMETERISED = ("normal", "normal-gamma implicit")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ppvae import BetaELBO, Capacity, UserError
-from ppvae.terms import Terms
+from ppvae.pair.terms import Terms
 
 RATES = torch.tensor([[1.0, 2.0], [0.0, 5.0]])  # of images 3 and 5, mean 4
 

@@ -15,7 +15,7 @@ from ppvae import (
     UserError,
     fit,
 )
-from ppvae.svi import capture
+from ppvae.svi.capture import capture
 from ppvae.svi.step import Step
 
 OBJECTIVES = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ppvae import BetaELBO, FreeBits, SoftFreeBits, UserError, check_pair
-from ppvae.terms import Terms
+from ppvae.pair.terms import Terms
 
 RATES = torch.tensor([[0.1, 3.0, 0.4], [0.3, 1.0, 0.8]])  # means 0.2, 2.0, 0.6
 

@@ -22,8 +22,8 @@ from guides import MeanFieldNormal
 from ppvae import VAE, UserError, from_pyro_svi, write_posterior
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.posterior.store import read_posterior
 from ppvae.priors import NormalPrior
-from ppvae.store import read_posterior
 
 matplotlib.use("Agg")
 

@@ -13,7 +13,7 @@ from torch import nn
 from ppvae import UserError
 from ppvae.distributions import AutoregressiveFlow
 from ppvae.priors import AutoregressiveFlowPrior
-from ppvae.svi import capture
+from ppvae.svi.capture import capture
 
 GATES = (None, 1.5)
 

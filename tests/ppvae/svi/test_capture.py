@@ -13,8 +13,7 @@ from ppvae import VAE, Annealed, BetaELBO, Capacity
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
-from ppvae.svi import capture as capture_function
-from ppvae.svi import compile_graph
+from ppvae.svi.capture import capture, compile_graph
 from ppvae.svi.step import Step
 
 SHAPE, LATENTS = (1, 8, 8), 3
@@ -81,7 +80,7 @@ class Weights(nn.Module):
 @pytest.mark.parametrize("kind", ["normal", "implicit", "g-rep"])
 def test_captured_loss_and_gradients_are_those_of_eager_pyro(kind, estimator, pixels):
     step = make_step(kind, estimator)
-    graph = capture_function(step.eager, pixels, WEIGHT, preserve=step)
+    graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     losses = []
     for seed in range(4):
         eager = loss_and_gradients(step.eager, step, seed, pixels, WEIGHT)
@@ -95,7 +94,7 @@ def test_captured_loss_and_gradients_are_those_of_eager_pyro(kind, estimator, pi
 @pytest.mark.parametrize("kind", ["normal", "g-rep"])
 def test_captured_measurements_are_those_of_eager_pyro(kind, pixels):
     step = make_step(kind)
-    graph = capture_function(step.eager, pixels, WEIGHT, preserve=step)
+    graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     torch.manual_seed(3)
     eager = step.eager(pixels, WEIGHT)[1]
     torch.manual_seed(3)
@@ -104,7 +103,7 @@ def test_captured_measurements_are_those_of_eager_pyro(kind, pixels):
 
 def test_captured_graph_takes_new_images_and_trained_parameters(pixels):
     step = make_step("implicit")
-    graph = capture_function(step.eager, pixels, WEIGHT, preserve=step)
+    graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     optimizer = torch.optim.Adam(step.parameters(), lr=0.05)
     for seed in range(3):
         other = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(10 + seed))
@@ -118,7 +117,7 @@ def test_captured_graph_takes_new_images_and_trained_parameters(pixels):
 
 def test_uint8_pixels_are_scaled_inside_the_graph(pixels):
     step, stored = make_step(), (pixels * 255).round().to(torch.uint8)
-    graph = capture_function(step.eager, stored, WEIGHT, preserve=step)
+    graph = capture(step.eager, stored, WEIGHT, preserve=step)
     eager = loss_and_gradients(step.eager, step, 0, stored.float() / 255, WEIGHT)
     assert_same(eager, loss_and_gradients(graph, step, 0, stored, WEIGHT))
 
@@ -126,7 +125,7 @@ def test_uint8_pixels_are_scaled_inside_the_graph(pixels):
 def test_changing_numbers_are_inputs_of_the_graph(pixels):
     """The weight of annealing, and the capacity inside it."""
     step = Step(*make_pair("normal"), Annealed(objective=Capacity(gamma=2.0)))
-    graph = capture_function(step.eager, pixels, torch.tensor([0.5, 1.0]), preserve=step)
+    graph = capture(step.eager, pixels, torch.tensor([0.5, 1.0]), preserve=step)
     losses = {}
     for numbers in ((0.0, 5.0), (1.0, 0.0), (0.25, 0.0), (1.0, 100.0)):
         eager = loss_and_gradients(step.eager, step, 0, pixels, torch.tensor(numbers))
@@ -156,7 +155,7 @@ def test_detach_and_no_grad_keep_their_meaning():
             (graded * constant).sum() + (both * module.w).sum() + (x * module.w.detach() * module.w).sum() + nested[0]
         )
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     eager = loss_and_gradients(function, module, 0, x)
     assert_same(eager, loss_and_gradients(graph, module, 0, x))
     naive = 2 * module.w.detach() * (x + 1)
@@ -170,7 +169,7 @@ def test_values_that_leave_no_grad_carry_none():
         with torch.no_grad():
             return (module.w * x).sum(), module.w.var()
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert not any(value.requires_grad for value in graph(x))
 
 
@@ -180,7 +179,7 @@ def test_repeated_subexpressions_are_computed_once():
     def once(x):
         return (module.w * x).exp().sum()
 
-    graph = capture_function(lambda x: once(x) + 2 * once(x) + once(x).square(), x, preserve=module)
+    graph = capture(lambda x: once(x) + 2 * once(x) + once(x).square(), x, preserve=module)
     assert calls(graph, "aten.exp") == 1
     assert sum(node.op == "get_attr" for node in graph.graph.nodes) == 1
     eager = loss_and_gradients(lambda x: once(x) + 2 * once(x) + once(x).square(), module, 0, x)
@@ -189,7 +188,7 @@ def test_repeated_subexpressions_are_computed_once():
 
 def test_a_network_shared_by_model_and_guide_runs_once(pixels):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 1))
-    graph = capture_function(lambda x: (network(x) * network(x).detach()).sum(), pixels, preserve=network)
+    graph = capture(lambda x: (network(x) * network(x).detach()).sum(), pixels, preserve=network)
     assert calls(graph, "aten.linear") == 2
     eager = loss_and_gradients(lambda x: (network(x) * network(x).detach()).sum(), network, 0, pixels)
     assert_same(eager, loss_and_gradients(graph, network, 0, pixels))
@@ -201,7 +200,7 @@ def test_numbers_of_different_type_are_not_merged():
     def function(x):
         return (x * 2).sum() + (x * 2.0).sum().div(3) + module.w.sum()
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 0, x), loss_and_gradients(graph, module, 0, x))
     assert calls(graph, "aten.mul") == 2
 
@@ -230,7 +229,7 @@ def test_two_draws_from_one_distribution_stay_two_draws(name):
         return (x * first).sum() - 3 * (x * second).sum(), first, second
 
     x = torch.linspace(1, 2, 32)
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 5, x), loss_and_gradients(graph, module, 5, x))
     _, first, second = graph(x)
     assert not torch.equal(first, second)
@@ -244,7 +243,7 @@ def test_unused_draws_still_advance_the_stream():
         dist.Normal(x, 1.0).sample()
         return (module.w * torch.randn(4)).sum()
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 5, x), loss_and_gradients(graph, module, 5, x))
 
 
@@ -307,7 +306,7 @@ def test_running_statistics_are_updated_once_a_pass_and_not_by_capture(passes):
         return sum(module(x).square().sum() for _ in range(passes))
 
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert calls(graph, "batch_norm") == passes
@@ -332,7 +331,7 @@ def test_in_place_operations_are_not_merged_away():
         y.add_(1)
         return first + y.exp().sum() + y.mul_(2).exp().sum()
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 0, x), loss_and_gradients(graph, module, 0, x))
 
 
@@ -348,7 +347,7 @@ def test_a_buffer_read_before_and_after_its_update_is_two_values():
             return (self.w * x).sum() * (before - 3 * (self.seen * 2))
 
     module, x = Counter(), torch.ones(4)
-    graph = capture_function(module, x, preserve=module)
+    graph = capture(module, x, preserve=module)
     assert module.seen == 1
     eager = loss_and_gradients(module, module, 0, x)
     module.seen.fill_(1)
@@ -361,7 +360,7 @@ def test_capture_leaves_random_state_parameters_and_validation(pixels):
     torch.manual_seed(7)
     state, values = torch.get_rng_state(), {k: v.clone() for k, v in step.state_dict().items()}
     validation = pyro.settings.get()
-    capture_function(step.eager, pixels, WEIGHT, preserve=step)
+    capture(step.eager, pixels, WEIGHT, preserve=step)
     step.prepare(pixels, WEIGHT, execution="eager")
     assert torch.equal(torch.get_rng_state(), state)
     assert pyro.settings.get() == validation
@@ -391,7 +390,7 @@ def failing(*_args, **_kwargs):
 def test_a_failing_compile_falls_back_to_the_graph_and_says_why(pixels, monkeypatch, caplog):
     step = make_step()
     monkeypatch.setattr(torch, "compile", failing)
-    graph = capture_function(step.eager, pixels, WEIGHT, preserve=step)
+    graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     with caplog.at_level(logging.WARNING, logger="ppvae"):
         assert compile_graph(graph, pixels, WEIGHT, preserve=step) is None
     assert [message.count("no compiler on this machine") for message in said(caplog)] == [1]
@@ -446,7 +445,7 @@ def test_a_conversion_that_changes_nothing_keeps_its_gradient():
             factor = product.to(product.dtype).abs().sum() + product.to(torch.float64).sum().float()
         return (factor * product.square()).sum()
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     assert_same(loss_and_gradients(function, module, 0, x), loss_and_gradients(graph, module, 0, x))
 
 
@@ -467,7 +466,7 @@ class Averaged(Weights):
 def test_a_buffer_written_without_gradients_stays_out_of_them():
     """Eager keeps the buffer out of the graph; so do three captured steps, one after the other."""
     eager, captured, x = Averaged(), Averaged(), torch.tensor([1.0, -2.0, 3.0, 0.5])
-    graph = capture_function(captured.forward, x, preserve=captured)
+    graph = capture(captured.forward, x, preserve=captured)
     for _ in range(3):
         assert_same(loss_and_gradients(eager, eager, 0, x), loss_and_gradients(graph, captured, 0, x))
         torch.testing.assert_close(captured.mean, eager.mean)
@@ -483,7 +482,7 @@ def test_what_is_read_before_and_after_a_write_is_not_one_value():
         loss = module(inputs)
         return loss, torch.stack([before, module.mean.clone()])
 
-    graph = capture_function(function, x, preserve=module)
+    graph = capture(function, x, preserve=module)
     for _ in range(2):
         start = float(module.mean)
         _, (before, after) = graph(x)

@@ -1,0 +1,152 @@
+"""The main job: one pair trained, measured and reported."""
+
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts
+from experiments.diagnostics_page import write_diagnosis
+from experiments.evaluation import Evaluation
+from experiments.figures import figures_of_run
+from experiments.provenance import command_line, environment
+from experiments.report import Table, write_report
+from experiments.training import train_and_evaluate
+from ppvae.pair.untouched import unit_of
+
+__all__ = ["run"]
+
+ROWS = {
+    "entropy_sampled": ("entropy of the variances, sampled latents (nats)", 2.3),
+    "entropy_mean": ("entropy of the variances, mean latents (nats)", None),
+    "decorrelation_sampled": ("decorrelation, mean reading, sampled latents", 14.3),
+    "decorrelation_mean": ("decorrelation, mean reading, mean latents", None),
+    "decorrelation_literal_sampled": ("decorrelation, literal reading, sampled latents", None),
+    "decorrelation_literal_mean": ("decorrelation, literal reading, mean latents", None),
+    "disentanglement": ("β-VAE metric, preset locatello", 0.68),
+    "informative_by_probability": ("informative latents by p < ½", 7),
+    "informative_by_variance": ("informative latents by posterior variance (E[1/λ])", None),
+    "informative_by_kl": ("informative latents by KL", None),
+    "informative_by_ablation": ("informative latents by ablation", None),
+    "informative_active_units": ("active units", None),
+    "knn_accuracy": ("accuracy of the label from the 10 nearest mean codes", None),
+    "factors_explained": ("factors known (R² > 0.9 from the 10 nearest mean codes)", None),
+    "moment_kl": ("KL of the sampled codes' moments from N(0, I) (nats)", None),
+    "test_nll": ("−log p(x) of test images (nats)", None),
+    "test_bits_per_dim": ("−log₂ p(x) of test images (bits a pixel and channel)", None),
+    "elbo": ("ELBO (nats per image)", None),
+    "rate": ("rate (nats per image)", None),
+    "distortion": ("distortion (nats per image)", None),
+}
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train, evaluate and report one configuration; returns the report's path."""
+    parts, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
+    findings = write_diagnosis(parts, evaluation, configuration, directory) if configuration.diagnosis.images else None
+    page = write_report(
+        directory,
+        links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
+        title=f"{(configuration.name or directory.parent.name).replace('_', ' ')}, seed {configuration.seed}",
+        lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        summary=_summary(history, evaluation),
+        tables=[_metrics_table(evaluation, ngvae="p" in history), _latents_table(evaluation)],
+        figures=figures_of_run(history, evaluation),
+        notes=[*_surrogate(parts), *_notes(evaluation)],
+        environment=environment(configuration.seed),
+    )
+    print(_said(evaluation), *_faults(findings), f"Report: {page}", sep="\n")
+    return page
+
+
+def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
+    images = evaluation.tree["sample_stats"].sizes["image"]
+    return (
+        f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s "
+        f"({history.attrs['execution']} steps), "
+        f"measured on the first {images} training images."
+    )
+
+
+def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
+    metrics, observed = evaluation.metrics, evaluation.tree["observed_data"]["x"].isel(image=slice(64))
+    error = float(((observed - evaluation.reconstructions) ** 2).mean() ** 0.5)
+    summary = {
+        "latents used, by ablation": (metrics["informative_by_ablation"], f"of {evaluation.latents.sizes['latent']}"),
+        "rate": (metrics["rate"], "nats per image"),
+        "reconstruction error": (error, "RMSE of a pixel in [0, 1]"),
+    }
+    if "informative_by_probability" in metrics:
+        summary["latents used, by p < ½"] = (metrics["informative_by_probability"], "paper: 7")
+    if "disentanglement" in metrics:
+        summary["β-VAE metric"] = (metrics["disentanglement"], "preset locatello")
+    summary["speed"] = (float(history["images_per_second"].median()), "images per second")
+    return summary
+
+
+def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
+    known = [
+        (label, evaluation.metrics[name], paper) for name, (label, paper) in ROWS.items() if name in evaluation.metrics
+    ]
+    if not ngvae:
+        return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
+    caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
+    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
+
+
+def _latents_table(evaluation: Evaluation) -> Table:
+    columns = {
+        "probability": "p",
+        "variance": "E[1/λ] or variance",
+        "signal_to_noise": "signal / noise",
+        "kl": "KL (nats)",
+        "worsening": "ablation (nats)",
+        "relative": "ablation (relative)",
+    }
+    columns = {name: title for name, title in columns.items() if name in evaluation.latents}
+    sorted_by = "kl" if "kl" in columns else "signal_to_noise"
+    order = evaluation.latents[sorted_by].argsort().values[::-1]
+    rows = [
+        (f"z{int(evaluation.latents['latent'][k])}", *(float(evaluation.latents[name][k]) for name in columns))
+        for k in order
+    ]
+    return Table(f"Latents, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
+
+
+def _surrogate(parts: Parts) -> list[str]:
+    if unit_of(parts.model) == "nats":
+        return []
+    return [
+        f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
+        "of a surrogate, and comparable with no log-likelihood."
+    ]
+
+
+def _notes(evaluation: Evaluation) -> list[str]:
+    hidden = evaluation.metrics["largest_snr_called_uninformative"]
+    if not hidden > 1:
+        return []
+    return [
+        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over images, over its "
+        f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
+        "Trust KL and ablation, not p alone."
+    ]
+
+
+def _said(evaluation: Evaluation) -> str:
+    metrics = evaluation.metrics
+    return (
+        f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
+        "nats per image; "
+        f"{metrics['informative_by_ablation']} of {evaluation.latents.sizes['latent']} latents used, by ablation"
+    )
+
+
+def _faults(findings: xr.Dataset | None) -> list[str]:
+    """One line that names the tests of the guide which did not pass."""
+    if findings is None:
+        return []
+    names = [str(name) for name in findings["test"].values[(findings["verdict"] == "fail").values]]
+    return [f"Diagnostics: {', '.join(names) or 'nothing'} failed, see diagnostics.html"]

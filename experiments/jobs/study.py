@@ -1,0 +1,249 @@
+"""A study: several models over several seeds, one table, beside a paper's numbers where the configuration has them."""
+
+import json
+import os
+import pkgutil
+import re
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import ReportFigure, Table
+from experiments.resolvers import register_resolvers
+from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
+from ppvae import UserError, read_posterior
+from ppvae.errors import check_choice
+from ppvae.files import replace_atomically
+from ppvae.metrics import scaled_covariance
+from ppvae.plots import plot_covariances, plot_latent_history
+
+__all__ = ["run"]
+
+OWN_KEYS = (
+    "seeds",
+    "workers",
+    "models",
+    "metrics",
+    "figures",
+    "prepare",
+    "measure",
+    "paper",
+    "title",
+)  # what a study says about itself
+DECIDED = (*OWN_KEYS, "seed", "job", "resume")  # not for a command line to say about a study's models
+METRICS = {
+    "test_nll": "−log p(x) of test images (nats)",
+    "test_negative_elbo": "−ELBO of test images (nats)",
+    "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
+    "test_effective_samples": "effective samples, median image",
+    "test_pareto_k_too_large": "share of test images whose k̂ is too large",
+    "entropy_sampled": "entropy, sampled latents",
+    "entropy_mean": "entropy, mean latents",
+    "decorrelation_sampled": "decorrelation (mean reading), sampled",
+    "decorrelation_mean": "decorrelation (mean reading), means",
+    "decorrelation_literal_sampled": "decorrelation (literal), sampled",
+    "decorrelation_literal_mean": "decorrelation (literal), means",
+    "disentanglement": "β-VAE metric (locatello)",
+    "knn_accuracy": "accuracy of the label from the 10 nearest mean codes",
+    "factors_explained": "factors known (R² > 0.9 from the 10 nearest mean codes)",
+    "moment_kl": "KL of the codes' moments from N(0, I) (nats)",
+    "informative_by_probability": "informative by p < ½",
+    "informative_by_variance": "informative by variance / E[1/λ]",
+    "informative_by_kl": "informative by KL",
+    "informative_by_ablation": "informative by ablation",
+    "informative_active_units": "active units",
+    "largest_snr_called_uninformative": "largest SNR of a latent with p > ½",
+    "elbo": "ELBO (nats)",
+    "rate": "rate (nats)",
+    "distortion": "distortion (nats)",
+    "accuracy_real": "accuracy of the label: test images",
+    "accuracy_reconstructed": "accuracy of the label: reconstructed",
+    "accuracy_z_local": "accuracy of the label: z_local drawn anew",
+    "accuracy_z_global": "accuracy of the label: z_global drawn anew",
+    "acc": "ACC of the clusters, many to one",
+    "acc_one_to_one": "ACC of the clusters, one to one (Hungarian)",
+    "nmi": "NMI of the clusters",
+    "ari": "adjusted Rand index of the clusters",
+    "acc_of_ink": "ACC of the clusters against the ink, darker or lighter",
+    "acc_of_digits": "ACC of the clusters against the number of digits",
+    "acc_of_background": "ACC of the clusters against the background's hue",
+    "clusters_used": "clusters used",
+    "acc_kmeans_global": "ACC of k-means on z_global, many to one",
+    "acc_kmeans_both": "ACC of k-means on both codes, many to one",
+    "acc_kmeans_pca": "ACC of k-means on the pixels' PCA, many to one",
+    "nmi_kmeans_global": "NMI of k-means on z_global",
+    "nmi_kmeans_both": "NMI of k-means on both codes",
+    "nmi_kmeans_pca": "NMI of k-means on the pixels' PCA",
+    "kl_latent_global": "KL of z_global (nats)",
+    "kl_latent_local": "KL of z_local (nats)",
+    "kl_cluster": "KL of cluster (nats)",
+    "test_negative_elbo_both": "−ELBO of test images and views, of log p(x, x̂) (nats)",
+    "test_negative_elbo_image": "−ELBO of test images alone, of log p(x) (nats)",
+    "epochs": "epochs",
+    "seconds": "training time (s)",
+}
+
+
+def run(configuration: DictConfig, directory: Path) -> Path:
+    """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
+    figures = _named(configuration, "figures", _figures)  # now: a name misspelt ends before the training
+    prepare = _named(configuration, "prepare", lambda *_: None)
+    _named(configuration, "measure", None)
+    for metric in configuration.get("metrics") or []:
+        check_choice("metrics", metric, METRICS)
+    jobs = [
+        (OmegaConf.to_yaml(_configured(configuration, overrides, seed)), directory / name / f"seed{seed}")
+        for seed in configuration.seeds
+        for name, overrides in configuration.models.items()
+    ]
+    if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
+        raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
+    for text, where in jobs:
+        check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
+    jobs = [(*job, configuration.get("measure")) for job in jobs if not (job[1] / "metrics.json").is_file()]
+    directory.mkdir(parents=True, exist_ok=True)
+    prepare(configuration, directory)
+    if configuration.workers > 1:
+        with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
+            for done in [pool.submit(_one, *job, configuration.workers) for job in jobs]:
+                done.result()
+    else:
+        for job in jobs:
+            _one(*job, workers=1)
+    results = _collected(configuration, directory)
+    replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
+    table = _table(results, configuration)
+    facts = {
+        "data": "; ".join(results["data"].unique()),
+        **environment(list(configuration.seeds)),
+    }
+    return publish(
+        directory,
+        title=configuration.title,
+        lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
+        table=table,
+        configuration=OmegaConf.to_yaml(configuration),
+        facts=facts,
+        figures=lambda: figures(configuration, directory),
+    )
+
+
+def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
+    """The configuration of one model: the study's own, the command line's overrides, then the model's own."""
+    given = [o for o in HydraConfig.get().overrides.task if _key(o) not in DECIDED]
+    own = [*given, *overrides, f"seed={seed}", "job=experiments.jobs.single.run"]
+    last = {override.split("=")[0].lstrip("+"): override for override in own}  # of two for one key, the model's counts
+    one = compose("config", list(last.values()))
+    with open_dict(one):
+        for key in OWN_KEYS:
+            one.pop(key, None)
+        one.name = configuration.name
+    return one
+
+
+def _key(override: str) -> str:
+    """The top-level key that an override such as ``~models.vanilla`` or ``trainer.epochs=3`` is about."""
+    return override.split("=")[0].lstrip("+~").split(".")[0]
+
+
+def _one(configuration: str, directory: Path, measure: str | None, workers: int) -> None:
+    """Train and measure one model with one seed, continuing from its checkpoint where there is one.
+
+    ``measure``: a function to do it in place of the main job's, which writes ``metrics.json`` too.
+    """
+    register_resolvers()
+    if workers > 1:
+        share_cores(workers, os.cpu_count() or 1)
+    train = train_and_evaluate if measure is None else pkgutil.resolve_name(measure)
+    train(OmegaConf.create(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
+
+
+def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
+    rows = []
+    for name in configuration.models:
+        for seed in configuration.seeds:
+            metrics = json.loads((directory / name / f"seed{seed}" / "metrics.json").read_text())
+            rows.append({"model": name, "seed": seed, **metrics})
+    return pd.DataFrame(rows)
+
+
+def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
+    """One row a metric, one column a model: mean ± standard deviation and, where there is one, [the paper's number]."""
+    paper = configuration.get("paper") or {}
+    rows = []
+    wanted = configuration.get("metrics") or list(METRICS)
+    for metric, label in METRICS.items():
+        if metric not in results or metric not in wanted or (results[metric].isna().all() and metric not in paper):
+            continue
+        cells = []
+        for name in configuration.models:
+            here = _mean_and_deviation(results.loc[results.model == name, metric].dropna())
+            published = paper.get(metric, {}).get(name)
+            cells.append(here if published is None else f"{here or '–'} [{published}]")
+        rows.append([label, *cells])
+    caption = f"Mean ± standard deviation over {results.seed.nunique()} seeds."
+    marked = results.loc[results["units"] != "nats", "model"].unique()
+    if len(marked):
+        caption += f" {', '.join(marked)}: surrogate nats, of a likelihood that is no density of these pixels."
+    if paper:
+        caption += " In brackets: the paper's number, where it has one."
+    return Table(configuration.title, ["metric", *configuration.models], rows, caption)
+
+
+def _mean_and_deviation(values: pd.Series) -> str | None:
+    if values.empty:
+        return None
+    whole = (values == values.round()).all()
+    digits = 0 if values.abs().max() >= 1000 or (whole and values.nunique() == 1) else 1 if whole else 2
+    deviation = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{deviation}"
+
+
+def _named(configuration: DictConfig, key: str, default: Callable | None) -> Callable | None:
+    """The function that the study names under ``key``."""
+    name = configuration.get(key)
+    if name is None:
+        return default
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{key}={name}: {error}; give a function by its name, package.module.function") from None
+
+
+def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """Fig. 4 of all models and Fig. 3 of those that have p, for the first seed."""
+    seed = configuration.seeds[0]
+    runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
+    histories = {name: read_posterior(run / "history.zarr").to_dataset().load() for name, run in runs.items()}
+    covariances = ReportFigure(
+        "covariances",
+        f"Scaled covariance of sampled latents over the images, seed {seed} (the paper's Fig. 4). One bright square on "
+        "the diagonal for each latent that carries variance; bright off the diagonal: correlated latents.",
+        plot_covariances({name: _covariance(run) for name, run in runs.items()}),
+    )
+    probabilities = [
+        ReportFigure(
+            "probabilities_" + re.sub(r"[^A-Za-z0-9_-]", "_", name),
+            f"Probability that each latent is uninformative over training, seed {seed} (the paper's Fig. 3). The rule "
+            "p < ½ is to be held against the counts by KL and by ablation above.",
+            plot_latent_history(history, "p"),
+            f"p of each latent: {name}",
+        )
+        for name, history in histories.items()
+        if "p" in history
+    ]
+    return [covariances, *probabilities]
+
+
+def _covariance(run: Path) -> xr.DataArray:
+    codes = read_posterior(run / "posterior.zarr")["posterior"]["z"]
+    return scaled_covariance(codes.isel(chain=0, draw=0, drop=True).load())

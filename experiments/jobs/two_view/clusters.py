@@ -1,0 +1,125 @@
+"""Clusters of the global code held against labels (the paper's Exp. 2.1 and 2.2)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from omegaconf import DictConfig
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
+from experiments.jobs.two_view.classifier import labels_of
+from experiments.jobs.two_view.pretraining import pretrain
+from experiments.jobs.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
+from experiments.report import ReportFigure
+from ppvae import UserError, from_pyro_svi, read_posterior, two_codes, vary, write_posterior
+from ppvae.datasets import ImageDataset
+from ppvae.metrics import adjusted_rand_index, clustering_accuracy, normalised_mutual_information
+from ppvae.plots import plot_assignments, plot_image_blocks
+from ppvae.priors import ClusterPrior
+
+__all__ = ["assigned", "figures", "train_and_cluster"]
+
+COMPONENTS = 50  # of PCA
+SHOWN = 12  # blocks of Fig. 6
+ROWS = 6
+COLUMNS = 8
+
+
+def train_and_cluster(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """Train a pair with clusters and hold those of the test images against their labels, beside k-means on its codes
+    and on the pixels' principal components; writes ``metrics.json``, ``clusters.zarr`` and ``blocks.zarr``."""
+    parts, test = checked(configuration)
+    labels = xr.DataArray(labels_of(test).numpy(), dims="image")
+    if not isinstance(parts.model.prior_global, ClusterPrior):
+        raise UserError("experiment=clusters needs prior=cluster and clusters=optimal, enumerated or relaxed")
+    if not resume:
+        pretrain(parts, configuration, directory / "pretraining")
+    run = train_pair(parts, test, configuration, directory, resume=resume)
+    clusters = assigned(run, configuration)
+    metrics = (
+        _agreement(clusters, labels, "") | _kmeans(run, labels, configuration.seed) | _found_instead(clusters, test)
+    )
+    metrics["clusters_used"] = len(np.unique(clusters))
+    found = clustering_accuracy(clusters, labels)
+    write_posterior(xr.DataTree(found), directory / "clusters.zarr")
+    write_posterior(xr.DataTree(_blocks(run, found, configuration.seed)), directory / "blocks.zarr")
+    write_metrics(run, {**metrics, **bounds(run, configuration)}, directory)
+
+
+def assigned(run: TwoViewRun, configuration: DictConfig) -> xr.DataArray:
+    """The most probable cluster of each test image, (image,)."""
+    options = {"seed": configuration.seed, "batch_size": configuration.posterior.batch_size}
+    tree = from_pyro_svi(run.parts.model, run.parts.guide, run.test.observed(), 1, **options)
+    return tree["sample_stats"]["cluster_mean"].argmax("component").drop_vars("image")
+
+
+def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """Figs. 4 and 6 of each model's first seed."""
+    drawn = []
+    for name in configuration.models:
+        run = directory / name / f"seed{configuration.seeds[0]}"
+        found = read_posterior(run / "clusters.zarr").to_dataset().load()
+        blocks = read_posterior(run / "blocks.zarr").to_dataset().load()
+        drawn += [
+            ReportFigure(
+                f"assignments_{name}",
+                "How many test images of each label (row) are in each cluster (column), clusters sorted by their "
+                "commonest label (the paper's Fig. 4).",
+                plot_assignments(found),
+                f"Labels and clusters: {name}",
+            ),
+            ReportFigure(
+                f"blocks_{name}",
+                "What the model draws: one block a cluster, the largest ones, under the cluster's commonest label "
+                "among test images; columns vary z_global within the cluster, rows z_local (the paper's Figs. 5, 6).",
+                plot_image_blocks({str(block): blocks["x"].sel(block=block) for block in blocks["block"].values}),
+                f"Images of each cluster: {name}",
+            ),
+        ]
+    return drawn
+
+
+def _agreement(clusters: xr.DataArray, labels: xr.DataArray, suffix: str) -> dict[str, float]:
+    many, one = (clustering_accuracy(clusters, labels, rule=rule) for rule in ("many_to_one", "one_to_one"))
+    return {
+        f"acc{suffix}": float(many["score"]),
+        f"acc_one_to_one{suffix}": float(one["score"]),
+        f"nmi{suffix}": float(normalised_mutual_information(clusters, labels)),
+        f"ari{suffix}": float(adjusted_rand_index(clusters, labels)),
+    }
+
+
+def _found_instead(clusters: xr.DataArray, test: ImageDataset) -> dict[str, float]:
+    """ACC, many to one, against every other factor of the images: what the clusters are of."""
+    factors = test.factors.drop_vars(["label", "image"], errors="ignore")
+    levels = {name: xr.DataArray(factor.values, dims="image") for name, factor in factors.items()}
+    varied = {name: level for name, level in levels.items() if level.min() < level.max()}
+    return {f"acc_of_{name}": float(clustering_accuracy(clusters, level)["score"]) for name, level in varied.items()}
+
+
+def _kmeans(run: TwoViewRun, labels: xr.DataArray, seed: int) -> dict[str, float]:
+    """The same measures for k-means with as many clusters: on z_global, on both codes, on the pixels' PCA."""
+    images = run.test.observed()
+    z_global, z_local = two_codes(run.parts.guide, images, seed=seed)
+    pixels = images.flatten(1).numpy()
+    codes = {
+        "_kmeans_global": z_global.numpy(),
+        "_kmeans_both": torch.cat([z_global, z_local], -1).numpy(),
+        "_kmeans_pca": PCA(min(COMPONENTS, *pixels.shape), random_state=seed).fit_transform(pixels),
+    }
+    metrics = {}
+    for suffix, code in codes.items():
+        found = KMeans(run.parts.model.prior_global.clusters, n_init=4, random_state=seed).fit_predict(code)
+        metrics |= _agreement(xr.DataArray(found, dims="image"), labels, suffix)
+    return metrics
+
+
+def _blocks(run: TwoViewRun, found: xr.Dataset, seed: int) -> xr.Dataset:
+    """Images drawn from the largest clusters, (block, z_local, z_global, channel, row, column)."""
+    sizes = found["counts"].sum("label")
+    largest = sizes.sortby(-sizes)["cluster"].values[:SHOWN]
+    names = [f"cluster {k}: label {int(found['assigned'].sel(cluster=k))}" for k in largest]
+    blocks = [vary(run.parts.model, COLUMNS, ROWS, cluster=int(k), seed=seed) for k in largest]
+    return xr.Dataset({"x": xr.concat(blocks, "block")}, coords={"block": names})

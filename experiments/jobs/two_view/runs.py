@@ -1,0 +1,81 @@
+"""One trained two-view pair and the test images that it is measured on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig
+from pyro import poutine
+
+from experiments.assemble import Parts, assemble, held_out
+from experiments.training import train
+from ppvae import TwoViewVAE, UserError, check_pair, log_marginal, write_posterior
+from ppvae.datasets import ImageDataset
+from ppvae.files import replace_atomically
+from ppvae.pair.untouched import unit_of
+
+__all__ = ["TwoViewRun", "bounds", "checked", "train_pair", "write_metrics"]
+
+TRAINING = 1000  # images measured where no test split is wanted
+
+
+@dataclass(frozen=True)
+class TwoViewRun:
+    """What was trained, how it went, and the images that it is measured on."""
+
+    parts: Parts
+    history: xr.Dataset
+    test: ImageDataset  # or training images, where there is no test split
+
+
+def checked(configuration: DictConfig, *, test_split: bool = True) -> tuple[Parts, ImageDataset]:
+    """The parts of a two-view run and its test images; UserError, before any training, where something is amiss.
+
+    ``test_split``: whether it takes one; else, where held_out.images=0, the first training images stand for them.
+    """
+    if test_split and configuration.held_out.images == 0:
+        raise UserError("held_out.images=0: labels are held against test images; give held_out.images=1000")
+    parts = assemble(configuration)
+    if not isinstance(parts.model, TwoViewVAE):
+        raise UserError("two codes take auxiliary=shuffle, or grey, blur or none; the model is of one view")
+    check_pair(parts.model, parts.guide, parts.data.observed(slice(2)), parts.objective)
+    return parts, held_out(configuration) or parts.data.subset(slice(TRAINING))
+
+
+def train_pair(
+    parts: Parts, test: ImageDataset, configuration: DictConfig, directory: Path, *, resume: bool
+) -> TwoViewRun:
+    """Train as configured, with ``config.yaml``, checkpoint and history in ``directory``."""
+    history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
+    write_posterior(xr.DataTree(history), directory / "history.zarr")
+    return TwoViewRun(parts, history, test)
+
+
+def bounds(run: TwoViewRun, configuration: DictConfig) -> dict[str, float]:
+    """−log p of the images measured, nats: of image and view together where there is a view, and of the image alone.
+
+    With x alone the view is side randomness of the guide. The ELBO, and the bound of ``held_out.samples`` draws.
+    """
+    model, guide, wanted = run.parts.model, run.parts.guide, configuration.held_out
+    options = {"batch_size": wanted.batch_size, "seed": configuration.seed, "progress": configuration.trainer.progress}
+    programs = {"image": poutine.block(model, hide=["x_shuffled"])}
+    if model.transformation is not None:
+        programs["both"] = model
+    metrics = {}
+    for name, program in programs.items():
+        found = log_marginal(program, guide, run.test, wanted.samples, **options)
+        metrics[f"test_negative_elbo_{name}"] = -float(found["elbo"].mean())
+        metrics[f"test_nll_{name}"] = -float(found["log_marginal"].mean())
+    return metrics
+
+
+def write_metrics(run: TwoViewRun, metrics: dict[str, float], directory: Path) -> None:
+    """``metrics.json``, as a study reads it."""
+    history = run.history
+    metrics = {"data": run.parts.data.description, "units": unit_of(run.parts.model), **metrics}
+    for name in ("rate", "distortion", "elbo", "kl_cluster", "kl_latent_global", "kl_latent_local"):
+        if name in history:
+            metrics[name] = float(history[name][-1].sum())
+    metrics |= {"epochs": history.sizes["epoch"], "seconds": float(history["seconds"].sum())}
+    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))

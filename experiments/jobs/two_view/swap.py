@@ -1,0 +1,46 @@
+"""Which code holds the label? A classifier reads images redrawn with one code drawn anew (the paper's Exp. 1.2)."""
+
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from experiments.jobs.two_view.classifier import accuracy, labels_of, load
+from experiments.jobs.two_view.runs import bounds, checked, train_pair, write_metrics
+from experiments.report import ReportFigure
+from ppvae import redraw
+from ppvae.plots import plot_accuracies
+
+__all__ = ["ACCURACIES", "figures", "train_and_swap"]
+
+ACCURACIES = {
+    "accuracy_real": "test images",
+    "accuracy_reconstructed": "reconstructed",
+    "accuracy_z_local": "z_local drawn anew",
+    "accuracy_z_global": "z_global drawn anew",
+}
+
+
+def train_and_swap(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """Train a pair and hold test images redrawn by it against the study's classifier; writes ``metrics.json``."""
+    parts, test = checked(configuration)
+    labels = labels_of(test)
+    run = train_pair(parts, test, configuration, directory, resume=resume)
+    classifier, images = load(directory.parents[1]), test.observed()
+    seen = {"accuracy_real": images, "accuracy_reconstructed": redraw(parts.model, parts.guide, images)}
+    seen |= {f"accuracy_{code}": redraw(parts.model, parts.guide, images, code) for code in ("z_local", "z_global")}
+    metrics = {name: accuracy(classifier, shown, labels) for name, shown in seen.items()}
+    chance = float(labels.bincount().max() / len(labels))
+    write_metrics(run, {**metrics, "chance": chance, **bounds(run, configuration)}, directory)
+
+
+def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """Fig. 3: the accuracies of each model."""
+    results = pd.read_csv(directory / "results.csv")
+    means = results.groupby("model", sort=False)[list(ACCURACIES)].mean().rename(columns=ACCURACIES)
+    caption = (
+        "Share of images whose label the classifier names (the paper's Fig. 3). With the auxiliary task the label "
+        "should survive a new z_local and fall to chance, the line, under a new z_global."
+    )
+    figure = plot_accuracies({name: dict(row) for name, row in means.iterrows()}, chance=results["chance"].mean())
+    return [ReportFigure("accuracies", caption, figure, configuration.title)]

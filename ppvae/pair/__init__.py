@@ -1,0 +1,5 @@
+"""What a pair is: programs that own their parameters, their sites, and what one pass of both measures."""
+
+from ppvae.pair.program import Program, record
+
+__all__ = ["Program", "record"]

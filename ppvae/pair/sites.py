@@ -1,0 +1,76 @@
+"""The sample sites of a program's trace: which are latent, observed or recorded, and what their dims are called."""
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from torch.distributions import Distribution, Independent
+
+__all__ = [
+    "Site",
+    "discrete",
+    "elementwise",
+    "enumerated",
+    "event_dims",
+    "latent_sites",
+    "observed_sites",
+    "recorded_sites",
+    "sample_sites",
+    "scaled",
+]
+
+Site = dict[str, Any]
+
+
+def sample_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites in program order, plates left out."""
+    subsample = "_Subsample"
+    return [s for s in trace.nodes.values() if s["type"] == "sample" and type(s["fn"]).__name__ != subsample]
+
+
+def latent_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites whose value was drawn, those marked ``nuisance`` left out, whose density cancels."""
+    return [site for site in sample_sites(trace) if not site["is_observed"] and not site["infer"].get("nuisance")]
+
+
+def observed_sites(trace: poutine.Trace) -> list[Site]:
+    """Sample sites whose value was given, deterministic ones left out."""
+    return [s for s in sample_sites(trace) if s["is_observed"] and not s["infer"].get("_deterministic")]
+
+
+def recorded_sites(trace: poutine.Trace) -> list[Site]:
+    """Deterministic sites."""
+    return [site for site in sample_sites(trace) if site["infer"].get("_deterministic")]
+
+
+def event_dims(site: Site) -> tuple[str, ...]:
+    """Names of the event dims that the program declares, else ``<site>_dim_0`` and so on, as ArviZ names them."""
+    default = [f"{site['name']}_dim_{i}" for i in range(site["fn"].event_dim)]
+    return tuple(site["infer"].get("event_dims", default))
+
+
+def discrete(site: Site) -> bool:
+    """Whether the site's values can be counted, such as a cluster."""
+    return site["fn"].has_enumerate_support
+
+
+def enumerated(site: Site) -> bool:
+    """Whether the site takes all its values, along a batch dim of its own."""
+    return site["infer"].get("_enumerate_dim") is not None
+
+
+def scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
+    """A site's term under its ``poutine.scale`` and ``poutine.mask``; term (*batch dims, *further dims)."""
+    mask = site["mask"]
+    if isinstance(mask, torch.Tensor):
+        mask = mask.reshape(mask.shape + (1,) * (term.dim() - len(site["fn"].batch_shape)))
+    return scale_and_mask(term, site["scale"], mask)
+
+
+def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:
+    """Both without their ``Independent`` wrapper where they factorise alike, so that terms come latent by latent."""
+    both = isinstance(q, Independent) and isinstance(p, Independent)
+    if both and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
+        return q.base_dist, p.base_dist
+    return q, p

@@ -1,0 +1,153 @@
+"""ArviZ's groups of a pair of one image plate: all draws of a few images at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyro
+import torch
+from pyro import poutine
+
+from ppvae.pair.sites import Site, discrete, event_dims, latent_sites, observed_sites, recorded_sites, scaled
+from ppvae.pair.terms import best_rate, pair_traces
+from ppvae.posterior.first_draw import once
+from ppvae.posterior.handlers import Unobserved, latent_part, traced
+
+__all__ = ["Arrays", "Wanted", "groups_of", "prior_of"]
+
+type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to export of each image, and under how many draws."""
+
+    draws: int
+    log_likelihood: bool = True
+    posterior_predictive: bool = False
+    observed_data: bool = True
+    prior: bool = True
+
+    @property
+    def decoded(self) -> bool:
+        """Whether any of it needs the model beyond its latents."""
+        return self.log_likelihood or self.posterior_predictive
+
+
+def groups_of(
+    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted, mirrored: Arrays
+) -> dict[str, Arrays]:
+    """All groups for a few images; arrays with draws begin with dims (draw, image), the others with (image,).
+
+    ``mirrored``: the sites that observe the images themselves, which need no run of the model.
+    """
+    guide_trace, model_trace = _traces(model, guide, images, wanted)
+    latents = latent_sites(guide_trace)
+    groups: dict[str, Arrays] = {
+        "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
+        "sample_stats": _statistics(latents, model_trace, recorded_sites(guide_trace)),
+    }
+    observed = observed_sites(model_trace) if wanted.decoded else []
+    if wanted.log_likelihood:
+        groups["log_prior"] = _terms(latent_sites(model_trace))
+        groups["log_likelihood"] = _terms(observed)
+        log_p = sum(term for name in ("log_prior", "log_likelihood") for _, term in groups[name].values())
+        log_q = groups["sample_stats"]["log_q"][1]
+        groups["sample_stats"] |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
+    if wanted.observed_data:
+        data = {s["name"]: (_observed_dims(s), s["value"]) for s in observed}
+        groups["observed_data"] = data or {name: (dims, images) for name, (dims, _) in mirrored.items()}
+    if wanted.posterior_predictive:
+        drawn = {s["name"]: (("draw", "image", *event_dims(s)), s["fn"].sample()) for s in observed}
+        groups["posterior_predictive"] = drawn
+    return {name: group for name, group in groups.items() if group}
+
+
+def _observed_dims(site: Site) -> tuple[str, ...]:
+    """Dims of what a site observes: with a leading `draw` where it was drawn itself, as a random view is."""
+    dims = ("image", *event_dims(site))
+    return ("draw", *dims) if site["value"].dim() > len(dims) else dims
+
+
+def _traces(
+    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted
+) -> tuple[poutine.Trace, poutine.Trace]:
+    with pyro.plate("draws", wanted.draws, dim=-2):
+        if wanted.decoded:
+            return pair_traces(model, guide, images)
+        guide_trace = poutine.trace(guide).get_trace(images)
+        shared = [site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")]
+        return guide_trace, latent_part(model, {site["name"]: site["value"] for site in shared}, images)
+
+
+def _terms(sites: list[Site]) -> Arrays:
+    return {site["name"]: (("draw", "image"), _log_prob(site)) for site in sites}
+
+
+def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site]) -> Arrays:
+    statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, latents)))}
+    statistics |= _kls(latents, model_trace) | _moments(latents)
+    return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
+
+
+def _log_prob(site: Site) -> torch.Tensor:
+    return scaled(site, site["fn"].log_prob(site["value"]))
+
+
+def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
+    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws.
+
+    That of a discrete site stands under the site's name.
+    """
+    kls: dict[tuple[str, ...], torch.Tensor] = {}
+    for site in latents:
+        model_site = model_trace.nodes.get(site["name"])
+        kl = best_rate(*once(site, model_site))
+        dims = (site["name"],) if discrete(model_site or site) else event_dims(site)[: kl.dim() - 2]
+        kls[dims] = kls.get(dims, 0) + kl.mean(0)
+    names = {dims: "kl" if len(kls) == 1 else "kl_" + ("_".join(dims) or "joint") for dims in kls}
+    return {names[dims]: (("image", *dims[: kl.dim() - 1]), kl) for dims, kl in kls.items()}
+
+
+def _moments(latents: list[Site]) -> Arrays:
+    """Mean and variance of each site under q(z | x), by the law of total expectation over earlier sites' draws."""
+    moments: Arrays = {}
+    for site in latents:
+        dims, (mean, variance) = event_dims(site), _mean_and_variance(*once(site))
+        between = mean.var(0, correction=0) if len(mean) > 1 else 0
+        moments[f"{site['name']}_mean"] = (("image", *dims), mean.mean(0))
+        moments[f"{site['name']}_variance"] = (("image", *dims), variance.mean(0) + between)
+    return moments
+
+
+def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the site's distribution: in closed form where it has one, else those of 256 draws."""
+    try:
+        return site["fn"].mean, site["fn"].variance
+    except NotImplementedError:
+        draws = site["fn"].sample((256,))
+        if not draws.is_floating_point():
+            return site["value"], torch.zeros_like(site["value"])
+        return draws.mean(0), draws.var(0)
+
+
+def prior_of(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
+    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents."""
+    with pyro.plate("draws", draws, dim=-2):
+        trace = traced(model, (images,), {}, Unobserved())
+    prior, variances = {}, {}
+    for site in latent_sites(trace):
+        if site["infer"].get("was_observed"):
+            continue
+        prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
+        if site["value"].is_floating_point():
+            variances[site["name"]] = _prior_variance(site)
+    return prior, variances
+
+
+def _prior_variance(site: Site) -> float:
+    """Mean over the latents of their variance under p(z): over draws of their parents, else over those of z."""
+    try:
+        mean, variance = (moment.flatten(0, 1) for moment in (site["fn"].mean, site["fn"].variance))
+    except NotImplementedError:
+        return float(site["value"].flatten(0, 1).var(0).mean())
+    return float((variance.mean(0) + mean.var(0, correction=0)).mean())

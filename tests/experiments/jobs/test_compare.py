@@ -1,0 +1,63 @@
+"""Comparing runs: the runs' own log p(x), refused where they are of other images."""
+
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from omegaconf import DictConfig
+
+from experiments.jobs import compare
+from ppvae import UserError, write_posterior
+
+
+def held_out(where: Path, shift: float, pixels: str = "a") -> str:
+    """A run's directory with log p(x) of two hundred images, ``shift`` nats below the others' on average."""
+    random = np.random.default_rng(0)
+    values = random.normal(-100, 20, 200) - shift * random.uniform(0.5, 1.5, 200)
+    found = xr.Dataset(
+        {
+            "log_marginal": ("image", values, {"units": "nats"}),
+            "pareto_k": ("image", np.linspace(0, 0.8, 200), {"good": 0.7}),
+        },
+        attrs={"num_samples": 50, "data": f"digits {pixels}", "pixels": pixels, "measure": "probability"},
+    )
+    where.mkdir(parents=True)
+    write_posterior(xr.DataTree(found), where / "held_out.zarr")
+    return str(where)
+
+
+def composed(*runs: str) -> DictConfig:
+    return hydra.compose("config", ["experiment=compare", f"runs=[{','.join(runs)}]"])
+
+
+def test_table_and_figure_of_two_runs(tmp_path, capsys):
+    runs = [held_out(tmp_path / name / "seed0", shift) for name, shift in (("vae", 2.0), ("iaf", 0.0))]
+    compare.run(composed(*runs), tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out/results.csv", index_col=0)
+    assert list(table.index) == ["iaf/seed0", "vae/seed0"], "named by what sets them apart, best first"
+    assert abs(table.loc["vae/seed0", "elpd_diff"]) == pytest.approx(400, rel=0.05)
+    assert 0 < table.loc["vae/seed0", "dse"] < table.loc["vae/seed0", "se"] / 10
+    assert "digits a" in (tmp_path / "out/table.md").read_text()
+    assert "25 k̂ > 0.70" in capsys.readouterr().out
+    assert (tmp_path / "out/figures/compare.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: [held_out(path / "a", 0)], "two runs or more"),
+        (lambda path: [held_out(path / "a", 0), str(path / "b")], "b has no held_out.zarr; train it with"),
+        (
+            lambda path: [held_out(path / "a", 0), held_out(path / "b", 0, "b")],
+            "a was measured on digits a, b on digits b: not the same images",
+        ),
+        (lambda path: [held_out(path / "a", 0)] * 2, "names one directory twice"),
+    ],
+)
+def test_mistakes_end_in_one_line(make, message, tmp_path):
+    with pytest.raises(UserError, match=message) as error:
+        compare.run(composed(*make(tmp_path)), tmp_path / "out")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,61 @@
+"""The diagnostics page of a run: the findings are the library's, and what the data lack is left out."""
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from experiments.assemble import assemble
+from experiments.diagnostics_page import write_diagnosis
+from experiments.evaluation import evaluate
+from ppvae import UserError, examine
+from ppvae.diagnostics import diagnose
+
+SMALL = [
+    "network=mlp",
+    "network.encoder.hidden=[16]",
+    "network.decoder.hidden=[16]",
+    "prior=normal",
+    "guide=mean_field",
+    "latents=3",
+    "posterior.images=40",
+    "posterior.draws=2",
+    "posterior.ablation_images=8",
+    "diagnosis.images=10",
+    "diagnosis.draws=30",
+    "diagnosis.simulations=20",
+]
+
+
+def composed(*overrides: str) -> DictConfig:
+    return hydra.compose("config", [*SMALL, *overrides])
+
+
+def test_findings_are_the_librarys_of_the_first_images(tmp_path):
+    configuration = composed("data.size=64", "data.image_size=32", "seed=3")
+    parts = assemble(configuration)
+    found = write_diagnosis(parts, evaluate(parts, configuration), configuration, tmp_path)
+    images = parts.data.observed(slice(10), 3)
+    again = diagnose(examine(parts.model, parts.guide, images, num_samples=30, simulations=20, seed=3))
+    assert found["verdict"].values.tolist() == again["verdict"].values.tolist()
+    np.testing.assert_allclose(found["statistic"], again["statistic"], rtol=1e-6)
+    page = (tmp_path / "diagnostics.html").read_text()
+    for what in found["what"].values[:3]:
+        assert str(what)[:30].replace("'", "&#39;") in page
+    assert 'href="report.html"' in page
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "dci", "cards"}
+
+
+def test_without_factors_there_is_no_importance_matrix(tmp_path):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", images=random.integers(0, 256, (40, 8, 8), dtype=np.uint8))
+    configuration = composed("data=npz", f"data.path={tmp_path / 'images.npz'}")
+    parts = assemble(configuration)
+    write_diagnosis(parts, evaluate(parts, configuration), configuration, tmp_path)
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "cards"}
+
+
+@pytest.mark.parametrize("wrong", ["diagnosis.images=-1", "diagnosis.draws=1", "diagnosis.simulations=19"])
+def test_wrong_numbers_end_in_one_line_before_any_training(wrong):
+    with pytest.raises(UserError, match=wrong.replace(".", r"\.")):
+        assemble(composed("data.size=64", wrong))
