@@ -32,11 +32,14 @@ lint: install
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 
+# files in parallel, one thread each: threads that share cores slow each other
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --dist loadfile
+
 test: lint
-	$(PYTHON) -m pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: lint
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 # pins what was tested; no registry is named
 requirements: $(filter .uv/bin/uv,$(UV))
