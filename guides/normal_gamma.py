@@ -79,11 +79,12 @@ class NormalGammaGuide(Program):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         infer = {"event_dims": ["latent"]}
+        of_z = {**infer, "parameter_of": "z"}
         features = self.encoder(images)
         with pyro.plate("image", images.shape[-4], dim=-1):
             p = record("p", self.logit(features).sigmoid())
             shape, rate = self.gamma_parameters(p)
-            precision = pyro.sample("precision", self.gamma(shape, rate).to_event(1), infer=infer)
+            precision = pyro.sample("precision", self.gamma(shape, rate).to_event(1), infer=of_z)
             normal = PrecisionNormal(self.loc(features), precision, mean_precision=shape / rate)
             return pyro.sample("z", normal.to_event(1), infer=infer)
 

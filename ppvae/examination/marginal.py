@@ -98,7 +98,7 @@ def _summary(
     parts, size = [], 0.0
     for start in range(0, num_samples, draws):
         with pyro.plate("draws", min(draws, num_samples - start), dim=-2):
-            terms = terms_of(*pair_traces(model, guide, images), sampled_rate, images)
+            terms = terms_of(*pair_traces(model, guide, images), sampled_rate)
         parts.append(-(terms.distortion + terms.rate).T.cpu())
         size = max(size, float((terms.distortion.abs() + terms.rate.abs()).max()))
     log_weights = torch.cat(parts, 1).numpy()

@@ -10,6 +10,7 @@ from torch import nn
 
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.objectives.objective import Objective
+from ppvae.pair.program import Data
 from ppvae.pair.sites import Site
 from ppvae.pair.terms import Estimator, Terms
 
@@ -81,12 +82,12 @@ class Annealed(Objective):
         return (warmth(self.schedule, step / self.steps, **shape), *self.objective.numbers(step))
 
     def evaluate(
-        self, model: Callable, guide: Callable, images: torch.Tensor, numbers: torch.Tensor, warmth: Any = 1.0
+        self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
     ) -> tuple[torch.Tensor, Terms]:
-        return self.objective.evaluate(model, guide, images, numbers[1:], warmth * numbers[0])
+        return self.objective.evaluate(model, guide, data, numbers[1:], warmth * numbers[0])
 
-    def measure(self, model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
-        return self.objective.measure(model, guide, images)
+    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
+        return self.objective.measure(model, guide, data)
 
     def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
         return self.objective.loss(terms, numbers[1:], warmth * numbers[0])

@@ -18,9 +18,10 @@ class BetaELBO(Objective):
     """−ELBO with a weighted rate: E_q[−log p(x | z)] + β·KL(q(z | x) ‖ p(z)), nats per image.
 
     β = 1 is the ELBO; any β ≥ 0 is allowed, 0 included. ``beta_norm`` gives it normalised instead:
-    β = β_norm·N/M with N = channels × rows × columns and M latents. β weighs the rate alone, sums run over pixels and
-    latents, and the mean over images. The KL of discrete sites, such as ``cluster``, has the weight ``discrete``
-    instead, one where it is not given. A guide's site with ``infer={"enumerate": "parallel"}`` is summed out exactly.
+    β = β_norm·N/M with N pixels × channels, of all observed sites, and M latents, of all codes. β weighs the rate
+    alone, sums run over pixels and latents, and the mean over images. The KL of discrete sites, such as ``cluster``,
+    has the weight ``discrete`` instead, one where it is not given. A guide's site with
+    ``infer={"enumerate": "parallel"}`` is summed out exactly.
 
     ``estimator``: ``mean_field`` uses closed-form KLs site by site (Jouffroy et al., Eqs. 7-10), valid where model and
     guide draw their sites in the same order; ``trace`` the sampled log q − log p of Pyro's ``Trace_ELBO``; ``auto``

@@ -10,7 +10,7 @@ from torch import nn
 
 from ppvae.errors import UserError, check_choice, check_not_negative, check_positive
 from ppvae.objectives.objective import Objective, score_gradient, weighted_rate
-from ppvae.pair.sites import Site, discrete, elementwise, event_dims
+from ppvae.pair.sites import Site, discrete, elementwise, event_dims, parameter_of
 from ppvae.pair.terms import Estimator, Terms
 
 __all__ = ["FreeBits", "Group", "SoftFreeBits"]
@@ -23,8 +23,9 @@ Group = Literal["latent", "map", "site"]
 class FreeBits(Objective):
     """Distortion + Σⱼ max(λ, mean over the batch of KLⱼ): λ nats of each group are free.
 
-    ``nats``: λ. ``group``: each ``latent``; each feature ``map`` (the first of a site's event dims, summed over its
-    rows and columns); or a ``site`` as a whole (sites that share their dims, as a precision and its z, count as one).
+    ``nats``: λ, one for all groups or one for each site by its name. ``group``: each ``latent``; each feature ``map``
+    (the first of a site's event dims, summed over its rows and columns); or a ``site`` as a whole. A parameter of a
+    code, as a precision of its z, counts with that code.
     The mean over the batch stands inside the maximum (Kingma et al. 2016,
     Eq. 15); with ``per_image`` the maximum is taken image by image, which is another objective: weaker on easy images,
     stronger on hard ones. Below λ a group's KL has no gradient. −loss is a lower bound of the
@@ -35,32 +36,38 @@ class FreeBits(Objective):
     Source: Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", Eq. 15.
     """
 
-    nats: float = 0.25
+    nats: float | Mapping[str, float] = 0.25
     group: Group = "latent"
     per_image: bool = False
     estimator: Estimator = "auto"
 
     def __post_init__(self) -> None:
-        check_not_negative("nats", self.nats)
+        for name, nats in self.nats.items() if isinstance(self.nats, Mapping) else [("nats", self.nats)]:
+            check_not_negative(name, nats)
         check_choice("group", self.group, get_args(Group))
         check_choice("estimator", self.estimator, get_args(Estimator))
 
     def loss(self, terms: Terms, numbers: torch.Tensor | None = None, warmth: Any = 1.0) -> torch.Tensor:
         del numbers
         if self.per_image:
-            cost = terms.distortion + warmth * sum(self._charged(terms, dims) for dims in terms.rates)
+            cost = terms.distortion + warmth * sum(self._charged(terms, name) for name in terms.codes)
             return cost.mean() + score_gradient(cost, terms.score)
         first = terms.distortion.dim()
-        means = {dims: self._grouped(terms, dims).flatten(0, first - 1).mean(0) for dims in terms.rates}
-        penalty = sum(mean.clamp(min=self.nats).sum() for mean in means.values())
+        means = {name: self._grouped(terms, name).flatten(0, first - 1).mean(0) for name in terms.codes}
+        penalty = sum(mean.clamp(min=self._nats(name)).sum() for name, mean in means.items())
         value = terms.distortion.mean() + warmth * penalty
         if terms.score is None:
             return value
         # to first order a group above λ weighs its KL by one, a group below by nothing
-        slopes = {dims: self._spread(mean > self.nats, terms, dims) for dims, mean in means.items()}
+        slopes = {name: self._spread(mean > self._nats(name), terms, name) for name, mean in means.items()}
         return value + score_gradient(terms.distortion + warmth * weighted_rate(terms, slopes), terms.score)
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
+        if isinstance(self.nats, Mapping) and self.nats.keys() != (codes := _codes(drawn)):
+            raise UserError(
+                f"nats are given for {', '.join(self.nats) or 'no site'}; expected one number for each of the sites "
+                f"{', '.join(sorted(codes))}"
+            )
         if self.group == "site":
             return
         for name, site in drawn.items():
@@ -75,21 +82,28 @@ class FreeBits(Objective):
             if self.group == "map" and len(event_dims(site)) < 2:
                 raise UserError(f"site {name!r} has dims {event_dims(site)}, no feature maps; use group='latent'")
 
-    def _grouped(self, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+    def _nats(self, name: str) -> float:
+        return self.nats[name] if isinstance(self.nats, Mapping) else self.nats
+
+    def _grouped(self, terms: Terms, name: str) -> torch.Tensor:
         """KL of each group, (image, *groups)."""
-        rate = terms.rates[dims]
+        rate = terms.codes[name][1]
         inner = rate.dim() - terms.distortion.dim()
         return sum_rightmost(rate, {"latent": 0, "map": max(inner - 1, 0), "site": inner}[self.group])
 
-    def _charged(self, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+    def _charged(self, terms: Terms, name: str) -> torch.Tensor:
         """Σ over groups of max(λ, KL), (image,)."""
-        grouped = self._grouped(terms, dims).clamp(min=self.nats)
-        return sum_rightmost(grouped, grouped.dim() - terms.distortion.dim())
+        return terms.whole(self._grouped(terms, name).clamp(min=self._nats(name)))
 
-    def _spread(self, above: torch.Tensor, terms: Terms, dims: tuple[str, ...]) -> torch.Tensor:
+    def _spread(self, above: torch.Tensor, terms: Terms, name: str) -> torch.Tensor:
         """Groups' slopes with trailing axes, so that they broadcast over the dims that a group sums."""
-        inner = terms.rates[dims].dim() - terms.distortion.dim()
+        inner = terms.codes[name][1].dim() - terms.distortion.dim()
         return above.to(terms.distortion.dtype).reshape(above.shape + (1,) * (inner - above.dim()))
+
+
+def _codes(drawn: Mapping[str, Site]) -> set[str]:
+    """Sites that are no parameter of another."""
+    return {name for name, site in drawn.items() if parameter_of(site) not in drawn}
 
 
 class _Weight(nn.Module):

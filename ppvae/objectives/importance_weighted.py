@@ -12,7 +12,8 @@ from pyro.distributions.util import is_identically_zero
 
 from ppvae.errors import UserError, check_whole
 from ppvae.objectives.objective import Objective, score_gradient
-from ppvae.pair.sites import Site, latent_sites, scaled
+from ppvae.pair.program import Data, inputs_of
+from ppvae.pair.sites import Site, elementwise, latent_sites, local, scaled
 from ppvae.pair.terms import Estimator, Terms, pair_traces, sampled_rate, terms_of
 
 __all__ = ["ImportanceWeighted"]
@@ -43,19 +44,19 @@ class ImportanceWeighted(Objective):
         check_whole("samples", self.samples, 1)
 
     def evaluate(
-        self, model: Callable, guide: Callable, images: torch.Tensor, numbers: torch.Tensor, warmth: Any = 1.0
+        self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
     ) -> tuple[torch.Tensor, Terms]:
         if self.doubly_reparameterised:
             with pyro.plate("draws", self.samples, dim=-2):
-                terms = _doubly_reparameterised(model, guide, images, warmth)
+                terms = _doubly_reparameterised(model, guide, data, warmth)
         else:
-            terms = self.measure(model, guide, images)
+            terms = self.measure(model, guide, data)
         return self.loss(terms, numbers, warmth), terms
 
-    def measure(self, model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
         """Terms of K draws: distortion, rates and score begin with (draws, image)."""
         with pyro.plate("draws", self.samples, dim=-2):
-            return terms_of(*pair_traces(model, guide, images), sampled_rate, images)
+            return terms_of(*pair_traces(model, guide, data), sampled_rate)
 
     def loss(self, terms: Terms, numbers: torch.Tensor | None = None, warmth: Any = 1.0) -> torch.Tensor:
         del numbers
@@ -65,6 +66,12 @@ class ImportanceWeighted(Objective):
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
         del wanted
+        for name, site in drawn.items():
+            if not local(site):
+                raise UserError(
+                    f"site {name!r} is one for all images, which no bound of each image's draws allows; "
+                    "use another objective, or draw it in the plate of images"
+                )
         if not self.doubly_reparameterised:
             return
         for name, site in drawn.items():
@@ -85,18 +92,23 @@ def _log_weights(terms: Terms, warmth: Any) -> torch.Tensor:
     return -(terms.distortion + warmth * terms.rate)
 
 
-def _doubly_reparameterised(model: Callable, guide: Callable, images: torch.Tensor, warmth: Any) -> Terms:
+def _doubly_reparameterised(model: Callable, guide: Callable, data: Data, warmth: Any) -> Terms:
     """Terms in which z's path carries each draw's normalised weight once more, and log q's parameters no gradient."""
-    drawn, scored = pair_traces(model, guide, images)
+    drawn, scored = pair_traces(model, guide, data)
     with torch.no_grad():
-        weights = _log_weights(terms_of(drawn, scored, sampled_rate, images), warmth).softmax(0)
+        weights = _log_weights(terms_of(drawn, scored, sampled_rate), warmth).softmax(0)
     values = {site["name"]: site["value"] for site in latent_sites(drawn)}
-    held = _scored_at(guide, drawn, images, {name: value.detach() for name, value in values.items()})
-    weighted = _scored_at(guide, drawn, images, {name: _weighted(value, weights) for name, value in values.items()})
-    model_trace = poutine.trace(poutine.replay(model, trace=weighted)).get_trace(images)
-    terms = terms_of(weighted, model_trace, sampled_rate, images)
-    direct = sum(scaled(site, site["fn"].log_prob(site["value"])) for site in latent_sites(held))
-    return replace(terms, rates={**terms.rates, (): terms.rates.get((), 0) - (direct - direct.detach())})
+    held = _scored_at(guide, drawn, data, {name: value.detach() for name, value in values.items()})
+    weighted = _scored_at(guide, drawn, data, {name: _weighted(value, weights) for name, value in values.items()})
+    model_trace = poutine.trace(poutine.replay(model, trace=weighted)).get_trace(*inputs_of(data))
+    terms = terms_of(weighted, model_trace, sampled_rate)
+    rates = dict(terms.rates)
+    for site in latent_sites(held):
+        (dims, rate), other = rates[site["name"]], model_trace.nodes.get(site["name"], site)
+        q, _ = elementwise(site["fn"], other["fn"])
+        direct = scaled(site, q.log_prob(site["value"]))
+        rates[site["name"]] = dims, rate - (direct - direct.detach())
+    return replace(terms, rates=rates)
 
 
 def _weighted(value: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -105,9 +117,7 @@ def _weighted(value: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return value.detach() + weights * (value - value.detach())
 
 
-def _scored_at(
-    guide: Callable, drawn: poutine.Trace, images: torch.Tensor, values: dict[str, torch.Tensor]
-) -> poutine.Trace:
+def _scored_at(guide: Callable, drawn: poutine.Trace, data: Data, values: dict[str, torch.Tensor]) -> poutine.Trace:
     """The guide's trace with other values of its latent sites. Of one site its distribution stays; of several the
     guide is run again, as the distribution of a site may depend on the values of others."""
     trace = drawn.copy()
@@ -115,4 +125,4 @@ def _scored_at(
         trace.nodes[name] = {**drawn.nodes[name], "value": value}
     if len(values) == 1:
         return trace
-    return poutine.trace(poutine.replay(guide, trace=trace)).get_trace(images)
+    return poutine.trace(poutine.replay(guide, trace=trace)).get_trace(*inputs_of(data))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from pyro.distributions.util import sum_rightmost
 from torch import nn
 
 from ppvae.errors import UserError
+from ppvae.pair.program import Data
 from ppvae.pair.sites import Site
 from ppvae.pair.terms import ESTIMATORS, Estimator, Terms
 
@@ -21,9 +21,10 @@ LATE = 10**9  # a step that no training reaches
 class Objective(abc.ABC):
     """What SVI minimises, around a model/guide pair and never inside it; nats per image.
 
-    ``objective(model, guide, images)`` is a scalar, so it goes straight into ``pyro.infer.SVI(model, guide, optim,
-    loss=objective)``; one that changes from step to step as ``loss=objective.at(step)``, since SVI does not say the
-    step. A new one needs :meth:`loss`; every other method has a default.
+    ``objective(model, guide, *data)``, images first, is a scalar, so it goes straight into
+    ``pyro.infer.SVI(model, guide, optim, loss=objective)``; one that changes from step to step as
+    ``loss=objective.at(step)``, since SVI does not say the step. A new one needs :meth:`loss`; every other method has
+    a default.
 
     ``warmth`` multiplies whatever the objective adds to the distortion: the weight of KL annealing, which
     :class:`~ppvae.objectives.Annealed` hands in.
@@ -32,34 +33,35 @@ class Objective(abc.ABC):
     estimator: Estimator = "auto"
     state: nn.Module | None = None  # buffers that a step updates, where an objective has any
 
-    def __call__(self, model: Callable, guide: Callable, images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, model: Callable, guide: Callable, *data: torch.Tensor) -> torch.Tensor:
         if self.numbers(0) != self.numbers(LATE):
             name = type(self).__name__
             raise UserError(f"{name} changes from step to step and was not told the step; use ppvae.fit or .at(step)")
-        return self.at(0)(model, guide, images)
+        return self.at(0)(model, guide, *data)
 
-    def at(self, step: int) -> Callable[[Callable, Callable, torch.Tensor], torch.Tensor]:
+    def at(self, step: int) -> Callable[..., torch.Tensor]:
         """The objective of one training step, as Pyro's SVI takes it."""
 
-        def loss(model: Callable, guide: Callable, images: torch.Tensor) -> torch.Tensor:
-            numbers = torch.tensor(self.numbers(step), device=images.device)
-            return self.evaluate(model, guide, images, numbers)[0]
+        def loss(model: Callable, guide: Callable, *data: torch.Tensor) -> torch.Tensor:
+            numbers = torch.tensor(self.numbers(step), device=data[0].device)
+            return self.evaluate(model, guide, data, numbers)[0]
 
         return loss
 
     def evaluate(
-        self, model: Callable, guide: Callable, images: torch.Tensor, numbers: torch.Tensor, warmth: Any = 1.0
+        self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
     ) -> tuple[torch.Tensor, Terms]:
         """The scalar to differentiate, and what one pass through guide and model measured.
 
-        Shapes: images (image, C, H, W); numbers (n,), those of :meth:`numbers`; loss ().
+        Shapes: data, images (image, C, H, W) and what comes with each, (image, ...); numbers (n,), those of
+        :meth:`numbers`; loss ().
         """
-        terms = self.measure(model, guide, images)
+        terms = self.measure(model, guide, data)
         return self.loss(terms, numbers, warmth), terms
 
-    def measure(self, model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
         """Distortion, rates and score terms of one pass through guide and model."""
-        return ESTIMATORS[self.estimator](model, guide, images)
+        return ESTIMATORS[self.estimator](model, guide, data)
 
     @abc.abstractmethod
     def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
@@ -85,10 +87,9 @@ class Objective(abc.ABC):
         del drawn, wanted
 
 
-def weighted_rate(terms: Terms, slopes: Mapping[tuple[str, ...], torch.Tensor]) -> torch.Tensor:
-    """Σⱼ slopeⱼ·KLⱼ of each image: rates (image, *dims) under weights that broadcast to (*dims)."""
-    first = terms.distortion.dim()
-    return sum(sum_rightmost(rate * slopes[dims], rate.dim() - first) for dims, rate in terms.rates.items())
+def weighted_rate(terms: Terms, slopes: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Σⱼ slopeⱼ·KLⱼ of each image: each code's KL (image, *dims) under weights that broadcast to (*dims)."""
+    return sum(terms.whole(rate * slopes[name]) for name, (_, rate) in terms.codes.items())
 
 
 def score_gradient(cost: torch.Tensor, score: torch.Tensor | None) -> torch.Tensor | float:

@@ -9,6 +9,7 @@ import torch
 
 from ppvae.errors import UserError, check_not_negative, check_whole
 from ppvae.objectives.objective import Objective, score_gradient
+from ppvae.pair.program import Data
 from ppvae.pair.sites import Site, elementwise, latent_sites, scaled
 from ppvae.pair.terms import Estimator, Terms, pair_traces, sampled_rate, terms_of
 
@@ -47,10 +48,10 @@ class TotalCorrelation(Objective):
         if self.images is not None:
             check_whole("images", self.images, 1)
 
-    def measure(self, model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
         """Terms with the rate's three parts, each (image,), among the recorded."""
-        drawn, scored = pair_traces(model, guide, images)
-        terms = terms_of(drawn, scored, sampled_rate, images)
+        drawn, scored = pair_traces(model, guide, data)
+        terms = terms_of(drawn, scored, sampled_rate)
         site = next(site for site in latent_sites(drawn) if site["name"] in scored.nodes)
         parts = self._parts(site, scored.nodes[site["name"]])
         recorded = {**terms.recorded, **{name: ((), part) for name, part in parts.items()}}

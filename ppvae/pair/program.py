@@ -9,7 +9,10 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import nn
 
-__all__ = ["Program", "record"]
+__all__ = ["Data", "Program", "inputs_of", "record"]
+
+type Data = torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]
+"""What programs are called with: images, or images and further inputs of each, such as labels."""
 
 
 class Program(nn.Module):
@@ -24,6 +27,11 @@ class Program(nn.Module):
             for name, parameter in self.named_parameters():
                 _declare(f"{type(self).__name__}@{id(self):x}$$${name}", parameter)
         return super().__call__(*args, **kwargs)
+
+
+def inputs_of(data: Data) -> tuple[torch.Tensor, ...]:
+    """The arguments of a program: the images, then whatever else comes with each of them."""
+    return tuple(data) if isinstance(data, tuple | list) else (data,)
 
 
 class _Itself(weakref.ref):

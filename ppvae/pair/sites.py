@@ -1,5 +1,6 @@
 """The sample sites of a program's trace: which are latent, observed or recorded, and what their dims are called."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,19 +9,29 @@ from pyro.distributions.util import scale_and_mask
 from torch.distributions import Distribution, Independent
 
 __all__ = [
+    "Arrays",
+    "Named",
     "Site",
+    "by_code",
     "discrete",
     "elementwise",
     "enumerated",
     "event_dims",
+    "kl_names",
     "latent_sites",
+    "local",
     "observed_sites",
+    "parameter_of",
     "recorded_sites",
     "sample_sites",
     "scaled",
 ]
 
 Site = dict[str, Any]
+type Named = tuple[tuple[str, ...], torch.Tensor]
+"""Values with the names of their dims: all of them, or a site's own, which are the last."""
+
+type Arrays = dict[str, Named]
 
 
 def sample_sites(trace: poutine.Trace) -> list[Site]:
@@ -74,3 +85,36 @@ def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distrib
     if both and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
         return q.base_dist, p.base_dist
     return q, p
+
+
+def local(site: Site) -> bool:
+    """Whether each image has a value of its own: the site is in a plate at dim −1, or has a batch dim there."""
+    plates = any(frame.vectorized and frame.dim == -1 for frame in site["cond_indep_stack"])
+    return plates or site["fn"].batch_shape[-1:] not in ((), (1,))
+
+
+def parameter_of(site: Site) -> str | None:
+    """The code whose distribution the site is a parameter of, as a precision is of z: ``infer={"parameter_of": "z"}``.
+
+    Its KL is counted in that code's, and it is no latent of its own.
+    """
+    return site["infer"].get("parameter_of")
+
+
+def by_code(rates: Arrays, parents: Mapping[str, str]) -> Arrays:
+    """KLs of the codes alone, each with those of its parameters: ``parents`` names a parameter site's code.
+
+    A parameter whose dims are not its code's stays by itself.
+    """
+    codes = {name: rate for name, rate in rates.items() if parents.get(name) not in rates}
+    for name, parent in parents.items():
+        if name in codes or name not in rates:
+            continue
+        (dims, rate), (own, value) = rates[name], codes.get(parent, ((), None))
+        codes |= {parent: (own, value + rate)} if value is not None and own == dims else {name: (dims, rate)}
+    return codes
+
+
+def kl_names(codes: Arrays) -> dict[str, str]:
+    """What histories and exports call each code's KL: ``kl`` where there is one code, else ``kl_<site>``."""
+    return {name: "kl" if len(codes) == 1 else f"kl_{name}" for name in codes}

@@ -1,8 +1,8 @@
 """What one pass through a model/guide pair measures, before any objective weighs it."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,14 +11,19 @@ from pyro.distributions.util import is_identically_zero, sum_rightmost
 from torch.distributions import kl_divergence
 
 from ppvae.errors import UserError
+from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.sites import (
+    Arrays,
     Site,
+    by_code,
     discrete,
     elementwise,
     enumerated,
     event_dims,
     latent_sites,
+    local,
     observed_sites,
+    parameter_of,
     recorded_sites,
     scaled,
 )
@@ -41,109 +46,143 @@ Estimator = Literal["auto", "mean_field", "trace"]
 class Terms:
     """The parts of −ELBO = distortion + rate, per image, in nats.
 
-    Shapes: distortion (image,) = −log p(x | z); rates: by their dims, (image, *dims), the KL of each latent or its
-    one-sample estimate, summed over sites that share their dims; dims are the site's event dims, or none where the
-    site has one KL as a whole; score (image,) or None: the score functions of sites that are not fully
-    reparameterised; recorded: the guide's deterministic sites with their dims. Under an outer plate all begin with
-    (draws, image). A discrete site's KL is one as a whole, keyed by the site's name, which ``discrete`` lists.
-    ``pixels`` and ``latents`` count the entries of one image and of its code (sites that share their dims once,
-    discrete ones left out).
+    Shapes: distortion (image,) = −log p(x | z); rates: by site its dims and (image, *dims), the KL of each latent or
+    its one-sample estimate; dims are the site's event dims, or none where the site has one KL as a whole, as a discrete
+    site has; score (image,) or None: the score functions of sites that are not fully reparameterised; recorded: the
+    guide's deterministic sites with their dims. Under an outer plate all begin with (draws, image). A site outside the
+    plate of images, which all of them share, gives each its share of the KL.
+    ``pixels``: entries of one image, those of all observed sites. ``latents``: entries of its codes, discrete sites,
+    a guide's auxiliary ones and parameters of other sites left out. ``discrete``: the discrete sites. ``parents``: the
+    code that a site is a parameter of.
     """
 
     distortion: torch.Tensor
-    rates: dict[tuple[str, ...], torch.Tensor]
+    rates: Arrays
     score: torch.Tensor | None
-    recorded: dict[str, tuple[tuple[str, ...], torch.Tensor]]
+    recorded: Arrays
     pixels: int
     latents: int
     discrete: frozenset[str] = frozenset()
+    parents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> torch.Tensor:
         """KL(q(z | x) ‖ p(z)) over all sites, (image,)."""
-        return sum(sum_rightmost(rate, rate.dim() - self.distortion.dim()) for rate in self.rates.values())
+        return sum((self.whole(rate) for _, rate in self.rates.values()), torch.zeros_like(self.distortion))
 
     @property
     def discrete_rate(self) -> torch.Tensor | float:
         """The discrete sites' part of it, (image,); zero where there are none."""
-        return sum((self.rates[name,] for name in sorted(self.discrete)), 0.0)
+        return sum((self.rates[name][1] for name in sorted(self.discrete)), 0.0)
+
+    @property
+    def codes(self) -> Arrays:
+        """KLs by code, each with those of its parameters: what is a latent's own, such as free bits, reads these."""
+        return by_code(self.rates, self.parents)
+
+    def whole(self, rate: torch.Tensor) -> torch.Tensor:
+        """A rate (image, *dims) summed over its dims, (image,)."""
+        return sum_rightmost(rate, rate.dim() - self.distortion.dim())
 
 
 def pair_traces(
-    model: Callable, guide: Callable, images: torch.Tensor, *, enumerated: bool = False
+    model: Callable, guide: Callable, data: Data, *, enumerated: bool = False
 ) -> tuple[poutine.Trace, poutine.Trace]:
-    """The guide's trace and the model's trace replayed against it.
+    """The guide's trace of ``data`` and the model's trace replayed against it.
 
     ``enumerated``: the guide's sites with ``infer={"enumerate": "parallel"}`` take all their values, along batch dims
     left of the plates ``draws`` and ``image``; else they are drawn as any other.
     """
     if enumerated:
         guide = poutine.enum(guide, first_available_dim=-3)
-    guide_trace = poutine.trace(guide).get_trace(images)
-    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(images)
+    guide_trace = poutine.trace(guide).get_trace(*inputs_of(data))
+    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*inputs_of(data))
     return guide_trace, model_trace
 
 
-def mean_field(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+def mean_field(model: Callable, guide: Callable, data: Data) -> Terms:
     """Terms with the closed-form KL of each site given the sites drawn before it."""
-    return terms_of(*pair_traces(model, guide, images, enumerated=True), closed_form_rate, images)
+    return terms_of(*pair_traces(model, guide, data, enumerated=True), closed_form_rate)
 
 
-def trace(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+def trace(model: Callable, guide: Callable, data: Data) -> Terms:
     """Terms with log q(z | x) − log p(z) at the guide's sample, as in ``pyro.infer.Trace_ELBO``."""
-    return terms_of(*pair_traces(model, guide, images, enumerated=True), sampled_rate, images)
+    return terms_of(*pair_traces(model, guide, data, enumerated=True), sampled_rate)
 
 
-def auto(model: Callable, guide: Callable, images: torch.Tensor) -> Terms:
+def auto(model: Callable, guide: Callable, data: Data) -> Terms:
     """Terms with the closed form of each site that has one, where both programs draw their sites in one order."""
-    traces = pair_traces(model, guide, images, enumerated=True)
+    traces = pair_traces(model, guide, data, enumerated=True)
     drawn, wanted = ([site["name"] for site in latent_sites(one)] for one in traces)
     shared = [name for name in drawn if name in wanted]
-    return terms_of(*traces, best_rate if shared == wanted else sampled_rate, images)
+    return terms_of(*traces, best_rate if shared == wanted else sampled_rate)
 
 
 ESTIMATORS: dict[str, Callable[..., Terms]] = {"auto": auto, "mean_field": mean_field, "trace": trace}
 
 
 def terms_of(
-    guide_trace: poutine.Trace,
-    model_trace: poutine.Trace,
-    rate_of: Callable[[Site, Site | None], torch.Tensor],
-    images: torch.Tensor,
+    guide_trace: poutine.Trace, model_trace: poutine.Trace, rate_of: Callable[[Site, Site | None], torch.Tensor]
 ) -> Terms:
     """What the two traces measured, with the KL of each latent site by ``rate_of``; enumerated sites summed out."""
     expected = _expectation(guide_trace)
-    distortion = -sum(expected(s, scaled(s, s["fn"].log_prob(s["value"]))) for s in observed_sites(model_trace))
-    rates: dict[tuple[str, ...], torch.Tensor] = {}
-    latents: dict[tuple[str, ...], int] = {}
-    found = set()
-    scores = []
+    observed = observed_sites(model_trace)
+    distortion = -sum(expected(s, scaled(s, s["fn"].log_prob(s["value"]))) for s in observed)
+    rates: Arrays = {}
+    counts, found, parents = {}, set(), {}
     for site in latent_sites(guide_trace):
-        name, dims = site["name"], event_dims(site)
-        model_site = model_trace.nodes.get(name)
-        rate = rate_of(site, model_site)
+        name, model_site = site["name"], model_trace.nodes.get(site["name"])
+        rate, inner = rate_of(site, model_site), 0
         if discrete(model_site or site):
             found.add(name)
-            dims, rate = (name,), expected(site, rate)
         else:
-            latents[dims] = math.prod(site["fn"].event_shape)
             inner = rate.dim() - max(len(one["fn"].batch_shape) for one in (site, model_site or site))
-            dims, rate = dims[:inner], expected(site, rate, inner)
-        rates[dims] = rates.get(dims, 0) + rate
-        if not enumerated(site):
-            parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
-            scores.append((name, parts.score_function))
-    scores = [(name, score) for name, score in scores if not is_identically_zero(score)]
-    for name, score in scores:
-        if score.dim() > distortion.dim():
+            counts[name] = math.prod(site["fn"].event_shape) if model_site else 0
+        if parameter_of(site):
+            parents[name], counts[name] = parameter_of(site), 0
+        rates[name] = event_dims(site)[:inner], _of_each_image(site, expected(site, rate, inner), inner, distortion)
+    return Terms(
+        distortion,
+        rates,
+        _score(guide_trace, distortion),
+        {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)},
+        pixels=sum(math.prod(site["fn"].event_shape) for site in observed),
+        latents=sum(counts.values()),
+        discrete=frozenset(found),
+        parents=parents,
+    )
+
+
+def _of_each_image(site: Site, rate: torch.Tensor, inner: int, like: torch.Tensor) -> torch.Tensor:
+    """The rate itself, or each image's share of it where the site is one for all images."""
+    if local(site):
+        return rate
+    plates = rate.dim() - inner
+    share = (rate / like.shape[-1]).reshape((1,) * (like.dim() - plates) + rate.shape)
+    return share.expand(like.shape + rate.shape[plates:])
+
+
+def _score(guide_trace: poutine.Trace, distortion: torch.Tensor) -> torch.Tensor | None:
+    """The score functions of all sites together, (image,); None where there are none."""
+    scores = []
+    for site in latent_sites(guide_trace):
+        if enumerated(site):
+            continue
+        parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
+        if is_identically_zero(parts.score_function):
+            continue
+        if parts.score_function.dim() > distortion.dim():
             raise UserError(
-                f"site {name!r} is drawn given an enumerated site and is not reparameterised, for which its score "
-                "function would be wrong; draw the other site (no enumerate) or reparameterise this one"
+                f"site {site['name']!r} is drawn given an enumerated site and is not reparameterised, for which its "
+                "score function would be wrong; draw the other site (no enumerate) or reparameterise this one"
             )
-    recorded = {site["name"]: (event_dims(site), site["value"]) for site in recorded_sites(guide_trace)}
-    score = sum(score for _, score in scores) if scores else None
-    counts = math.prod(images.shape[-3:]), sum(latents.values())
-    return Terms(distortion, rates, score, recorded, *counts, frozenset(found))
+        if not local(site):
+            raise UserError(
+                f"site {site['name']!r} is one for all images and is not reparameterised, for which a baseline over "
+                "the images would be wrong; give it a reparameterised distribution"
+            )
+        scores.append(parts.score_function)
+    return sum(scores) if scores else None
 
 
 def _expectation(guide_trace: poutine.Trace) -> Callable[..., torch.Tensor]:

@@ -10,11 +10,10 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ppvae.errors import UserError
-from ppvae.pair.sites import Site, latent_sites, recorded_sites, sample_sites, scaled
+from ppvae.pair.sites import Arrays, Named, Site, latent_sites, recorded_sites, sample_sites, scaled
 from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.posterior.handlers import is_observation
-from ppvae.posterior.image_groups import Arrays
-from ppvae.posterior.layout import Labels, Named, Names, check_known, log_probs, values
+from ppvae.posterior.layout import Labels, Names, check_known, log_probs, values
 from ppvae.posterior.programs import Draw, Programs
 from ppvae.posterior.sources import seed_stream
 from ppvae.posterior.trees import check_coords, constants, dataset, labelled, tree_of

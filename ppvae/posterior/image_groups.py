@@ -7,14 +7,23 @@ import pyro
 import torch
 from pyro import poutine
 
-from ppvae.pair.sites import Site, discrete, event_dims, latent_sites, observed_sites, recorded_sites, scaled
+from ppvae.pair.sites import (
+    Arrays,
+    Site,
+    by_code,
+    event_dims,
+    kl_names,
+    latent_sites,
+    observed_sites,
+    parameter_of,
+    recorded_sites,
+    scaled,
+)
 from ppvae.pair.terms import best_rate, pair_traces
 from ppvae.posterior.first_draw import once
 from ppvae.posterior.handlers import Unobserved, latent_part, traced
 
-__all__ = ["Arrays", "Wanted", "groups_of", "prior_of"]
-
-type Arrays = dict[str, tuple[tuple[str, ...], torch.Tensor]]
+__all__ = ["Wanted", "groups_of", "prior_of"]
 
 
 @dataclass(frozen=True)
@@ -94,18 +103,14 @@ def _log_prob(site: Site) -> torch.Tensor:
 
 
 def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
-    """KL of each latent, summed over sites that share their dims: closed form, else the mean over draws.
-
-    That of a discrete site stands under the site's name.
-    """
-    kls: dict[tuple[str, ...], torch.Tensor] = {}
+    """KL of each code, of each latent where both sides factorise: closed form, else the mean over draws."""
+    kls: Arrays = {}
     for site in latents:
-        model_site = model_trace.nodes.get(site["name"])
-        kl = best_rate(*once(site, model_site))
-        dims = (site["name"],) if discrete(model_site or site) else event_dims(site)[: kl.dim() - 2]
-        kls[dims] = kls.get(dims, 0) + kl.mean(0)
-    names = {dims: "kl" if len(kls) == 1 else "kl_" + ("_".join(dims) or "joint") for dims in kls}
-    return {names[dims]: (("image", *dims[: kl.dim() - 1]), kl) for dims, kl in kls.items()}
+        kl = best_rate(*once(site, model_trace.nodes.get(site["name"]))).mean(0)
+        kls[site["name"]] = event_dims(site)[: kl.dim() - 1], kl
+    codes = by_code(kls, {site["name"]: parameter_of(site) for site in latents if parameter_of(site)})
+    names = kl_names(codes)
+    return {names[name]: (("image", *dims), kl) for name, (dims, kl) in codes.items()}
 
 
 def _moments(latents: list[Site]) -> Arrays:

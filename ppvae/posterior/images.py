@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 
 from ppvae.checks import check_sites
 from ppvae.errors import UserError
-from ppvae.pair.sites import event_dims, observed_sites
+from ppvae.pair.sites import Arrays, event_dims, observed_sites
 from ppvae.pair.untouched import evaluating, unit_of
 from ppvae.posterior.fingerprints import hashed, probed, weights_of
-from ppvae.posterior.image_groups import Arrays, Wanted, groups_of, prior_of
+from ppvae.posterior.image_groups import Wanted, groups_of, prior_of
 from ppvae.posterior.layout import Labels
 from ppvae.posterior.programs import check_trained
 from ppvae.posterior.sources import Source, seed_stream

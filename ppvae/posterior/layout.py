@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from ppvae.errors import UserError
-from ppvae.pair.sites import Site
+from ppvae.pair.sites import Named, Site
 
-__all__ = ["Labels", "Named", "Names", "check_known", "log_probs", "values"]
+__all__ = ["Labels", "Names", "check_known", "log_probs", "values"]
 
 type Dims = Mapping[str, Sequence[str]]
-type Named = tuple[tuple[str, ...], torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from zarr.codecs import ZstdCodec
 
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
-from ppvae.posterior.image_groups import Arrays
+from ppvae.pair.sites import Arrays
 
 __all__ = ["STREAMED", "Stream", "open_posterior"]
 

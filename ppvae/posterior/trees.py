@@ -10,7 +10,7 @@ import xarray as xr
 from arviz_base import dict_to_dataset, make_attrs, rcParams
 
 from ppvae.errors import UserError
-from ppvae.posterior.image_groups import Arrays
+from ppvae.pair.sites import Arrays
 
 __all__ = ["check_coords", "constants", "dataset", "labelled", "tree_of"]
 

@@ -32,6 +32,6 @@ class NormalGammaPrior(nn.Module):
 
     def forward(self) -> torch.Tensor:
         gamma = dist.Gamma(self.shape, self.rate).to_event(1)
-        precision = pyro.sample("precision", gamma, infer={"event_dims": ["latent"]})
+        precision = pyro.sample("precision", gamma, infer={"event_dims": ["latent"], "parameter_of": "z"})
         normal = PrecisionNormal(self.loc, precision).to_event(1)
         return pyro.sample("z", normal, infer={"event_dims": ["latent"]})

@@ -8,8 +8,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 import xarray as xr
+from pyro.distributions.util import sum_rightmost
 
 from ppvae.files import replace_atomically
+from ppvae.pair.sites import Arrays, kl_names
 from ppvae.pair.terms import Terms
 
 __all__ = ["History", "Layout", "measured"]
@@ -18,6 +20,9 @@ NATS = (
     *("loss", "elbo", "rate", "distortion", "kl"),
     *("capacity", "mutual_information", "total_correlation", "marginal_kl"),
 )
+FEW = 10_000
+"""So many numbers an epoch are kept; a history of more would fill its checkpoints."""
+
 type Layout = list[tuple[str, tuple[str, ...], tuple[int, ...]]]
 
 
@@ -28,16 +33,26 @@ def measured(
 
     ``reported``: further scalars of the objective.
     """
-    first = terms.distortion.dim()
     parts = {"loss": ((), loss), "distortion": ((), terms.distortion.mean()), "rate": ((), terms.rate.mean())}
-    for dims, rate in terms.rates.items():
-        name = "kl" if len(terms.rates) == 1 else "kl_" + ("_".join(dims) or "joint")
-        parts[name] = (dims[: rate.dim() - first], rate.flatten(0, first - 1).mean(0))
+    parts |= _kls(terms)
     for name, (dims, value) in terms.recorded.items():
         parts[name] = (dims, value.flatten(0, -1 - len(dims)).mean(0))
     parts |= {name: ((), value) for name, value in (reported or {}).items()}
     layout = [(name, dims, tuple(value.shape)) for name, (dims, value) in parts.items()]
     return torch.cat([value.detach().reshape(-1) for _, value in parts.values()]), layout
+
+
+def _kls(terms: Terms) -> Arrays:
+    """Batch means of each code's KL: of each latent, or past ``FEW`` numbers of each feature map, or as a whole."""
+    first, codes = terms.distortion.dim(), terms.codes
+    names = kl_names(codes)
+    means = {names[name]: (dims, rate.flatten(0, first - 1).mean(0)) for name, (dims, rate) in codes.items()}
+    for kept in (1, 0):
+        if sum(rate.numel() for _, rate in means.values()) <= FEW:
+            break
+        for name, (dims, rate) in means.items():
+            means[name] = dims[:kept], sum_rightmost(rate, max(rate.dim() - kept, 0))
+    return means
 
 
 def _in_nats(name: str) -> bool:

@@ -146,7 +146,7 @@ def test_the_optimums_part_of_the_bound_is_a_logsumexp(images, weight):
     model, guide = make_pair("optimal", weight=weight)
     terms = BetaELBO(beta=weight).measure(model, guide, images)
     exponents = -weight * cluster_kls(model, guide, images) - math.log(CLUSTERS)
-    found = terms.rates["cluster",] + weight * terms.rates["latent_global",].sum(-1)
+    found = terms.rates["cluster"][1] + weight * terms.rates["z_global"][1].sum(-1)
     torch.testing.assert_close(found, -exponents.logsumexp(-1))
     torch.testing.assert_close(terms.recorded["cluster_probability"][1], exponents.softmax(-1))
 
@@ -214,15 +214,15 @@ def test_the_relaxed_objective_nears_the_enumerated_as_the_temperature_falls(ima
     model, guide = make_pair("enumerated")
     images = images[:1]
     terms = BetaELBO().measure(model, guide, images)
-    exact = terms.rates["latent_global",].sum(-1).detach()[0]
+    exact = terms.rates["z_global"][1].sum(-1).detach()[0]
     many, gaps = images.expand(40_000, *SHAPE), []
     for temperature in (1.0, 0.3, 0.1, 0.03, 0.002):
         clusters = relaxed(PIXELS, CLUSTERS, temperature).double()
         clusters.logits = guide.clusters.logits
         with torch.no_grad():
             found = BetaELBO().measure(model, with_clusters(guide, clusters), many)
-        torch.testing.assert_close(found.rates["cluster",], terms.rates["cluster",].expand(40_000))
-        draws = found.rates["latent_global",].sum(-1)
+        torch.testing.assert_close(found.rates["cluster"][1], terms.rates["cluster"][1].expand(40_000))
+        draws = found.rates["z_global"][1].sum(-1)
         gaps.append(float(exact - draws.mean()))
     errors = 5 * float(draws.std()) / len(draws) ** 0.5
     assert all(first > second + errors for first, second in pairwise(gaps[:-1])), gaps
@@ -396,8 +396,8 @@ def test_captured_training_is_eager_training(data, kind, monkeypatch):
     assert history["kl_cluster"].dims == ("epoch",)
     assert history["cluster_probability"].dims == ("epoch", "component")
     np.testing.assert_allclose(history["cluster_probability"].sum("component"), 1)
-    kls = [history["kl_cluster"], history["kl_latent_global"].sum("latent_global")]
-    np.testing.assert_allclose(sum(kls) + history["kl_latent_local"].sum("latent_local"), history["rate"])
+    kls = [history["kl_cluster"], history["kl_z_global"].sum("latent_global")]
+    np.testing.assert_allclose(sum(kls) + history["kl_z_local"].sum("latent_local"), history["rate"])
 
 
 @pytest.mark.parametrize("kind", ["relaxed", "optimal"])

@@ -114,7 +114,7 @@ def test_the_batch_is_the_population():
 def test_optimum_is_pca_with_noise_beta_sigma_squared(beta, active):
     """KL_i = ½ log(λ_i / βσ²) for λ_i > βσ², zero otherwise; WWᵀ = U(Λ − βσ²)₊Uᵀ; at β = 1 there is no gap."""
     loadings, axes, images, terms = optimum(beta)
-    kl = terms.rates["z_dim_0",].mean(0).sort(descending=True).values
+    kl = terms.rates["z"][1].mean(0).sort(descending=True).values
     expected = (0.5 * (VARIANCES[:LATENTS] / (beta * NOISE)).log()).clamp(min=0)
     assert int((kl > 0.01).sum()) == int((expected > 0).sum()) == active
     torch.testing.assert_close(kl, expected, rtol=1e-4, atol=1e-4)

@@ -74,7 +74,7 @@ def write_metrics(run: TwoViewRun, metrics: dict[str, float], directory: Path) -
     """``metrics.json``, as a study reads it."""
     history = run.history
     metrics = {"data": run.parts.data.description, "units": unit_of(run.parts.model), **metrics}
-    for name in ("rate", "distortion", "elbo", "kl_cluster", "kl_latent_global", "kl_latent_local"):
+    for name in ("rate", "distortion", "elbo", "kl_cluster", "kl_z_global", "kl_z_local"):
         if name in history:
             metrics[name] = float(history[name][-1].sum())
     metrics |= {"epochs": history.sizes["epoch"], "seconds": float(history["seconds"].sum())}

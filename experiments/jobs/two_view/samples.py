@@ -23,7 +23,7 @@ BOUNDS = {
     "test_negative_elbo_image": "−ELBO of the images alone, at least −log p(x) (nats)",
     "test_nll_image": "the same by several draws (nats)",
 }
-CODES = {name: METRICS[name] for name in ("kl_latent_global", "kl_latent_local", "kl_cluster")}
+CODES = {name: METRICS[name] for name in ("kl_z_global", "kl_z_local", "kl_cluster")}
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:

@@ -182,8 +182,8 @@ def test_local_codes_learn_first_while_the_global_ones_stay(digits, tmp_path):
     before = {name: value.clone() for name, value in parts.guide.state_dict().items()}
     pretrain(parts, configuration, tmp_path)
     history = load_checkpoint(tmp_path / "local/checkpoint.pt")["history"]
-    assert np.abs(history["kl_latent_global"]["rows"]).max() == 0
-    assert np.abs(history["kl_latent_local"]["rows"]).max() > 0
+    assert np.abs(history["kl_z_global"]["rows"]).max() == 0
+    assert np.abs(history["kl_z_local"]["rows"]).max() > 0
     moved = {name for name, value in parts.guide.state_dict().items() if not torch.equal(value, before[name])}
     assert moved
     assert {name.split(".")[0] for name in moved} == {"encoder_local", "head_local"}

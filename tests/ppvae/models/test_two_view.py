@@ -164,7 +164,7 @@ def test_it_trains_captured_and_by_plain_svi_and_exports():
     assert set(tree["posterior"].data_vars) == {"z_global", "z_local"}
     assert tree["posterior"]["z_local"].dims == ("chain", "draw", "image", "latent_local")
     assert set(tree["log_likelihood"].data_vars) == {"x", "x_shuffled"}
-    assert {"kl_latent_global", "kl_latent_local"} <= set(tree["sample_stats"].data_vars)
+    assert {"kl_z_global", "kl_z_local"} <= set(tree["sample_stats"].data_vars)
 
 
 def test_it_draws_images_and_views():

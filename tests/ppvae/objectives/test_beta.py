@@ -73,7 +73,7 @@ def test_both_estimators_have_one_mean(pair, within_errors):
             terms[estimator] = BetaELBO(estimator=estimator).measure(pair.model, pair.guide, images)
     closed, sampled = terms["mean_field"], terms["trace"]
     torch.testing.assert_close(closed.distortion, sampled.distortion)
-    per_latent = sum(sampled.rates.values()) - sum(closed.rates.values())
+    per_latent = sum(sampled.rates[name][1] - closed.rates[name][1] for name in closed.rates)
     assert per_latent.shape == (len(images), 3)
     assert per_latent.std() > 1e-3
     scale = closed.rate.mean()
@@ -125,18 +125,23 @@ def test_beta_norm_counts_pixels_and_latents(pair):
 def test_terms_follow_the_documented_shapes(pair):
     terms = BetaELBO().measure(pair.model, pair.guide, pair.images)
     assert terms.distortion.shape == terms.rate.shape == (16,)
-    assert {dims: rate.shape for dims, rate in terms.rates.items()} == {("latent",): (16, 3)}
+    sites = ["z"] if pair.name == "normal" else ["precision", "z"]
+    found = {name: (dims, tuple(rate.shape)) for name, (dims, rate) in terms.rates.items()}
+    assert found == dict.fromkeys(sites, (("latent",), (16, 3)))
     assert (terms.pixels, terms.latents) == (36, 3)
     assert (terms.score is not None) == pair.name.endswith("g-rep")
     assert terms.score is None or terms.score.shape == (16,)
     assert list(terms.recorded) == ([] if pair.name == "normal" else ["p"])
-    torch.testing.assert_close(terms.rate, terms.rates["latent",].sum(-1))
+    torch.testing.assert_close(terms.rate, sum(terms.rates[name][1].sum(-1) for name in sites))
+    assert list(terms.codes) == ["z"]
+    torch.testing.assert_close(terms.codes["z"][1].sum(-1), terms.rate)
 
 
 @pytest.fixture
 def clustered() -> Terms:
     """Terms of four images with two codes and a discrete site."""
-    rates = {("latent_global",): torch.rand(4, 2), ("latent_local",): torch.rand(4, 3), ("cluster",): torch.rand(4)}
+    rates = {"z_global": torch.rand(4, 2), "z_local": torch.rand(4, 3)}
+    rates = {name: (("latent",), rate) for name, rate in rates.items()} | {"cluster": ((), torch.rand(4))}
     return Terms(torch.rand(4), rates, None, {}, pixels=12, latents=5, discrete=frozenset({"cluster"}))
 
 
@@ -146,8 +151,8 @@ def clustered() -> Terms:
 def test_discrete_sites_have_a_weight_of_their_own(clustered, weight, discrete, warmth):
     """D + w (β (KL_global + KL_local) + discrete · KL_cluster), one where it is not given; warm-up weighs them all."""
     beta = 0.5 * 12 / 5 if "beta_norm" in weight else weight.get("beta", 1.0)
-    normals = clustered.rates["latent_global",].sum(1) + clustered.rates["latent_local",].sum(1)
-    cluster = clustered.rates["cluster",]
+    normals = clustered.rates["z_global"][1].sum(1) + clustered.rates["z_local"][1].sum(1)
+    cluster = clustered.rates["cluster"][1]
     expected = clustered.distortion + warmth * (beta * normals + (1.0 if discrete is None else discrete) * cluster)
     objective = BetaELBO(**weight) if discrete is None else BetaELBO(**weight, discrete=discrete)
     torch.testing.assert_close(objective.loss(clustered, warmth=warmth), expected.mean())
@@ -166,8 +171,8 @@ def test_the_score_of_a_discrete_site_is_weighed_by_the_weighted_cost(clustered)
     score = torch.rand(4, requires_grad=True)
     loss = BetaELBO(beta=3.0, discrete=0.5).loss(replace(clustered, score=score))
     (gradient,) = torch.autograd.grad(loss, score)
-    cost = clustered.distortion + 3.0 * (clustered.rate - clustered.rates["cluster",])
-    cost = cost + 0.5 * clustered.rates["cluster",]
+    cost = clustered.distortion + 3.0 * (clustered.rate - clustered.rates["cluster"][1])
+    cost = cost + 0.5 * clustered.rates["cluster"][1]
     torch.testing.assert_close(gradient, (cost - (cost.sum() - cost) / 3) / 4)
 
 
@@ -176,7 +181,7 @@ def test_baseline_is_the_mean_of_the_others(images):
     """∂loss/∂score_i = (c_i − mean of the other costs) / B, and nothing of it shows in the value."""
     cost, rate = torch.rand(images) * 10, torch.rand(images, 2)
     score = torch.rand(images, requires_grad=True)
-    terms = Terms(cost, {("latent",): rate}, score, {}, pixels=4, latents=1)
+    terms = Terms(cost, {"z": (("latent",), rate)}, score, {}, pixels=4, latents=1)
     loss = BetaELBO(beta=3.0).loss(terms)
     weighted = cost + 3 * rate.sum(1)
     torch.testing.assert_close(loss, weighted.mean())
@@ -187,7 +192,7 @@ def test_baseline_is_the_mean_of_the_others(images):
 
 def test_the_score_term_does_not_differentiate_the_cost():
     cost = torch.rand(4, requires_grad=True)
-    terms = Terms(cost, {("latent",): torch.zeros(4, 1)}, torch.rand(4), {}, pixels=4, latents=1)
+    terms = Terms(cost, {"z": (("latent",), torch.zeros(4, 1))}, torch.rand(4), {}, pixels=4, latents=1)
     (gradient,) = torch.autograd.grad(BetaELBO().loss(terms), cost)
     torch.testing.assert_close(gradient, torch.full((4,), 0.25))
 

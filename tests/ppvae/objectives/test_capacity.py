@@ -10,7 +10,7 @@ RATES = torch.tensor([[1.0, 2.0], [0.0, 5.0]])  # of images 3 and 5, mean 4
 
 
 def terms(score: torch.Tensor | None = None) -> Terms:
-    return Terms(torch.tensor([10.0, 20.0]), {("latent",): RATES}, score, {}, pixels=4, latents=2)
+    return Terms(torch.tensor([10.0, 20.0]), {"z": (("latent",), RATES)}, score, {}, pixels=4, latents=2)
 
 
 def test_the_capacity_rises_linearly():

@@ -11,7 +11,7 @@ RATES = torch.tensor([[0.1, 3.0, 0.4], [0.3, 1.0, 0.8]])  # means 0.2, 2.0, 0.6
 
 def terms(rates: torch.Tensor, score: torch.Tensor | None = None) -> Terms:
     dims = ("latent",) if rates.dim() == 2 else ("map", "row", "column")
-    return Terms(torch.tensor([10.0, 20.0]), {dims: rates}, score, {}, pixels=4, latents=rates[0].numel())
+    return Terms(torch.tensor([10.0, 20.0]), {"z": (dims, rates)}, score, {}, pixels=4, latents=rates[0].numel())
 
 
 def test_nothing_below_the_free_nats_has_a_gradient():

@@ -372,12 +372,12 @@ def test_sites_with_several_dims_keep_theirs(images):
 
     tree = from_pyro_svi(model, guide, images, 600)
     statistics = tree["sample_stats"]
-    assert statistics["kl_top"].dims == ("image", "top")
-    assert statistics["kl_unit_part"].dims == ("image", "unit", "part")
-    assert statistics["kl_top"].attrs["units"] == "nats"
+    assert statistics["kl_z_1"].dims == ("image", "top")
+    assert statistics["kl_z_2"].dims == ("image", "unit", "part")
+    assert statistics["kl_z_1"].attrs["units"] == "nats"
     loc = images[:, 0, 0, :2]
     expected = np.log(2) + ((0.25 + loc.sum(1) ** 2 + 2 * 0.25) / 2 - 0.5)  # E over the top draws
-    np.testing.assert_allclose(statistics["kl_unit_part"].mean(("unit", "part")), expected, rtol=0.15)
+    np.testing.assert_allclose(statistics["kl_z_2"].mean(("unit", "part")), expected, rtol=0.15)
     np.testing.assert_allclose(statistics["z_2_variance"], np.full((IMAGES, 3, 2), 0.25), rtol=1e-5)
     assert statistics["z_2_variance"].attrs["prior_variance"] == pytest.approx(3.0, rel=0.1)  # 1 + Var(sum of two)
 
