@@ -39,13 +39,13 @@ class FullCovarianceNormal(Program):
                 parameter.mul_(START)
         self.register_buffer("place", _places(latents), persistent=False)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
         with pyro.plate("image", images.shape[-4], dim=-1):
-            return pyro.sample("z", self.posterior(images), infer={"event_dims": ["latent"]})
+            return pyro.sample("z", self.posterior(images, *given), infer={"event_dims": ["latent"]})
 
-    def posterior(self, images: torch.Tensor) -> dist.TorchDistribution:
+    def posterior(self, images: torch.Tensor, *given: torch.Tensor) -> dist.TorchDistribution:
         """q(z | x) as a distribution: batch shape (image,), event shape (latent,)."""
-        features = self.encoder(images)
+        features = self.encoder(images, *given)
         diagonal = (0.5 * self.log_variance(features)).exp().diag_embed()
         below = pad(self.below(features), (1, 0))[..., self.place]
         return dist.MultivariateNormal(self.loc(features), scale_tril=diagonal + below)

@@ -24,11 +24,11 @@ class MeanFieldNormal(Program):
         self.loc = nn.Linear(feature_count(encoder), latents)
         self.log_variance = nn.Linear(feature_count(encoder), latents)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
         with pyro.plate("image", images.shape[-4], dim=-1):
-            return pyro.sample("z", self.posterior(images), infer={"event_dims": ["latent"]})
+            return pyro.sample("z", self.posterior(images, *given), infer={"event_dims": ["latent"]})
 
-    def posterior(self, images: torch.Tensor) -> dist.TorchDistribution:
+    def posterior(self, images: torch.Tensor, *given: torch.Tensor) -> dist.TorchDistribution:
         """q(z | x) as a distribution: batch shape (image,), event shape (latent,)."""
-        features = self.encoder(images)
+        features = self.encoder(images, *given)
         return dist.Normal(self.loc(features), (0.5 * self.log_variance(features)).exp()).to_event(1)

@@ -32,12 +32,12 @@ class MixtureOfEncoders(Program):
         self.loc = nn.Linear(feature_count(encoder), components * latents)
         self.log_variance = nn.Linear(feature_count(encoder), components * latents)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
         with pyro.plate("image", images.shape[-4], dim=-1):
-            return pyro.sample("z", self.posterior(images), infer={"event_dims": ["latent"]})
+            return pyro.sample("z", self.posterior(images, *given), infer={"event_dims": ["latent"]})
 
-    def posterior(self, images: torch.Tensor) -> dist.TorchDistribution:
+    def posterior(self, images: torch.Tensor, *given: torch.Tensor) -> dist.TorchDistribution:
         """q(z | x) as a distribution: batch shape (image,), event shape (latent,)."""
-        features = self.encoder(images)
+        features = self.encoder(images, *given)
         loc, log_variance = (head(features).unflatten(-1, self.heads) for head in (self.loc, self.log_variance))
         return UniformMixture(dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1))

@@ -77,10 +77,10 @@ class NormalGammaGuide(Program):
         self.logit = nn.Linear(feature_count(encoder), latents)
         nn.init.constant_(self.logit.bias, torch.logit(torch.tensor(initial_probability)).item())
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
         infer = {"event_dims": ["latent"]}
         of_z = {**infer, "parameter_of": "z"}
-        features = self.encoder(images)
+        features = self.encoder(images, *given)
         with pyro.plate("image", images.shape[-4], dim=-1):
             p = record("p", self.logit(features).sigmoid())
             shape, rate = self.gamma_parameters(p)

@@ -44,15 +44,15 @@ class StudentTGuide(Program):
             initial_probability=initial_probability,
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.joint.encoder(images)
+    def forward(self, images: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        features = self.joint.encoder(images, *given)
         with pyro.plate("image", images.shape[-4], dim=-1):
             p = record("p", self.joint.logit(features).sigmoid())
             return pyro.sample("z", self._student(features, p), infer={"event_dims": ["latent"]})
 
-    def posterior(self, images: torch.Tensor) -> dist.TorchDistribution:
+    def posterior(self, images: torch.Tensor, *given: torch.Tensor) -> dist.TorchDistribution:
         """q(z | x) as a distribution: batch shape (image,), event shape (latent,)."""
-        features = self.joint.encoder(images)
+        features = self.joint.encoder(images, *given)
         return self._student(features, self.joint.logit(features).sigmoid())
 
     def _student(self, features: torch.Tensor, p: torch.Tensor) -> dist.TorchDistribution:

@@ -1,6 +1,6 @@
 """Checks of a model/guide pair before any training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,13 @@ from torch.distributions import constraints, kl_divergence
 
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
+from ppvae.networks import Condition
 from ppvae.objectives import Objective
+from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.sites import Site, event_dims, latent_sites, observed_sites
 from ppvae.pair.untouched import device_of, evaluating
 
-__all__ = ["check_images", "check_kind", "check_pair", "check_sites"]
+__all__ = ["check_data", "check_given", "check_images", "check_kind", "check_pair", "check_sites"]
 
 NAMES = {
     "GreaterThan(lower_bound=0.0)": "positive",
@@ -48,19 +50,49 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
         raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
 
 
+def check_data(data: Data | ImageDataset, *parts: Any, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """What programs are called with, checked: the images as :func:`check_images` does, and as many of each other input.
+
+    ``data``: images (image, C, H, W), a tuple of them and further inputs (image, ...), or a data set with its inputs,
+    whose conversion draws by ``seed``.
+    Errors: one-line :class:`~ppvae.errors.UserError`.
+    """
+    inputs = data.arguments(seed=seed) if isinstance(data, ImageDataset) else inputs_of(data)
+    if not inputs:
+        raise UserError("data is an empty tuple; expected images, then what else the programs take")
+    check_images(inputs[0], *parts)
+    check_given(inputs[1:], len(inputs[0]))
+    return inputs
+
+
+def check_given(given: Sequence[Any], images: int) -> None:
+    """UserError unless each input beside the images is a tensor with a finite row for each of them."""
+    for place, values in enumerate(given, start=2):
+        if not isinstance(values, torch.Tensor):
+            raise UserError(f"input {place} is a {type(values).__name__}; expected a torch tensor (image, ...)")
+        if values.dim() == 0 or len(values) != images:
+            raise UserError(
+                f"input {place} has shape {tuple(values.shape)}, there are {images} images; give one row an image"
+            )
+        if not torch.isfinite(values).all():
+            raise UserError(f"input {place} holds NaN or infinite values; remove or repair them")
+
+
 def check_pair(
-    model: Callable, guide: Callable, images: torch.Tensor, objective: Objective | ELBO | None = None
+    model: Callable, guide: Callable, data: Data | ImageDataset, objective: Objective | ELBO | None = None
 ) -> None:
     """Raise a one-line :class:`~ppvae.errors.UserError` where model and guide do not fit each other.
 
     Looks for sites that only one side has, for shapes, supports or orders that differ, for images that the networks
     cannot take or the likelihood refuses, and for an ``objective`` (ours, or Pyro's mean-field ELBO) that the pair does
-    not allow. Runs each program once, on the images given; the random state and the parameters stay as they were.
+    not allow. Runs each program once, on the data given: images (image, C, H, W), or a tuple of them and what else the
+    programs take; the random state and the parameters stay as they were.
     """
-    check_images(images, model, guide)
-    images = images.to(device_of(model, guide, images))
-    with evaluating(model, guide, device=images.device):
-        drawn, wanted, model_trace = _shared_sites(model, guide, images)
+    inputs = check_data(data, model, guide)
+    device = device_of(model, guide, inputs[0])
+    inputs = tuple(values.to(device) for values in inputs)
+    with evaluating(model, guide, device=device):
+        drawn, wanted, model_trace = _shared_sites(model, guide, inputs)
         for name in wanted:
             _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
         _check_observations(model_trace)
@@ -92,31 +124,43 @@ def check_kind(model: Any, data: ImageDataset) -> None:
     )
 
 
-def check_sites(
-    model: Callable, guide: Callable, images: torch.Tensor
-) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
+def check_sites(model: Callable, guide: Callable, data: Data) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
     """Run both programs; UserError for a latent site that only one has, or one that is not drawn image by image.
 
     Returns the guide's and the model's latent sites by name, and the model's trace.
     """
-    drawn, wanted, model_trace = _shared_sites(model, guide, images)
+    inputs = inputs_of(data)
+    drawn, wanted, model_trace = _shared_sites(model, guide, inputs)
     for program, sites in (("guide", drawn.values()), ("model", [*wanted.values(), *observed_sites(model_trace)])):
         for site in sites:
-            _check_batch(site, program, len(images))
+            _check_batch(site, program, len(inputs[0]))
     return drawn, wanted, model_trace
 
 
 def _shared_sites(
-    model: Callable, guide: Callable, images: torch.Tensor
+    model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...]
 ) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
     with validation_enabled(False):
-        guide_trace = poutine.trace(guide).get_trace(images)
-        model_trace = poutine.trace(model).get_trace(images)
+        guide_trace = _run("guide", guide, inputs)
+        model_trace = _run("model", model, inputs)
     drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
     wanted = {site["name"]: site for site in latent_sites(model_trace)}
     _check_same_sites(drawn, wanted)
     _check_dims([*drawn.values(), *wanted.values()])
     return drawn, wanted, model_trace
+
+
+def _run(name: str, program: Callable, inputs: tuple[torch.Tensor, ...]) -> poutine.Trace:
+    """The program's trace; UserError where it, or a network in it, takes another number of inputs."""
+    try:
+        return poutine.trace(program).get_trace(*inputs)
+    except UserError as error:  # to which Pyro adds the shapes of all sites
+        raise UserError(str(error).splitlines()[0]) from None
+    except TypeError as error:
+        if "positional argument" not in str(error):
+            raise
+        count = "images alone" if len(inputs) == 1 else f"images and {len(inputs) - 1} more"
+        raise UserError(f"the {name} was called with {count}: {error}; give what it takes, images first") from error
 
 
 def _check_batch(site: Site, program: str, images: int) -> None:
@@ -237,4 +281,8 @@ def _parameters(part: Any) -> list[nn.Parameter]:
 
 
 def _networks(part: Any) -> list[nn.Module]:
-    return [m for m in part.modules() if hasattr(m, "image_shape")] if isinstance(part, nn.Module) else []
+    """Those that see the images themselves, and not another input."""
+    if not isinstance(part, nn.Module):
+        return []
+    aside = {inner for m in part.modules() if isinstance(m, Condition) for inner in m.modules()}
+    return [m for m in part.modules() if hasattr(m, "image_shape") and m not in aside]

@@ -1,6 +1,6 @@
 """Images with their factors of variation, and how a likelihood sees them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.datasets.conversion import Binarise, Conversion, Dequantise, Kind
 from ppvae.datasets.factors import factor_table
 from ppvae.datasets.images import Images, Index, StoredImages, positions
+from ppvae.datasets.inputs import checked_inputs
 from ppvae.datasets.pixels import checked_pixels
 from ppvae.errors import UserError, check_whole
 
@@ -25,10 +26,12 @@ class ImageDataset:
     256 grey levels, an error of at most 1/510), or an `Images` object (how lazily drawn sets come in).
     `factors`: xarray.Dataset with dimension `image`, or a mapping from name to (N,) integers: each is the index of
     a level; attributes `levels` and `values` are filled in where missing.
+    `inputs`: what programs are called with beside the images: names of factors, whose levels they get as (N,) int64,
+    or a mapping from name to (N, ...) numbers, such as a second image.
     `binarise`, `dequantise`, `threshold`: what `batches` and `observed` make of the pixels, see `Conversion`;
     `images` and `stored` stay as they are.
     Raises UserError for empty, non-finite or out-of-range images, a wrong dtype or number of dimensions, factors
-    that do not fit the images, and a conversion that does not exist.
+    or inputs that do not fit the images, and a conversion that does not exist.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ImageDataset:
         factors: xr.Dataset | Mapping[str, Any] | None = None,
         name: str = "images",
         *,
+        inputs: Sequence[str] | Mapping[str, Any] = (),
         binarise: Binarise = "none",
         dequantise: Dequantise = "none",
         threshold: float = 0.5,
@@ -45,6 +49,7 @@ class ImageDataset:
         self.name = name
         self.images = images if isinstance(images, Images) else StoredImages(checked_pixels(images))
         self._table = factor_table({} if factors is None else factors, len(self))
+        self.inputs = checked_inputs(inputs, self._table)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -90,21 +95,40 @@ class ImageDataset:
         noise = _noise(numbers[rows] if numbers.dtype.kind in "iu" else rows, self.image_shape, seed)
         return self.conversion(pixels, noise.to(pixels.device))
 
+    def arguments(self, index: Index = slice(None), seed: int = 0) -> tuple[Tensor, ...]:
+        """What a program is called with: the `observed` images, then the `inputs` of the same images."""
+        return self.observed(index, seed), *self.given(index)
+
+    def given(self, index: Index = slice(None)) -> tuple[Tensor, ...]:
+        """The inputs beside the images, (n, ...) each, in order."""
+        rows = positions(index, len(self))
+        return tuple(values[rows] for values in self.inputs.values())
+
+    def with_inputs(self, *factors: str, **arrays: Any) -> "ImageDataset":
+        """The same images with other inputs beside them: factors by name, then arrays (N, ...)."""
+        named = checked_inputs(factors, self._table) | checked_inputs(arrays, self._table)
+        return self._with(self.images, self._table, named)
+
     def subset(self, index: Index) -> "ImageDataset":
         """The dataset at `index`, with the matching factors; the `image` coordinate keeps the original numbers."""
         rows = positions(index, len(self))
         if not len(rows):
             raise UserError(f"subset of {self.name!r}: the index selects no image of {len(self)}; select at least one")
-        return self._with(self.images.subset(index), self._table.isel(image=rows.numpy()))
+        inputs = {name: values[rows] for name, values in self.inputs.items()}
+        return self._with(self.images.subset(index), self._table.isel(image=rows.numpy()), inputs)
 
     def resident(self) -> "ImageDataset":
         """The same dataset with all images drawn, or decoded, now and kept in memory."""
         if isinstance(self.images, StoredImages):
             return self
-        return self._with(StoredImages(self.images.stored(), self.images.binary or None), self._table)
+        return self._with(StoredImages(self.images.stored(), self.images.binary or None), self._table, self.inputs)
 
-    def batches(self, batch_size: int, seed: int | None = None, drop_last: bool = True) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int | None = None, drop_last: bool = True
+    ) -> Iterator[Tensor | tuple[Tensor, ...]]:
         """One pass of converted float batches (batch_size, C, H, W) in [0, 1]; shuffled when a seed is given.
+
+        With `inputs`, tuples of such a batch and theirs: `svi.step(*batch)`.
 
         The seed also decides the noise of a random conversion; without one it comes from the global random state.
         The last, smaller batch is left out unless `drop_last=False`. Raises UserError for a batch size below one,
@@ -145,18 +169,20 @@ class ImageDataset:
     def __repr__(self) -> str:
         levels = ", ".join(f"{key} {values.attrs['levels']}" for key, values in self._table.items())
         where = "resident" if isinstance(self.images, StoredImages) else "drawn on demand"
-        return f"ImageDataset({self.description}; {where}; factors: {levels or 'none'})"
+        inputs = f"; inputs: {', '.join(self.inputs)}" if self.inputs else ""
+        return f"ImageDataset({self.description}; {where}; factors: {levels or 'none'}{inputs})"
 
-    def _with(self, images: Images, table: xr.Dataset) -> "ImageDataset":
+    def _with(self, images: Images, table: xr.Dataset, inputs: Mapping[str, Tensor]) -> "ImageDataset":
         how = self.conversion
         options = {"binarise": how.binarise, "dequantise": how.dequantise, "threshold": how.threshold}
-        return ImageDataset(images, table, self.name, **options)
+        return ImageDataset(images, table, self.name, inputs=inputs, **options)
 
-    def _converted(self, index: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _converted(self, index: Tensor, generator: torch.Generator | None) -> Tensor | tuple[Tensor, ...]:
         pixels, noise = self.images.stored(index), None
         if self.conversion.random and generator is not None:
             noise = torch.rand(pixels.shape, generator=generator).to(pixels.device)
-        return self.conversion(pixels, noise)
+        images = self.conversion(pixels, noise)
+        return (images, *self.given(index)) if self.inputs else images
 
 
 def _noise(numbers: np.ndarray, shape: tuple[int, int, int], seed: int) -> Tensor:

@@ -7,9 +7,12 @@ import pyro
 import torch
 import xarray as xr
 
+from ppvae.checks import check_data
+from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
-from ppvae.examination.ranks import rank_simulations, simulate
+from ppvae.examination.ranks import rank_simulations, simulate, template_of
 from ppvae.examination.surgery import elbo_surgery
+from ppvae.pair.program import Data
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior import from_pyro_svi
 
@@ -21,7 +24,7 @@ CHUNK = 256  # images drawn at a time
 def examine(
     model: Callable,
     guide: Callable,
-    images: torch.Tensor,
+    images: Data | ImageDataset,
     *,
     num_samples: int = 100,
     simulations: int = 500,
@@ -36,20 +39,22 @@ def examine(
     there are ``simulations``) and ``aggregate`` (:func:`~ppvae.elbo_surgery` on the first ``aggregate_images``, whose
     pairs it scores). A group that the pair cannot have is left out, its reason in the attribute ``without_<group>``.
 
-    Shapes: images (image, C, H, W), as the pair takes them; the tree holds images × num_samples redrawn images.
-    ``batch_size``: images × draws decoded at a time. Modules, random state and parameter store stay as they were; one
-    ``seed`` (and batch size) gives one result.
+    Shapes: images (image, C, H, W), as the pair takes them, or a tuple of them and what else it takes of each; the
+    tree holds images × num_samples redrawn images. ``batch_size``: images × draws decoded at a time. Modules, random
+    state and parameter store stay as they were; one ``seed`` (and batch size) gives one result.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
     """
     check_whole("simulations", simulations, 20)
     check_whole("aggregate_images", aggregate_images, 2)
+    inputs = check_data(images, model, guide, seed=seed)
+    few = tuple(values[:aggregate_images] for values in inputs)
     options = {"num_samples": num_samples, "batch_size": batch_size}
     tree = from_pyro_svi(model, guide, images, posterior_predictive=True, seed=seed, **options)
     parts: dict[str, Callable[[], xr.Dataset]] = {  # seeds of their own: equal ones would tie the groups' draws
-        "calibration": lambda: rank_simulations(model, guide, images, simulations, seed=seed + 1, **options),
-        "aggregate": lambda: elbo_surgery(model, guide, images[:aggregate_images], seed=seed + 2),
-        "prior_predictive": lambda: _drawn(model, images, simulations, tree["observed_data"].to_dataset(), seed + 3),
+        "calibration": lambda: rank_simulations(model, guide, inputs, simulations, seed=seed + 1, **options),
+        "aggregate": lambda: elbo_surgery(model, guide, few, seed=seed + 2),
+        "prior_predictive": lambda: _drawn(model, inputs, simulations, tree["observed_data"].to_dataset(), seed + 3),
     }
     for name, make in parts.items():
         try:
@@ -59,12 +64,12 @@ def examine(
     return tree
 
 
-def _drawn(model: Callable, images: torch.Tensor, size: int, observed: xr.Dataset, seed: int) -> xr.Dataset:
+def _drawn(model: Callable, inputs: tuple[torch.Tensor, ...], size: int, observed: xr.Dataset, seed: int) -> xr.Dataset:
     """So many images from the model, (chain, draw, *pixel dims), under the name of the site that observes them."""
     device = device_of(model)
     with evaluating(model, device=device, seed=seed), pyro.validation_enabled(False):
-        sizes = [min(CHUNK, size - start) for start in range(0, size, CHUNK)]
-        drawn = torch.cat([simulate(model, images.to(device), count)[1].cpu() for count in sizes])
+        templates = [template_of(inputs, start, min(CHUNK, size - start), device) for start in range(0, size, CHUNK)]
+        drawn = torch.cat([simulate(model, template)[1].cpu() for template in templates])
     ((name, like),) = observed.data_vars.items()
     dims = ("chain", "draw", *(dim for dim in like.dims if dim != "image"))
     dataset = xr.Dataset({name: (dims, drawn.numpy()[None])}, attrs={"seed": seed})

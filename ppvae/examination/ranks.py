@@ -8,18 +8,20 @@ import torch
 import xarray as xr
 from pyro import poutine
 
-from ppvae.checks import check_images, check_sites
+from ppvae.checks import check_data, check_sites
+from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
+from ppvae.pair.program import Data
 from ppvae.pair.sites import event_dims, latent_sites, recorded_sites, sample_sites
 from ppvae.pair.untouched import device_of, evaluating
 
-__all__ = ["rank_simulations", "simulate"]
+__all__ = ["rank_simulations", "simulate", "template_of"]
 
 
 def rank_simulations(
     model: Callable,
     guide: Callable,
-    images: torch.Tensor,
+    images: Data | ImageDataset,
     simulations: int = 500,
     num_samples: int = 100,
     *,
@@ -33,7 +35,8 @@ def rank_simulations(
     of one simulation depend on each other. A guide equal to the prior is uniform too, whatever the posterior: ranks
     cannot tell a collapsed guide from an exact one.
 
-    Shapes: images (image, C, H, W), as the pair takes them, of which only the shape of one counts. Returns each latent
+    Shapes: images (image, C, H, W), as the pair takes them, of which only the shape of one counts, or a tuple of them
+    and what else it takes of each, under which images are simulated in turn. Returns each latent
     site that both programs draw, (simulation, *event dims), in (0, 1). ``batch_size``: simulations × draws at a time,
     the bound on memory. Modules, random state and parameter store stay as they were; one seed (and batch size) gives
     one result. Read it with :func:`~ppvae.diagnostics.calibration_tests`.
@@ -43,15 +46,16 @@ def rank_simulations(
     Sources: Talts et al. 2018, "Validating Bayesian inference algorithms with simulation-based calibration",
     Algorithm 1; Yao et al. 2018, "Yes, but did it work?", Sec. 3.
     """
-    check_images(images, model, guide)
+    inputs = check_data(images, model, guide, seed=seed)
     for name, value in (("simulations", simulations), ("num_samples", num_samples), ("batch_size", batch_size)):
         check_whole(name, value, 1)
     device = device_of(model, guide)
-    step, template = max(1, batch_size // num_samples), images[:1].to(device)
+    step = max(1, batch_size // num_samples)
     with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
-        check_sites(model, guide, template)
-        sizes = [min(step, simulations - start) for start in range(0, simulations, step)]
-        parts = [_ranks(model, guide, template, size, num_samples) for size in sizes]
+        check_sites(model, guide, tuple(values[:1].to(device) for values in inputs))
+        starts = range(0, simulations, step)
+        templates = [template_of(inputs, start, min(step, simulations - start), device) for start in starts]
+        parts = [_ranks(model, guide, template, num_samples) for template in templates]
     name = "rank of the simulated latent among draws of q(z|x), from 0 to 1"
     variables = {
         site: (
@@ -65,32 +69,43 @@ def rank_simulations(
     return dataset.assign_coords({dim: np.arange(size) for dim, size in dataset.sizes.items()})
 
 
-def simulate(model: Callable, images: torch.Tensor, size: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """So many draws of the model's latent sites, and of the images that they make: (simulation, ...).
+def template_of(
+    inputs: tuple[torch.Tensor, ...], start: int, size: int, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """So many images' worth of inputs: the first image's shape, and the other inputs in turn from ``start`` on."""
+    turn = torch.arange(start, start + size) % len(inputs[0])
+    images, given = inputs[0], inputs[1:]
+    like = images[:1].expand(size, *images.shape[1:])
+    return like.to(device), *(values[turn.to(values.device)].to(device) for values in given)
 
-    ``images`` gives the shape of one. Runs the model as it is, on the caller's random stream.
+
+def simulate(model: Callable, template: tuple[torch.Tensor, ...]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Draws of the model's latent sites, and of the images that they make: (simulation, ...).
+
+    ``template`` gives their number, the shape of an image and the other inputs. Runs the model as it is, on the
+    caller's random stream.
     Errors: :class:`~ppvae.errors.UserError` for a model that does not observe the images as they are at one site.
     """
-    template = images[:1].expand(size, *images.shape[1:])
-    trace = poutine.trace(poutine.uncondition(model)).get_trace(template)
+    like = template[0]
+    trace = poutine.trace(poutine.uncondition(model)).get_trace(*template)
     observed = [s for s in sample_sites(trace) if s["infer"].get("was_observed") and s not in recorded_sites(trace)]
-    if len(observed) != 1 or observed[0]["value"].shape != template.shape:
+    if len(observed) != 1 or observed[0]["value"].shape != like.shape:
         found = ", ".join(f"{s['name']!r} of shape {tuple(s['value'].shape[1:])}" for s in observed) or "no site"
         raise UserError(
             f"the model observes {found}; simulating an image for the guide needs one site of shape "
-            f"{tuple(images.shape[1:])}, the image itself"
+            f"{tuple(like.shape[1:])}, the image itself"
         )
     latents = [s for s in latent_sites(trace) if not s["infer"].get("was_observed")]
     return {s["name"]: s["value"] for s in latents}, observed[0]["value"]
 
 
 def _ranks(
-    model: Callable, guide: Callable, template: torch.Tensor, size: int, draws: int
+    model: Callable, guide: Callable, template: tuple[torch.Tensor, ...], draws: int
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Of ``size`` simulations, the dims and ranks of each site that both programs draw."""
-    latents, images = simulate(model, template, size)
+    """Of one simulation for each of the template's, the dims and ranks of each site that both programs draw."""
+    latents, images = simulate(model, template)
     with pyro.plate("draws", draws, dim=-2):
-        trace = poutine.trace(guide).get_trace(images)
+        trace = poutine.trace(guide).get_trace(images, *template[1:])
     ranks = {}
     for site in latent_sites(trace):
         if site["name"] in latents:

@@ -9,8 +9,10 @@ import torch
 import xarray as xr
 from pyro import poutine
 
-from ppvae.checks import check_images, check_sites
+from ppvae.checks import check_data, check_sites
+from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
+from ppvae.pair.program import Data
 from ppvae.pair.sites import Site, elementwise, event_dims, latent_sites
 from ppvae.pair.terms import pair_traces
 from ppvae.pair.untouched import device_of, evaluating
@@ -26,7 +28,7 @@ type Scores = tuple[
 def elbo_surgery(
     model: Callable,
     guide: Callable,
-    images: torch.Tensor,
+    images: Data | ImageDataset,
     num_samples: int = 1,
     *,
     batch_size: int = 65_536,
@@ -45,7 +47,8 @@ def elbo_surgery(
     missing is found in ``marginal_kl`` instead. Errors are standard errors as over new images and draws, q(z) changing
     with them (infinitesimal jackknife); NaN for one image.
 
-    Shapes: images (image, C, H, W), as the pair takes them. The guide scores N² · ``num_samples`` pairs, ``batch_size``
+    Shapes: images (image, C, H, W), as the pair takes them, or a tuple of them and what else it takes of each: then
+    q(z) is still that of all images, each under its own. The guide scores N² · ``num_samples`` pairs, ``batch_size``
     at a time, the bound on memory (at least N). Modules, random state and parameter store stay as they were; one
     ``seed`` (and number of images) gives one result.
 
@@ -53,21 +56,20 @@ def elbo_surgery(
     with latent sites that the model lacks.
     Sources: Hoffman and Johnson 2016, "ELBO surgery", Eqs. 6 to 8; Chen et al. 2018, Eq. 2.
     """
-    check_images(images, model, guide)
+    inputs = check_data(images, model, guide, seed=seed)
+    count = len(inputs[0])
     check_whole("num_samples", num_samples, 1)
     check_whole("batch_size", batch_size, 1)
     device = device_of(model, guide)
-    chunks = images.to(device).split(IMAGES)
+    chunks = list(zip(*(values.to(device).split(IMAGES) for values in inputs), strict=True))
     with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
-        _check_shared(model, guide, chunks[0][:1])
+        _check_shared(model, guide, tuple(values[:1] for values in chunks[0]))
         parts = [_drawn(model, guide, chunk, num_samples) for chunk in chunks]
         values = {name: torch.cat([part[0][name] for part in parts], 1).flatten(0, 1) for name in parts[0][0]}
         log_p, dims = _joined([part[1] for part in parts]), parts[0][2]
-        step = max(1, batch_size // len(images))
+        step = max(1, batch_size // count)
         *scores, latents = _aggregate(guide, chunks, values, step, log_p[1] is not None)
-    joint, own, pull, prior = (
-        score.double().reshape(-1, len(images)).mean(0).cpu().numpy() for score in (*scores, log_p[0])
-    )
+    joint, own, pull, prior = (score.double().reshape(-1, count).mean(0).cpu().numpy() for score in (*scores, log_p[0]))
     found = {
         "average_kl": (own - prior, own - prior),
         "mutual_information": (own - joint, own - joint - pull),
@@ -76,12 +78,12 @@ def elbo_surgery(
     variables = {}
     for name, (terms, influence) in found.items():
         variables[name] = ((), terms.mean(), {"long_name": LONG_NAMES[name], "units": "nats"})
-        error = influence.std(ddof=1) / math.sqrt(len(images)) if len(images) > 1 else math.nan
+        error = influence.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
         long_name = f"standard error of the {LONG_NAMES[name]}"
         variables[f"{name}_error"] = ((), error, {"long_name": long_name, "units": "nats"})
     if log_p[1] is not None:
         variables |= _by_latent(*scores[:1], latents, log_p[1].flatten(0, 1), dims)
-    dataset = xr.Dataset(variables, attrs={"cap": math.log(len(images)), "images": len(images), "seed": seed})
+    dataset = xr.Dataset(variables, attrs={"cap": math.log(count), "images": count, "seed": seed})
     return dataset.assign_coords({dim: np.arange(size) for dim, size in dataset.sizes.items()})
 
 
@@ -105,9 +107,9 @@ def _by_latent(
     }
 
 
-def _check_shared(model: Callable, guide: Callable, image: torch.Tensor) -> None:
+def _check_shared(model: Callable, guide: Callable, image: tuple[torch.Tensor, ...]) -> None:
     drawn, _, _ = check_sites(model, guide, image)
-    alone = [s["name"] for s in latent_sites(poutine.trace(guide).get_trace(image)) if s["name"] not in drawn]
+    alone = [s["name"] for s in latent_sites(poutine.trace(guide).get_trace(*image)) if s["name"] not in drawn]
     if alone:
         raise UserError(
             f"the guide draws {', '.join(map(repr, alone))}, which the model lacks: q(z) would need its integral; "
@@ -116,12 +118,12 @@ def _check_shared(model: Callable, guide: Callable, image: torch.Tensor) -> None
 
 
 def _drawn(
-    model: Callable, guide: Callable, images: torch.Tensor, draws: int
+    model: Callable, guide: Callable, data: tuple[torch.Tensor, ...], draws: int
 ) -> tuple[dict[str, torch.Tensor], Scores, tuple[str, ...]]:
     """The guide's draws (draws, image, ...), log p(z) of them, and the dims of a single site whose latents factorise
     (by which log p comes then too)."""
     with pyro.plate("draws", draws, dim=-2):
-        guide_trace, model_trace = pair_traces(model, guide, images)
+        guide_trace, model_trace = pair_traces(model, guide, data)
     sites = latent_sites(guide_trace)
     scored = [model_trace.nodes[site["name"]] for site in sites]
     joint = sum(site["fn"].log_prob(site["value"]) for site in scored)
@@ -139,11 +141,11 @@ def _joined(parts: list[Scores]) -> Scores:
 
 
 def _aggregate(
-    guide: Callable, chunks: tuple[torch.Tensor, ...], values: dict[str, torch.Tensor], step: int, split: bool
+    guide: Callable, chunks: list[tuple[torch.Tensor, ...]], values: dict[str, torch.Tensor], step: int, split: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """log q(z_i) and log q(z_i | x_i) of draws (draw · image, ...); each image's pull on log q, the mean over draws of
     Σ_i q(z_i | x_j) / N q(z_i), less one; and log q(z_ik), (draw · image, latent), where the latents factorise."""
-    count, rows = sum(map(len, chunks)), len(next(iter(values.values())))
+    count, rows = sum(len(chunk[0]) for chunk in chunks), len(next(iter(values.values())))
     joint, own, latents, pull = [], [], [], 0.0
     for start in range(0, rows, step):
         some = {name: value[start : start + step, None] for name, value in values.items()}
@@ -160,12 +162,12 @@ def _aggregate(
     return torch.cat(joint), torch.cat(own), pull * count / rows - 1, torch.cat(latents) if split else None
 
 
-def _scores(guide: Callable, images: torch.Tensor, rows: dict[str, torch.Tensor], split: bool) -> Scores:
+def _scores(guide: Callable, data: tuple[torch.Tensor, ...], rows: dict[str, torch.Tensor], split: bool) -> Scores:
     """log q(z_i | x_j), (i, j), of given values (i, 1, ...); and log Σ_j q(z_ik | x_j), (i, latent)."""
-    given = {name: value.expand(len(value), len(images), *value.shape[2:]) for name, value in rows.items()}
+    given = {name: value.expand(len(value), len(data[0]), *value.shape[2:]) for name, value in rows.items()}
     count = len(next(iter(rows.values())))
     with pyro.plate("draws", count, dim=-2):
-        trace = poutine.trace(poutine.condition(guide, data=given)).get_trace(images)
+        trace = poutine.trace(poutine.condition(guide, data=given)).get_trace(*data)
     sites: list[Site] = [trace.nodes[name] for name in given]
     if not split:
         return sum(site["fn"].log_prob(site["value"]) for site in sites), None

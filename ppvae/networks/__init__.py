@@ -1,7 +1,19 @@
 """Plain ``nn.Module`` networks: no probability, no Pyro."""
 
+from ppvae.networks.conditions import Condition, ConditionalEncoder, ImageCondition, LabelCondition
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
 from ppvae.networks.patches import PatchDecoder, PatchEncoder
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder", "PatchDecoder", "PatchEncoder"]
+__all__ = [
+    "Condition",
+    "ConditionalEncoder",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ImageCondition",
+    "LabelCondition",
+    "MLPDecoder",
+    "MLPEncoder",
+    "PatchDecoder",
+    "PatchEncoder",
+]

@@ -5,12 +5,12 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import torch
 import xarray as xr
 
-from ppvae.checks import check_images
+from ppvae.checks import check_data
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
+from ppvae.pair.program import Data
 from ppvae.pair.untouched import device_of
 from ppvae.posterior.general import General
 from ppvae.posterior.image_groups import Wanted
@@ -28,7 +28,7 @@ IMAGE_DRAWS, DRAWS = 64, 1000  # of each image; of a general pair, as ArviZ's ow
 def from_pyro_svi(
     model: Callable,
     guide: Callable,
-    images: torch.Tensor | ImageDataset | None = None,
+    images: Data | ImageDataset | None = None,
     num_samples: int | None = None,
     *,
     model_args: tuple | None = None,
@@ -55,13 +55,15 @@ def from_pyro_svi(
 ) -> xr.DataTree:
     """Draw from a fitted guide and return a DataTree with ArviZ's groups.
 
-    **With** ``images`` (image, C, H, W), a tensor or an ``ImageDataset``: a pair of one plate ``image`` at dim −1, each
-    image with its own q(z | x). All draws of a few images are made at once. ``posterior``: the latent sites (chain,
-    draw, image, *event dims). ``prior``: 1 024 draws of them from p(z). ``log_prior``: log p(z) of each site, and
+    **With** ``images`` (image, C, H, W), a tensor, a tuple of it and what else the programs take of each image, or an
+    ``ImageDataset`` with its inputs: a pair of one plate ``image`` at dim −1, each image with its own q(z | x). All
+    draws of a few images are made at once. ``posterior``: the latent sites (chain, draw, image, *event dims).
+    ``prior``: 1 024 draws of them from p(z). ``log_prior``: log p(z) of each site, and
     ``log_likelihood``: log p(x | z), (chain, draw, image). ``sample_stats``: ``log_p`` = log p(x, z) and ``log_q`` =
     log q(z | x) (chain, draw, image), ``elbo`` (image), ``kl`` (image, latent) in closed form where one is registered,
     the mean and variance of each latent site under q(z | x), and the guide's recorded sites. ``observed_data``.
-    ``constant_data``: what is given, for example factors, with their ``image`` coordinate. ``posterior_predictive`` on
+    ``constant_data``: what is given, for example factors, with their ``image`` coordinate, and the programs' inputs
+    beside the images, whose names in order are its attribute ``inputs``. ``posterior_predictive`` on
     request (each draw holds every pixel). ``log_likelihood=False`` ends the model behind its last latent, so that no
     decoder runs, and leaves ``log_prior``, ``log_p`` and ``elbo`` out; ``observed_data`` then holds the sites that
     observe the images themselves.
@@ -115,7 +117,7 @@ def from_pyro_svi(
         source = _source(images, model, guide, max(1, batch_size // num_samples), seed)
         constant = None if constant_data is None else constants(constant_data, labels.dims)
         check_known("dims", labels.dims, () if constant is None else map(str, constant.data_vars), IMAGE_DIMS)
-        _check_constant(constant, len(images))
+        _check_constant(constant, len(source))
         return Export(model, guide, source, wanted, constant, labels).run(store, progress)
     if store is not None:
         raise UserError(f"store={store!r} goes with images; write the tree of other pairs by write_posterior")
@@ -127,10 +129,12 @@ def from_pyro_svi(
     return General(model, guide, num_samples, **general, **groups, labels=labels, seed=seed).run(progress)
 
 
-def _source(images: torch.Tensor | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:
-    whole = not isinstance(images, ImageDataset)
-    check_images(images if whole else images.observed(slice(1), seed), model, guide)
-    return Source(images, chunk, seed, device_of(model, guide, images))
+def _source(data: Data | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:
+    if isinstance(data, ImageDataset):
+        check_data(data.arguments(slice(1), seed), model, guide)
+        return Source(data, chunk, seed, device_of(model, guide))
+    inputs = check_data(data, model, guide)
+    return Source(inputs, chunk, seed, device_of(model, guide, inputs[0]))
 
 
 def _check_absent(present: str, **arguments: Any) -> None:

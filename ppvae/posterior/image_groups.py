@@ -43,13 +43,13 @@ class Wanted:
 
 
 def groups_of(
-    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted, mirrored: Arrays
+    model: Callable, guide: Callable, data: tuple[torch.Tensor, ...], wanted: Wanted, mirrored: Arrays
 ) -> dict[str, Arrays]:
     """All groups for a few images; arrays with draws begin with dims (draw, image), the others with (image,).
 
     ``mirrored``: the sites that observe the images themselves, which need no run of the model.
     """
-    guide_trace, model_trace = _traces(model, guide, images, wanted)
+    guide_trace, model_trace = _traces(model, guide, data, wanted)
     latents = latent_sites(guide_trace)
     groups: dict[str, Arrays] = {
         "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
@@ -63,8 +63,8 @@ def groups_of(
         log_q = groups["sample_stats"]["log_q"][1]
         groups["sample_stats"] |= {"log_p": (("draw", "image"), log_p), "elbo": (("image",), (log_p - log_q).mean(0))}
     if wanted.observed_data:
-        data = {s["name"]: (_observed_dims(s), s["value"]) for s in observed}
-        groups["observed_data"] = data or {name: (dims, images) for name, (dims, _) in mirrored.items()}
+        seen = {s["name"]: (_observed_dims(s), s["value"]) for s in observed}
+        groups["observed_data"] = seen or {name: (dims, data[0]) for name, (dims, _) in mirrored.items()}
     if wanted.posterior_predictive:
         drawn = {s["name"]: (("draw", "image", *event_dims(s)), s["fn"].sample()) for s in observed}
         groups["posterior_predictive"] = drawn
@@ -78,14 +78,14 @@ def _observed_dims(site: Site) -> tuple[str, ...]:
 
 
 def _traces(
-    model: Callable, guide: Callable, images: torch.Tensor, wanted: Wanted
+    model: Callable, guide: Callable, data: tuple[torch.Tensor, ...], wanted: Wanted
 ) -> tuple[poutine.Trace, poutine.Trace]:
     with pyro.plate("draws", wanted.draws, dim=-2):
         if wanted.decoded:
-            return pair_traces(model, guide, images)
-        guide_trace = poutine.trace(guide).get_trace(images)
+            return pair_traces(model, guide, data)
+        guide_trace = poutine.trace(guide).get_trace(*data)
         shared = [site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")]
-        return guide_trace, latent_part(model, {site["name"]: site["value"] for site in shared}, images)
+        return guide_trace, latent_part(model, {site["name"]: site["value"] for site in shared}, *data)
 
 
 def _terms(sites: list[Site]) -> Arrays:
@@ -135,10 +135,10 @@ def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         return draws.mean(0), draws.var(0)
 
 
-def prior_of(model: Callable, images: torch.Tensor, draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
+def prior_of(model: Callable, data: tuple[torch.Tensor, ...], draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
     """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents."""
     with pyro.plate("draws", draws, dim=-2):
-        trace = traced(model, (images,), {}, Unobserved())
+        trace = traced(model, data, {}, Unobserved())
     prior, variances = {}, {}
     for site in latent_sites(trace):
         if site["infer"].get("was_observed"):

@@ -65,19 +65,20 @@ class Export:
         first, before = self.source.read(0, min(FEW, self.source.chunk, len(self.source))), set(pyro.get_param_store())
         guide = poutine.trace(self.guide)
         trace = check_sites(self.model, guide, first)[-1]
+        images = first[0]
         check_trained(guide.trace, before)
         sites = {site["name"]: (event_dims(site), site["value"]) for site in observed_sites(trace)}
         mirrored = {
             name: (("image", *dims), value)
             for name, (dims, value) in sites.items()
-            if value.shape == first.shape and torch.equal(value, first)
+            if value.shape == images.shape and torch.equal(value, images)
         }
         return mirrored, probed(guide.trace, trace)
 
     def _parts(self, mirrored: Arrays, start: int = 0) -> Iterator[dict[str, Arrays]]:
-        for index, images in enumerate(self.source.chunks(start)):
+        for index, data in enumerate(self.source.chunks(start)):
             try:
-                yield groups_of(self.model, self.guide, images, self.wanted, mirrored)
+                yield groups_of(self.model, self.guide, data, self.wanted, mirrored)
             except (IndexError, RuntimeError, ValueError) as error:
                 if index or isinstance(error, UserError | torch.OutOfMemoryError):
                     raise
@@ -98,12 +99,27 @@ class Export:
             for site, variance in prior[1].items():
                 groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
         coords = dict(self.labels.coords)
-        if self.constant_data is not None:
-            groups["constant_data"] = self.constant_data.drop_vars("image", errors="ignore")
-            if "image" in self.constant_data.coords:  # a subset keeps its images' names, factors stay with codes
-                coords = {"image": self.constant_data["image"].values, **coords}
+        constant = self._constant()
+        if constant is not None:
+            groups["constant_data"] = constant.drop_vars("image", errors="ignore")
+            if "image" in constant.coords:  # a subset keeps its images' names, factors stay with codes
+                coords = {"image": constant["image"].values, **coords}
         groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
         return tree_of(groups, sample_dims, num_samples=self.wanted.draws, seed=self.source.seed)
+
+    def _constant(self) -> xr.Dataset | None:
+        """What is constant, with the programs' inputs beside the images; their names, in order, are an attribute."""
+        given = self.source.given
+        if not given:
+            return self.constant_data
+        constant = xr.Dataset() if self.constant_data is None else self.constant_data
+        variables = {
+            name: (("image", *(f"{name}_dim_{axis}" for axis in range(values.dim() - 1))), values.cpu().numpy())
+            for name, values in given.items()
+        }
+        same = {name for name in variables if name in constant and constant[name].shape == variables[name][1].shape}
+        missing = {name: variable for name, variable in variables.items() if name not in same}
+        return constant.assign(missing).assign_attrs(inputs=list(given))
 
     def _fingerprint(self, probe: dict[str, list[float]]) -> dict[str, Any]:
         """What must be the same for a store to be continued."""

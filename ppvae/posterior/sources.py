@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -17,43 +18,59 @@ PROBES = 1024  # images looked at to tell sets apart that are drawn on demand
 
 @dataclass(frozen=True)
 class Source:
-    """A tensor (image, C, H, W) or a dataset, whose ``observed`` images are made chunk by chunk."""
+    """Images (image, C, H, W) with further inputs, or a dataset, whose images are made chunk by chunk."""
 
-    images: torch.Tensor | ImageDataset
+    data: tuple[torch.Tensor, ...] | ImageDataset
     chunk: int
     seed: int
     device: torch.device
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.data if isinstance(self.data, ImageDataset) else self.data[0])
 
-    def read(self, start: int, stop: int) -> torch.Tensor:
-        """Images ``start`` to ``stop`` as the pair takes them, on its device."""
-        if isinstance(self.images, torch.Tensor):
-            return self.images[start:stop].to(self.device)
-        return self.images.observed(slice(start, stop), self.seed).to(self.device)
+    @property
+    def names(self) -> list[str]:
+        """What the inputs beside the images are called: as in the dataset, else by place from ``input_2`` on."""
+        if isinstance(self.data, ImageDataset):
+            return list(self.data.inputs)
+        return [f"input_{place}" for place in range(2, len(self.data) + 1)]
 
-    def chunks(self, start: int = 0) -> Iterator[torch.Tensor]:
+    @property
+    def given(self) -> dict[str, torch.Tensor]:
+        """All of them, by name."""
+        inputs = self.data.given() if isinstance(self.data, ImageDataset) else self.data[1:]
+        return dict(zip(self.names, inputs, strict=True))
+
+    def read(self, start: int, stop: int) -> tuple[torch.Tensor, ...]:
+        """Images ``start`` to ``stop`` and their inputs as the pair takes them, on its device."""
+        index = slice(start, stop)
+        if isinstance(self.data, ImageDataset):
+            inputs = self.data.arguments(index, self.seed)
+        else:
+            inputs = tuple(values[index] for values in self.data)
+        return tuple(values.to(self.device) for values in inputs)
+
+    def chunks(self, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
         """The chunks from image ``start``, a multiple of the chunk's size; seeds torch for each before it is used."""
         for first in range(start, len(self), self.chunk):
-            images = self.read(first, min(first + self.chunk, len(self)))
+            inputs = self.read(first, min(first + self.chunk, len(self)))
             seed_stream(self.device, self.seed, first // self.chunk)
-            yield images
+            yield inputs
 
     def fingerprint(self) -> str:
         """Tells these images from others: a hash of all of them, or of evenly spaced ones where each is drawn now."""
         digest = hashlib.sha256(repr((len(self), str(self.device.type))).encode())
-        if isinstance(self.images, torch.Tensor):
-            pieces: Iterator[torch.Tensor] = iter(self.images.split(4096))
+        if isinstance(self.data, ImageDataset):
+            digest.update(self.data.description.encode())
+            pieces: Iterator[torch.Tensor] = self._stored()
         else:
-            digest.update(self.images.description.encode())
-            pieces = self._stored()
-        for piece in pieces:
+            pieces = iter(self.data[0].split(4096))
+        for piece in chain(pieces, self.given.values()):
             digest.update(np.ascontiguousarray(piece.detach().cpu().numpy()))
         return digest.hexdigest()
 
     def _stored(self) -> Iterator[torch.Tensor]:
-        data, count = self.images, len(self)
+        data, count = self.data, len(self)
         if isinstance(data.images, StoredImages):
             return (data.stored(slice(start, start + 4096)) for start in range(0, count, 4096))
         probes = np.unique(np.linspace(0, count - 1, min(count, PROBES)).astype(int))

@@ -30,9 +30,20 @@ class Batches:
     memory move to the device once where they fit (:func:`fits`). All others are streamed, in the same order: files
     are decoded by worker processes, at most eight and one a core; what is stored or drawn on demand comes from this
     process. A last, smaller batch is left out; fewer images than a batch make one.
+    ``given``: what comes with each image, (image, ...) each, kept where resident images are, else in memory.
     """
 
-    def __init__(self, source: Any, batch_size: int, seed: int, device: torch.device, rank: int, ranks: int) -> None:
+    def __init__(
+        self,
+        source: Any,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        rank: int,
+        ranks: int,
+        *,
+        given: tuple[torch.Tensor, ...] = (),
+    ) -> None:
         self.source = _placed(source, device)
         self.device = device
         self.seed = seed
@@ -43,24 +54,29 @@ class Batches:
         self.ranks = ranks
         self.steps = len(source) // (self.size * ranks)
         self._shares: list[Any] = []
+        self.given = tuple(_placed(values, device) for values in given)
 
     @property
     def resident(self) -> bool:
         """Whether all images are in the device's memory."""
         return isinstance(self.source, torch.Tensor) and self.source.device.type == self.device.type
 
-    def first(self) -> torch.Tensor:
-        """A batch to rehearse on."""
-        return self._take(torch.arange(self.size))
+    def first(self) -> tuple[torch.Tensor, ...]:
+        """A batch to rehearse on: images and what is given with them."""
+        return self._with_given(torch.arange(self.size), self._take(torch.arange(self.size)))
 
-    def epoch(self, epoch: int) -> Iterator[torch.Tensor]:
-        """This process's batches of an epoch."""
+    def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """This process's batches of an epoch, images and what is given with them."""
         order = torch.randperm(len(self.source), generator=torch.Generator().manual_seed(mixed(self.seed, epoch)))
         shares = order[: self.steps * self.size * self.ranks].view(self.steps, self.ranks, self.size)[:, self.rank]
         if self.resident:
-            return map(self._take, shares.to(self.device))
+            shares = shares.to(self.device)
+            return map(self._with_given, shares, map(self._take, shares))
         self._shares[:] = shares.numpy()
-        return map(self._moved, self._loader)
+        return map(self._with_given, shares, map(self._moved, self._loader))
+
+    def _with_given(self, index: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return images, *(values[index.to(values.device)].to(self.device) for values in self.given)
 
     def _take(self, index: torch.Tensor) -> torch.Tensor:
         return self.source[index] if self.resident else self._moved(_Stream(self.source)[index.numpy()])

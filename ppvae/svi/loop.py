@@ -47,6 +47,7 @@ class Run:
     guide: nn.Module
     objective: Objective
     pixels: Any  # (image, C, H, W): a tensor, or images drawn on demand
+    given: tuple[torch.Tensor, ...]  # what the programs take beside them, (image, ...) each
     conversion: Conversion  # of stored pixels to what the likelihood takes
     settings: Settings
     directory: Path | None
@@ -62,7 +63,8 @@ class Run:
         settings = {name: getattr(self.settings, name) for name in same}
         fields = {f"objective.{name}": _plain(value) for name, value in vars(self.objective).items()}
         objective = {"objective": type(self.objective).__name__, **fields}
-        return {**settings, "images": len(self.pixels), **vars(self.conversion), **objective}
+        inputs = {"inputs": len(self.given)} if self.given else {}
+        return {**settings, "images": len(self.pixels), **inputs, **vars(self.conversion), **objective}
 
 
 def _plain(value: Any) -> str:
@@ -80,10 +82,11 @@ class Loop:
     def __init__(self, fabric: Fabric, run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
         self.objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
-        self.step = Step(run.model, run.guide, self.objective, run.conversion).to(fabric.device).train()
+        self.step = Step(run.model, run.guide, self.objective, run.conversion, population=len(run.pixels))
+        self.step.to(fabric.device).train()
         self.adam = torch.optim.Adam(self.step.parameters(), lr=settings.learning_rate, fused=True)
         ranks = (fabric.global_rank, fabric.world_size)
-        self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks)
+        self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks, given=run.given)
         self.numbers = _Numbers(self.objective, fabric.device)
         self.history = History(units=unit_of(run.model))
         self.drops = 0  # learning-rate drops so far
@@ -102,7 +105,7 @@ class Loop:
         with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
             torch.manual_seed(settings.seed)
             first = self.batches.first()
-            self.step.prepare(first, self.numbers(0), execution=self.execution if settings.compile else "eager")
+            self.step.prepare(*first, self.numbers(0), execution=self.execution if settings.compile else "eager")
             module, optimizer = self.step, self.adam
             if fabric.world_size > 1:  # alone, Fabric's wrappers would only cost time: 3 % of a small network's step
                 module, optimizer = fabric.setup(self.step, self.adam, move_to_device=False)
@@ -120,9 +123,9 @@ class Loop:
         epoch, batches = len(self.history), self.batches
         torch.manual_seed(mixed(self.run.settings.seed, epoch, self.fabric.global_rank))
         total, start = 0, time.perf_counter()
-        for count, pixels in enumerate(batches.epoch(epoch), start=1):
+        for count, batch in enumerate(batches.epoch(epoch), start=1):
             optimizer.zero_grad()
-            loss, values = module(pixels, self.numbers(epoch * batches.steps + count - 1))
+            loss, values = module(*batch, self.numbers(epoch * batches.steps + count - 1))
             loss.backward()
             optimizer.step()
             total = total + values

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pyro
 import torch
+from pyro.poutine.messenger import Messenger
 from torch import nn
 
 from ppvae.datasets.conversion import Conversion
@@ -21,15 +22,22 @@ Execution = Literal["eager", "captured", "compiled"]
 
 
 class Step(nn.Module):
-    """Images to the loss to differentiate and the step's measurements.
+    """Images, and what is given with them, to the loss to differentiate and the step's measurements.
 
-    Shapes: pixels (image, C, H, W), uint8 in 0..255 for ``conversion``, or floats as the likelihood takes them;
-    numbers, those of the objective's step → loss (), measurements (n,), laid out as ``layout`` says. :meth:`prepare`
-    fixes the batch shape and the way it runs.
+    Shapes: pixels (image, C, H, W), uint8 in 0..255 for ``conversion``, or floats as the likelihood takes them; then
+    what else the programs take, (image, ...) each, and last the numbers, those of the objective's step → loss (),
+    measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape and the way it runs.
+    ``population``: images of the data set, over which the KL of a site that all of them share is spread.
     """
 
     def __init__(
-        self, model: nn.Module, guide: nn.Module, objective: Objective, conversion: Conversion | None = None
+        self,
+        model: nn.Module,
+        guide: nn.Module,
+        objective: Objective,
+        conversion: Conversion | None = None,
+        *,
+        population: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -37,19 +45,22 @@ class Step(nn.Module):
         self.objective = objective
         self.objective_state = objective.state  # a submodule where there is one, so that its buffers follow the device
         self.conversion = conversion or Conversion()
+        self.population = population
         self.layout: Layout = []
         self._run_by("eager", self.eager)
 
-    def forward(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.run(pixels, numbers)
+    def forward(self, pixels: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.run(pixels, *given)
 
-    def eager(self, pixels: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The step through Pyro's handlers."""
-        loss, terms = self.objective.evaluate(self.model, self.guide, self.conversion(pixels), numbers)
+    def eager(self, pixels: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The step through Pyro's handlers; the last of ``given`` are the objective's numbers."""
+        data, numbers = (self.conversion(pixels), *given[:-1]), given[-1]
+        with _Spread(1.0 if self.population is None else len(pixels) / self.population):
+            loss, terms = self.objective.evaluate(self.model, self.guide, data, numbers)
         values, self.layout = measured(loss, terms, self.objective.reported(numbers))
         return loss, values
 
-    def prepare(self, pixels: torch.Tensor, numbers: torch.Tensor, *, execution: Execution | None = None) -> None:
+    def prepare(self, pixels: torch.Tensor, *given: torch.Tensor, execution: Execution | None = None) -> None:
         """Rehearse one validated eager step on a batch, then capture and compile for its shape.
 
         ``execution`` says how the step is to run, by default :func:`usual_execution`. Where that is not possible the
@@ -58,23 +69,35 @@ class Step(nn.Module):
         wanted = execution or usual_execution(self, pixels.device)
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
-            self.eager(pixels, numbers)
+            self.eager(pixels, *given)
         if wanted == "eager":
             return
         try:
-            graph = capture(self.eager, pixels, numbers, preserve=self)
+            graph = capture(self.eager, pixels, *given, preserve=self)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
             return
         self._run_by("captured", graph)
-        compiled = compile_graph(graph, pixels, numbers, preserve=self) if wanted == "compiled" else None
+        compiled = compile_graph(graph, pixels, *given, preserve=self) if wanted == "compiled" else None
         if compiled is not None:
             self._run_by("compiled", compiled)
 
     def _run_by(self, execution: Execution, run: Callable) -> None:
         self.execution = execution
         self.__dict__["run"] = run  # not a submodule: a graph's parameters are this module's own
+
+
+class _Spread(Messenger):
+    """Sites that all images share under the batch's part of the data set: their KL once for all of it."""
+
+    def __init__(self, part: float) -> None:
+        super().__init__()
+        self.part = part
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        if self.part != 1 and not any(frame.vectorized and frame.dim == -1 for frame in msg["cond_indep_stack"]):
+            msg["scale"] = msg["scale"] * self.part
 
 
 def usual_execution(step: nn.Module, device: torch.device) -> Execution:

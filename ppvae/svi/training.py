@@ -13,11 +13,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from ppvae.checks import check_images, check_kind, check_pair
+from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.objectives import BetaELBO, Objective
+from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
 from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
@@ -31,7 +32,7 @@ __all__ = ["fit"]
 def fit(
     model: nn.Module,
     guide: nn.Module,
-    data: ImageDataset | torch.Tensor,
+    data: ImageDataset | Data,
     objective: Objective | None = None,
     *,
     epochs: int = 100,
@@ -49,7 +50,8 @@ def fit(
     """Train a pair by SVI, in place, and return its history.
 
     ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W): floats as the likelihood takes
-    them, or uint8 in 0..255, which are divided by 255.
+    them, or uint8 in 0..255, which are divided by 255; or a tuple of images and whatever else the programs take of
+    each, (image, ...), such as labels, as an ``ImageDataset`` with ``inputs`` does.
     ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
     earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
     ``compile`` captures the step and compiles it (convolutions on a CPU are captured only, which is faster there);
@@ -65,8 +67,8 @@ def fit(
         stopping = replace(stopping, floor=getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0))
     settings = Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
     where = None if directory is None else Path(directory)
-    pixels, conversion = _pixels(data)
-    run = Run(model, guide, objective or BetaELBO(), pixels, conversion, settings, where, resume)
+    pixels, given, conversion = _pixels(data)
+    run = Run(model, guide, objective or BetaELBO(), pixels, given, conversion, settings, where, resume)
     if isinstance(data, ImageDataset):
         check_kind(model, data)
     _check(run, devices)
@@ -95,12 +97,15 @@ def _fabric(accelerator: str, devices: int) -> Fabric:
         raise UserError(f"accelerator={accelerator!r} with devices={devices} is not to be had: {reason}") from None
 
 
-def _pixels(data: ImageDataset | torch.Tensor) -> tuple[Any, Conversion]:
-    if isinstance(data, torch.Tensor):
-        return data, Conversion()
-    if not isinstance(data, ImageDataset):
-        raise UserError(f"data is a {type(data).__name__}; expected an ImageDataset or a tensor of images")
-    return data.images, data.conversion
+def _pixels(data: ImageDataset | Data) -> tuple[Any, tuple[torch.Tensor, ...], Conversion]:
+    """The images, what programs take beside them, and what is made of the pixels."""
+    if isinstance(data, ImageDataset):
+        return data.images, data.given(), data.conversion
+    pixels, *given = inputs_of(data) or (None,)
+    if not isinstance(pixels, torch.Tensor):
+        kind = type(pixels).__name__
+        raise UserError(f"data is a {kind}; expected an ImageDataset, a tensor of images, or a tuple of one and more")
+    return pixels, tuple(given), Conversion()
 
 
 def _check(run: Run, devices: int) -> None:
@@ -123,18 +128,20 @@ def _check(run: Run, devices: int) -> None:
     with torch.random.fork_rng(devices=[]):
         images = run.conversion(sample.cpu()) if sample.dtype == torch.uint8 else sample
     check_images(images if sample.dtype == torch.uint8 else run.pixels, run.model, run.guide)
-    check_pair(run.model, run.guide, images, run.objective)
-    _check_parameters(run, images)
+    check_given(run.given, len(run.pixels))
+    data = images, *(values[few] for values in run.given)
+    check_pair(run.model, run.guide, data, run.objective)
+    _check_parameters(run, data)
 
 
-def _check_parameters(run: Run, images: torch.Tensor) -> None:
+def _check_parameters(run: Run, data: tuple[torch.Tensor, ...]) -> None:
     """UserError for a parameter that the optimiser would not see."""
     own = {id(p) for module in (run.model, run.guide) for p in module.parameters()}
     if not own:
         raise UserError("model and guide have no parameters; there is nothing to train")
-    images = images.to(device_of(run.model, run.guide))
-    with evaluating(run.model, run.guide, device=images.device):
-        for trace in pair_traces(run.model, run.guide, images):
+    device = device_of(run.model, run.guide)
+    with evaluating(run.model, run.guide, device=device):
+        for trace in pair_traces(run.model, run.guide, tuple(values.to(device) for values in data)):
             for name, site in trace.nodes.items():
                 if site["type"] == "param" and id(site["value"].unconstrained()) not in own:
                     raise UserError(f"parameter {name!r} lives in Pyro's global store; make it an nn.Parameter")

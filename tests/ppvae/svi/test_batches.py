@@ -26,7 +26,7 @@ def decoded(files=range(50)) -> DecodedImages:
 
 
 def numbers(stream) -> list[list[int]]:
-    return [batch[:, 0, 0, 0].tolist() for batch in stream]
+    return [images[:, 0, 0, 0].tolist() for images, *_ in stream]
 
 
 def made(source, size=8, seed=0, rank=0, ranks=1) -> Batches:
@@ -64,11 +64,11 @@ def test_an_epoch_is_a_permutation_without_the_rest():
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_streamed_images_are_the_resident_ones(name, request):
-    expected = [list(made(PIXELS).epoch(epoch)) for epoch in range(2)]
+    expected = [[images for (images,) in made(PIXELS).epoch(epoch)] for epoch in range(2)]
     request.getfixturevalue("no_room")
     batches, state = made(SOURCES[name]), torch.get_rng_state()
     for epoch in range(2):
-        streamed = list(batches.epoch(epoch))
+        streamed = [images for (images,) in batches.epoch(epoch)]
         assert [b.dtype for b in streamed] == [torch.float32 if name == "floats" else torch.uint8] * 6
         assert all(torch.equal(one.to(torch.uint8), two) for one, two in zip(streamed, expected[epoch], strict=True))
     assert torch.equal(torch.get_rng_state(), state)
@@ -104,7 +104,7 @@ def test_a_broken_file_in_a_worker_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"3\.png") as caught:
         list(batches.epoch(0))
     assert "\n" not in str(caught.value)
-    assert len(batches.first()) == 3
+    assert len(batches.first()[0]) == 3
 
 
 def test_few_files_need_no_workers():
@@ -149,6 +149,20 @@ def test_a_gpu_gets_the_same_batches_streamed_and_resident(monkeypatch):
     monkeypatch.setattr(module, "SHARE", 0.0)
     streamed = Batches(PIXELS, 8, 0, cuda, 0, 1)
     assert (resident.resident, streamed.resident) == (True, False)
-    for one, two in zip(resident.epoch(1), streamed.epoch(1), strict=True):
+    for (one,), (two,) in zip(resident.epoch(1), streamed.epoch(1), strict=True):
         assert one.is_cuda
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_is_given_stays_with_its_image(monkeypatch, room):
+    """Each image's number comes with it, resident or streamed, in every epoch and share."""
+    if not room:
+        monkeypatch.setattr(module, "fits", lambda *_: False)
+        monkeypatch.setattr(Batches, "resident", property(lambda _: False))
+    given = (torch.arange(50), torch.arange(50.0)[:, None].expand(50, 2))
+    for rank in range(2):
+        batches = Batches(PIXELS, 8, 0, CPU, rank, 2, given=given)
+        for images, labels, rows in [batches.first(), *batches.epoch(0), *batches.epoch(1)]:
+            assert images[:, 0, 0, 0].tolist() == PIXELS[labels][:, 0, 0, 0].tolist()
+            assert rows.tolist() == [[label, label] for label in labels.tolist()]
