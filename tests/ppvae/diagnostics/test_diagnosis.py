@@ -254,6 +254,8 @@ def test_sites_of_other_names_are_found(linear):
     [
         (20, 0, "redrawn images have it too high"),
         (0, 20, "redrawn images have it too low"),
+        (16, 4, "redrawn images have it too high"),
+        (14, 6, "on both sides, too low for 6 images and too high for 14"),
         (10, 10, "on both sides, too low for 10 images and too high for 10"),
     ],
 )

@@ -99,7 +99,9 @@ def test_two_like_factors_at_45_degrees_score_four_fifths(perfect, factors):
         [perfect.isel(latent=slice(3)), (x + y).expand_dims(latent=1), (x - y).expand_dims(latent=1)], "latent"
     )
     result = beta_vae_metric(codes, factors)
-    assert float(result["score"]) == pytest.approx(0.8, abs=allowed(0.8))
+    found = float(result["score"])
+    assert found == pytest.approx(0.8, abs=allowed(0.8))
+    assert result["score"].attrs["standard_error"] == pytest.approx(np.sqrt(found * (1 - found) / 5_000), rel=1e-12)
     np.testing.assert_array_equal(result["accuracy"][:3], np.ones(3))
 
 

@@ -40,7 +40,9 @@ def test_factor_vae(grid, row, expected):
 
 
 def test_factor_vae_at_45_degrees_tells_x_from_y_by_chance(grid):
-    accuracy = factor_vae_metric(grid.diagonal, grid.factors)["accuracy"]
+    found = factor_vae_metric(grid.diagonal, grid.factors)
+    score, accuracy = float(found["score"]), found["accuracy"]
+    assert found["score"].attrs["standard_error"] == pytest.approx(np.sqrt(score * (1 - score) / 5_000), rel=1e-12)
     np.testing.assert_array_equal(accuracy[:3], 1)
     assert float(accuracy[3] + accuracy[4]) == pytest.approx(1, abs=4 * np.sqrt(0.5 / 1_000))
 

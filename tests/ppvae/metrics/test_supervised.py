@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.special import xlogy
 from scipy.stats import norm
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from ppvae.errors import UserError
 from ppvae.metrics import DISENTANGLEMENT_METRICS, dci_metric, explicitness, factor_vae_metric, mig_metric, sap_metric
 from ppvae.metrics.modularity_explicitness import _areas
+from ppvae.metrics.presets import SPLIT_PRESETS
+from ppvae.metrics.splits import split_images
 
 CONTRACT = pytest.mark.parametrize("name", DISENTANGLEMENT_METRICS)
 NEED_TWO_LATENTS = ("mig", "modularity", "dci", "sap")
@@ -76,6 +79,14 @@ def test_one_seed_gives_one_result_and_no_global_state_moves(name):
 
 
 @CONTRACT
+def test_another_seed_draws_other_images(name):
+    """Of 2 500 images, of which every preset takes 2 000; noisy enough that no score is full."""
+    codes, factors = small(2_500)
+    noisy = codes * 0.2 + np.random.default_rng(1).normal(size=codes.shape)
+    assert len({float(measure(name, noisy, factors, seed=seed)["score"]) for seed in range(3)}) == 3
+
+
+@CONTRACT
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_order_of_latents_does_not_matter(name, seed):
     codes, factors = small(seed=seed)
@@ -107,6 +118,30 @@ def test_collapsed_latents_divide_by_nothing(name):
         found = measure(name, some, factors)
         assert all(bool(np.isfinite(part).all()) for part in found.data_vars.values())
         assert 0 <= float(found["score"]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("sap", "predictability"), ("dci", "informativeness"), ("explicitness", "area")]
+)
+def test_what_is_learned_of_some_images_is_judged_by_others(name, part):
+    """The codes of the images to evaluate have the other sign: all that was learned is wrong, and nothing else is."""
+    levels = np.random.default_rng(1).integers(0, 2, 300)
+    factors = xr.Dataset({key: ("image", levels) for key in "ab"})
+    codes = np.stack([4.0 * levels - 2, 2 - 4.0 * levels], 1)
+    codes[split_images({"a": levels}, SPLIT_PRESETS["quick"], np.random.default_rng(0)).evaluate] *= -1
+    assert (measure(name, xr.DataArray(codes, dims=("image", "latent")), factors)[part] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["beta_vae", "factor_vae"])
+def test_fresh_draws_score_noise_at_chance(name):
+    """100 latents of noise fit the 1 000 points, or ten votes each, that they were trained on to 0.4 and more."""
+    rng = np.random.default_rng(0)
+    factors = xr.Dataset({key: ("image", rng.integers(0, 2, 4_000)) for key in "abcd"})
+    found = measure(name, xr.DataArray(rng.normal(size=(4_000, 100)), dims=("image", "latent")), factors)
+    assert float(found["score"]) < 0.33  # binomial standard error of a quarter: 0.014
+    np.testing.assert_allclose(found["accuracy"].mean(), found["score"], atol=0.02)  # levels are evenly drawn
+    standard_error = np.sqrt(found["score"] * (1 - found["score"]) / 1_000)
+    assert found["score"].attrs["standard_error"] == pytest.approx(float(standard_error), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["factor_vae", "mig", "modularity", "dci", "sap"])
@@ -182,7 +217,9 @@ def test_more_images_than_the_preset_takes_are_drawn_by_seed():
 
 def test_narrow_latents_stand_outside():
     codes, factors = small()
-    found = factor_vae_metric(codes * xr.DataArray([1, 1, 1, 1e-3, 0], dims="latent"), factors, preset="quick")
+    standard = codes / codes.std("image", ddof=1)
+    assert factor_vae_metric(0.0501 * standard, factors, preset="quick")["active"].all()
+    found = factor_vae_metric(standard * xr.DataArray([1, 1, 1, 0.0499, 0], dims="latent"), factors, preset="quick")
     assert found["active"].values.tolist() == [True] * 3 + [False] * 2
     assert found["score"] == 1
     np.testing.assert_array_equal(found["votes"] > 0, np.eye(3, 5, dtype=bool))
@@ -256,13 +293,40 @@ def test_trees_see_the_order_of_codes_only():
     np.testing.assert_allclose(one["importance"], other["importance"], atol=1e-6)
 
 
-def test_shares_average_to_the_score():
-    """By hand: a latent's weight is its share of all importance."""
-    found = dci_metric(*small(), preset="quick")
-    weights = found["importance"].sum("factor") / found["importance"].sum()
-    shares = found["importance"] / found["importance"].sum("factor")
-    by_hand = 1 + (shares * np.log(shares.where(shares > 0, 1))).sum("factor") / np.log(3)
-    assert float(found["score"]) == pytest.approx(float((weights * by_hand).sum()), abs=1e-12)
+def test_shares_average_to_the_scores():
+    """By hand, of three factors mixed in five latents: each counts by its share of all importance."""
+    codes, factors = small()
+    rng = np.random.default_rng(0)
+    mixed = codes.copy(data=codes.values @ rng.normal(size=(5, 5)) * [1, 1, 1, 1, 0])  # the last says nothing
+    found = dci_metric(mixed, factors, preset="quick")
+    importance = found["importance"].values
+    total = importance.sum()
+
+    def by_hand(rows: np.ndarray) -> float:
+        kept = rows[rows.sum(1) > 0]
+        shares = kept / kept.sum(1, keepdims=True)
+        concentration = 1 + xlogy(shares, shares).sum(1) / np.log(rows.shape[1])
+        assert (concentration < 0.9).any()
+        return float(kept.sum(1) @ concentration / total)
+
+    assert float(found["score"]) == pytest.approx(by_hand(importance.T), abs=1e-12)
+    assert float(found["mean_completeness"]) == pytest.approx(by_hand(importance), abs=1e-12)
+    assert float(found["disentanglement"][-1]) == pytest.approx(0, abs=1e-12)
+
+
+def test_chance_is_the_share_of_the_level_that_is_commonest_among_the_images_to_train_on():
+    """It is rare among those to evaluate, where its share counts; the other factor's levels are even."""
+    rng = np.random.default_rng(0)
+    parts = split_images({"a": np.arange(300)}, SPLIT_PRESETS["quick"], np.random.default_rng(0))
+    levels = rng.integers(0, 2, (2, 300))
+    levels[0, parts.train] = rng.choice(3, 150, p=[0.2, 0.1, 0.7])
+    levels[0, parts.evaluate] = rng.choice(3, 150, p=[0.2, 0.7, 0.1])
+    factors = xr.Dataset({"a": ("image", levels[0]), "b": ("image", levels[1])})
+    codes = xr.DataArray(rng.normal(size=(300, 2)), dims=("image", "latent"))
+    found = dci_metric(codes, factors, preset="quick")["mean_informativeness"]
+    even = np.bincount(levels[1, parts.train]).argmax()
+    shares = (levels[0, parts.evaluate] == 2).mean(), (levels[1, parts.evaluate] == even).mean()
+    assert found.attrs["chance"] == pytest.approx(np.mean(shares), abs=1e-12)
 
 
 # SAP
