@@ -126,7 +126,7 @@ def test_collapsed_latents_divide_by_nothing(name):
 def test_what_is_learned_of_some_images_is_judged_by_others(name, part):
     """The codes of the images to evaluate have the other sign: all that was learned is wrong, and nothing else is."""
     levels = np.random.default_rng(1).integers(0, 2, 300)
-    factors = xr.Dataset({key: ("image", levels) for key in "ab"})
+    factors = xr.Dataset(dict.fromkeys("ab", ("image", levels)))
     codes = np.stack([4.0 * levels - 2, 2 - 4.0 * levels], 1)
     codes[split_images({"a": levels}, SPLIT_PRESETS["quick"], np.random.default_rng(0)).evaluate] *= -1
     assert (measure(name, xr.DataArray(codes, dims=("image", "latent")), factors)[part] == 0).all()
