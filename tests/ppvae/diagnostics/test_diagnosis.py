@@ -150,10 +150,12 @@ def test_verdict_lines_put_faults_first(findings):
 
 
 def test_judging():
-    assert [rise_above(value, 1, 2) for value in (1, 1.5, 3, float("nan"))] == ["pass", "warn", "fail", "fail"]
-    assert [fall_short(value, 2, 1) for value in (2, 1.5, 0.5, float("nan"))] == ["pass", "warn", "fail", "fail"]
-    assert [rise_above(value, 1, 0.5) for value in (0.5, 0.75, 1.5)] == ["pass", "not run", "fail"]
-    assert [fall_short(value, 1, 2) for value in (2, 1.5, 0.5)] == ["pass", "not run", "fail"]
+    """Both ends belong to the milder verdict."""
+    nan = float("nan")
+    assert [rise_above(value, 1, 2) for value in (1, 1.5, 2, 3, nan)] == ["pass", "warn", "warn", "fail", "fail"]
+    assert [fall_short(value, 2, 1) for value in (2, 1.5, 1, 0.5, nan)] == ["pass", "warn", "warn", "fail", "fail"]
+    assert [rise_above(value, 1, 0.5) for value in (0.5, 0.75, 1, 1.5)] == ["pass", "not run", "not run", "fail"]
+    assert [fall_short(value, 1, 2) for value in (2, 1.5, 1, 0.5)] == ["pass", "not run", "not run", "fail"]
 
 
 @pytest.mark.parametrize("fault", ["narrow", "wide"])

@@ -126,6 +126,29 @@ def test_the_normal_gamma_path_meets_the_prior_below_one_half():
     assert found["by_variance"].values.tolist() == [True, False, False]
 
 
+def test_rules_begin_beyond_their_numbers():
+    """Each rule's number a thousandth below and above its threshold, and p, ratio and relative error exactly there."""
+    near = np.array([0.999, 1.001])
+    activity = 0.01 * near / VARIANCE_OF_SIGNS
+    tree = tree_of(np.sqrt(activity), 0.8 * near, 0.1 * near, 0.5 * near)
+    numbers = {"worsening": ("latent", [1.0, 1.0]), "relative": ("latent", 0.01 * near)}
+    found = informative_latents(tree, xr.Dataset(numbers))
+    for rule in ("active_units", "by_kl", "by_ablation"):
+        assert found[rule].values.tolist() == [False, True], rule
+    for rule in ("by_variance", "by_probability"):
+        assert found[rule].values.tolist() == [True, False], rule
+    there = informative_latents(
+        tree_of(np.zeros(1), np.full(1, 0.5), np.zeros(1), np.full(1, 0.25)),
+        xr.Dataset({"worsening": ("latent", [1.0]), "relative": ("latent", [0.125])}),
+        max_probability=0.25,
+        max_variance_ratio=0.5,
+        min_relative=0.125,
+        min_kl=0.0,
+        min_activity=0.0,
+    )
+    assert not any(bool(there[rule].any()) for rule in there if there[rule].dtype == bool)
+
+
 def test_ablation_is_matched_by_latent():
     ablation = xr.Dataset(
         {"worsening": ("latent", [0.0, 80.0, 3.0]), "relative": ("latent", [0.0, 0.8, 0.005])},

@@ -13,14 +13,14 @@ NAMES = ["intensity", "contrast", "dark", "bright", "roughness"]
 
 
 def test_statistics_by_hand():
-    """Pixels 0, 1 | 0.25, 0.5: steps 1 and 0.25 along rows, 0.25 and 0.5 along columns; range 0 to 1."""
-    image = xr.DataArray(np.array([[[[0, 1], [0.25, 0.5]]]]), dims=DIMS)
+    """Pixels 0, 1 | 0.25, 0.75: steps 1 and 0.5 along rows, 0.25 and 0.25 along columns; range 0 to 1."""
+    image = xr.DataArray(np.array([[[[0, 1], [0.25, 0.75]]]]), dims=DIMS)
     found = image_statistics(image)
     expected = {
-        "intensity": 1.75 / 4,
-        "contrast": np.std([0, 1, 0.25, 0.5]),
-        "dark": 0.5,
-        "bright": 0.25,
+        "intensity": 0.5,
+        "contrast": np.std([0, 1, 0.25, 0.75]),
+        "dark": 0.5,  # the quarters' ends belong to them
+        "bright": 0.5,
         "roughness": 0.5,
     }
     assert {name: float(found[name].item()) for name in NAMES} == pytest.approx(expected)
