@@ -1,24 +1,5 @@
 """Diagnostics of a fitted pair: which latents carry information, and where its inference can be trusted."""
 
-from ppvae.diagnostics.appearance import image_statistics
-from ppvae.diagnostics.diagnosis import diagnose, verdicts
-from ppvae.diagnostics.latents import count_informative, informative_latents
-from ppvae.diagnostics.pareto import good_pareto_k, pareto_smooth, psis_log_weights
-from ppvae.diagnostics.predictive import predictive_checks, prior_predictive_checks
-from ppvae.diagnostics.rank_tests import calibration_tests
-from ppvae.diagnostics.weights import importance
+import lazy_loader
 
-__all__ = [
-    "calibration_tests",
-    "count_informative",
-    "diagnose",
-    "good_pareto_k",
-    "image_statistics",
-    "importance",
-    "informative_latents",
-    "pareto_smooth",
-    "predictive_checks",
-    "prior_predictive_checks",
-    "psis_log_weights",
-    "verdicts",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names: __init__.pyi

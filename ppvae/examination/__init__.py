@@ -1,9 +1,5 @@
 """What a pair must be run for, beyond its posterior: ranks, the aggregated posterior, log p(x), comparisons."""
 
-from ppvae.examination.comparison import compare, to_elpd
-from ppvae.examination.examined import examine
-from ppvae.examination.marginal import log_marginal
-from ppvae.examination.ranks import rank_simulations
-from ppvae.examination.surgery import elbo_surgery
+import lazy_loader
 
-__all__ = ["compare", "elbo_surgery", "examine", "log_marginal", "rank_simulations", "to_elpd"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names: __init__.pyi

@@ -1,57 +1,5 @@
 """Metrics of codes: covariance, distance from the prior, neighbours, dependence, disentanglement, clusters."""
 
-from ppvae.metrics.aggregate import moment_kl
-from ppvae.metrics.beta_vae import BETA_VAE_PRESETS, BetaVAEPreset, beta_vae_metric
-from ppvae.metrics.clustering import adjusted_rand_index, clustering_accuracy, normalised_mutual_information
-from ppvae.metrics.covariance import decorrelation, empirical_covariance, entropy, scaled_covariance
-from ppvae.metrics.dci import DCI_TREES, dci_metric
-from ppvae.metrics.disentanglement import DISENTANGLEMENT_METRICS
-from ppvae.metrics.factor_vae import FACTOR_VAE_PRESETS, FactorVAEPreset, factor_vae_metric
-from ppvae.metrics.gaussian import gaussian_total_correlation, wasserstein_correlation
-from ppvae.metrics.intervals import score_interval
-from ppvae.metrics.mig import mig_metric
-from ppvae.metrics.modularity_explicitness import explicitness, modularity
-from ppvae.metrics.mutual_information import (
-    BINNED_PRESETS,
-    BinnedPreset,
-    latent_information,
-    mean_latent_information,
-)
-from ppvae.metrics.neighbours import knn_accuracy, knn_explained
-from ppvae.metrics.presets import SPLIT_PRESETS, SplitPreset
-from ppvae.metrics.sap import sap_metric
+import lazy_loader
 
-__all__ = [
-    "BETA_VAE_PRESETS",
-    "BINNED_PRESETS",
-    "DCI_TREES",
-    "DISENTANGLEMENT_METRICS",
-    "FACTOR_VAE_PRESETS",
-    "SPLIT_PRESETS",
-    "BetaVAEPreset",
-    "BinnedPreset",
-    "FactorVAEPreset",
-    "SplitPreset",
-    "adjusted_rand_index",
-    "beta_vae_metric",
-    "clustering_accuracy",
-    "dci_metric",
-    "decorrelation",
-    "empirical_covariance",
-    "entropy",
-    "explicitness",
-    "factor_vae_metric",
-    "gaussian_total_correlation",
-    "knn_accuracy",
-    "knn_explained",
-    "latent_information",
-    "mean_latent_information",
-    "mig_metric",
-    "modularity",
-    "moment_kl",
-    "normalised_mutual_information",
-    "sap_metric",
-    "scaled_covariance",
-    "score_interval",
-    "wasserstein_correlation",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names: __init__.pyi

@@ -1,6 +1,5 @@
 """Fitted pairs' posteriors as ArviZ DataTrees, in memory and on disk."""
 
-from ppvae.posterior.export import from_pyro_svi
-from ppvae.posterior.store import read_posterior, write_posterior
+import lazy_loader
 
-__all__ = ["from_pyro_svi", "read_posterior", "write_posterior"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names: __init__.pyi

@@ -20,7 +20,6 @@ from ppvae.posterior.image_groups import Wanted, groups_of, prior_of
 from ppvae.posterior.layout import Labels
 from ppvae.posterior.programs import check_trained
 from ppvae.posterior.sources import Source, seed_stream
-from ppvae.posterior.streaming import Stream
 from ppvae.posterior.trees import check_coords, dataset, labelled, tree_of
 
 __all__ = ["Export"]
@@ -51,6 +50,8 @@ class Export:
             if store is None:
                 parts = [_counted(part, bar) for part in self._parts(mirrored)]
                 return self._tree(parts, self._prior())
+            from ppvae.posterior.streaming import Stream  # here: Zarr is for those who write
+
             stream = Stream(Path(store), len(source), source.chunk, self._fingerprint(probe))
             if not stream.started:
                 first = next(self._parts(mirrored))

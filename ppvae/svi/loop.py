@@ -4,11 +4,10 @@ import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -22,6 +21,9 @@ from ppvae.svi.history import History
 from ppvae.svi.logs import Logs
 from ppvae.svi.step import Execution, Step
 from ppvae.svi.stopping import Plateau
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Loop", "Run", "Settings"]
 
@@ -79,7 +81,7 @@ class Loop:
     with the numbers of an uninterrupted one.
     """
 
-    def __init__(self, fabric: Fabric, run: Run) -> None:
+    def __init__(self, fabric: "Fabric", run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
         self.objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
         self.step = Step(run.model, run.guide, self.objective, run.conversion, population=len(run.pixels))

@@ -5,12 +5,10 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xarray as xr
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ppvae.checks import check_given, check_images, check_kind, check_pair
@@ -25,6 +23,9 @@ from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["fit"]
 
@@ -87,7 +88,10 @@ def fit(
     return history.to_xarray()
 
 
-def _fabric(accelerator: str, devices: int) -> Fabric:
+def _fabric(accelerator: str, devices: int) -> "Fabric":
+    from lightning_fabric import Fabric  # here: it imports the compiler, as long again as torch itself
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
     if accelerator == "auto":  # not MPS, which lacks the Gamma's sampler
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -147,7 +151,7 @@ def _check_parameters(run: Run, data: tuple[torch.Tensor, ...]) -> None:
                     raise UserError(f"parameter {name!r} lives in Pyro's global store; make it an nn.Parameter")
 
 
-def _train_share(fabric: Fabric, run: Run, outcome: Path) -> UserError | None:
+def _train_share(fabric: "Fabric", run: Run, outcome: Path) -> UserError | None:
     """One process of several: train a copy (spawned processes share their tensors); the first writes the outcome.
 
     A user's mistake comes back as a value: raised here, it would reach the caller as another process's traceback.

@@ -1,9 +1,15 @@
-"""Importing changes nothing but sys.modules."""
+"""Importing changes nothing but sys.modules, and loads only what the imported names need."""
 
+import ast
+import importlib
 import json
+import pickle
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import experiments
 import guides
@@ -40,7 +46,6 @@ random.seed(1); numpy.random.seed(1); torch.manual_seed(1)
 before = state()
 import ppvae, guides
 after_library = state()
-assert not {"matplotlib.pyplot", "tensorboard", "hydra"} & set(sys.modules)  # left to those who want figures and logs
 import sklearn.linear_model  # draws from Python's random numbers for a temporary name: not ours either
 before_rest = state()
 import MODULES
@@ -64,3 +69,79 @@ def test_importing_changes_nothing(tmp_path):
     assert done.stdout.count("\n") == 1  # nothing is printed, logged or written
     assert done.stderr == ""
     assert not list(tmp_path.iterdir())
+
+
+TRAINING = {  # the compiler, and what Fabric brings along
+    "lightning_fabric",
+    "sympy",
+    "tensorboard",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.fx.experimental.symbolic_shapes",
+}
+READING = {"arviz_plots", "arviz_stats", "dask", "matplotlib", "scipy.stats", "sklearn", "zarr"}
+PIXELS = {"PIL", "torchvision"}
+COMMAND_LINE = {"hydra", "jinja2", "omegaconf", "optuna"}
+HEAVY = TRAINING | READING | PIXELS | COMMAND_LINE
+FOUNDATIONS = {"arviz_base", "numpy", "pandas", "pyro", "scipy", "torch", "xarray"}
+SCRIPT = """
+from ppvae import (VAE, TwoViewVAE, Annealed, BetaELBO, Program, check_pair, elbo_surgery, examine, fit, from_pyro_svi,
+    log_marginal, rank_simulations, record, redraw, transfer_style, two_codes, vary)
+from ppvae.datasets import *
+from ppvae.distributions import *
+from ppvae.interventions import *
+from ppvae.likelihoods import *
+from ppvae.models import *
+from ppvae.networks import *
+from ppvae.objectives import *
+from ppvae.priors import *
+from ppvae.svi import *
+from guides import *
+"""
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that a process imports, by its own account."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["-c", "import ppvae, ppvae.diagnostics, ppvae.metrics, ppvae.plots, ppvae.posterior"], HEAVY | FOUNDATIONS),
+        (["-c", SCRIPT], HEAVY),
+        (["-c", "from ppvae import write_posterior, read_posterior"], HEAVY - {"zarr"}),
+        (["-c", "from ppvae import compare"], (HEAVY | {"pyro"}) - {"arviz_stats", "scipy.stats"}),
+        (["-c", "from ppvae.metrics import *"], (HEAVY | {"pyro"}) - {"scipy.stats", "sklearn"}),
+        (["-c", "from ppvae.diagnostics import *"], (HEAVY | {"pyro"}) - {"scipy.stats"}),
+        (["-m", "experiments", "--help"], (HEAVY | FOUNDATIONS) - {"hydra", "omegaconf"}),
+    ],
+    ids=["import ppvae", "a script", "storing", "compare", "metrics", "diagnostics", "--help"],
+)
+def test_heavy_libraries_wait_until_they_are_used(arguments, absent):
+    modules = imported(*arguments)
+    assert "ppvae" in modules
+    assert absent & modules == set()
+
+
+LAZY = ["ppvae", *(f"ppvae.{room}" for room in ("diagnostics", "examination", "metrics", "plots", "posterior"))]
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_names_are_those_that_type_checkers_see(name):
+    package = importlib.import_module(name)
+    stub = ast.parse(Path(package.__file__).with_suffix(".pyi").read_text())
+    listed = next(ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(listed) == package.__all__ == dir(package)
+    for public in package.__all__:
+        assert getattr(package, public) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        package.no_such_name  # noqa: B018 - the access is the test
+
+
+def test_lazy_names_are_pickled_by_where_they_are_defined():
+    for thing in (ppvae.VAE, ppvae.BetaELBO, ppvae.fit, ppvae.metrics.mig_metric):
+        assert pickle.loads(pickle.dumps(thing)) is thing
+        assert thing.__module__ != "ppvae"

@@ -1,0 +1,83 @@
+"""Variational auto-encoders as Pyro model/guide pairs."""
+
+from . import (
+    datasets,
+    diagnostics,
+    distributions,
+    examination,
+    interventions,
+    likelihoods,
+    metrics,
+    models,
+    networks,
+    objectives,
+    pair,
+    plots,
+    posterior,
+    priors,
+    svi,
+)
+from .checks import check_pair
+from .errors import UserError
+from .examination import compare, elbo_surgery, examine, log_marginal, rank_simulations, to_elpd
+from .interventions import redraw, transfer_style, two_codes, vary
+from .models import VAE, TwoViewVAE
+from .objectives import (
+    Annealed,
+    BetaELBO,
+    Capacity,
+    FreeBits,
+    ImportanceWeighted,
+    Objective,
+    SoftFreeBits,
+    TotalCorrelation,
+)
+from .pair import Program, record
+from .posterior import from_pyro_svi, read_posterior, write_posterior
+from .svi import fit
+
+__all__ = [
+    "VAE",
+    "Annealed",
+    "BetaELBO",
+    "Capacity",
+    "FreeBits",
+    "ImportanceWeighted",
+    "Objective",
+    "Program",
+    "SoftFreeBits",
+    "TotalCorrelation",
+    "TwoViewVAE",
+    "UserError",
+    "check_pair",
+    "compare",
+    "datasets",
+    "diagnostics",
+    "distributions",
+    "elbo_surgery",
+    "examination",
+    "examine",
+    "fit",
+    "from_pyro_svi",
+    "interventions",
+    "likelihoods",
+    "log_marginal",
+    "metrics",
+    "models",
+    "networks",
+    "objectives",
+    "pair",
+    "plots",
+    "posterior",
+    "priors",
+    "rank_simulations",
+    "read_posterior",
+    "record",
+    "redraw",
+    "svi",
+    "to_elpd",
+    "transfer_style",
+    "two_codes",
+    "vary",
+    "write_posterior",
+]
