@@ -14,12 +14,39 @@ from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.interventions import ablate, reconstruct, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
 
-__all__ = ["Evaluation", "evaluate", "rehearse"]
+__all__ = ["EVALUATED", "Evaluation", "evaluate", "rehearse"]
 
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 10
 EXPLAINED = 0.9  # R² above which a factor counts as known
+EVALUATED = {  # what the metrics are called
+    "elbo": "ELBO (nats)",
+    "rate": "rate (nats)",
+    "distortion": "distortion (nats)",
+    "test_nll": "−log p(x) of test images (nats)",
+    "test_nll_standard_error": "its standard error over the images (nats)",
+    "test_negative_elbo": "−ELBO of test images (nats)",
+    "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
+    "test_effective_samples": "effective samples, median test image",
+    "test_pareto_k_too_large": "share of test images whose k̂ is too large",
+    "entropy_sampled": "entropy of the variances, sampled latents (nats)",
+    "entropy_mean": "entropy of the variances, mean latents (nats)",
+    "decorrelation_sampled": "decorrelation, mean reading, sampled latents",
+    "decorrelation_mean": "decorrelation, mean reading, mean latents",
+    "decorrelation_literal_sampled": "decorrelation, literal reading, sampled latents",
+    "decorrelation_literal_mean": "decorrelation, literal reading, mean latents",
+    "disentanglement": "β-VAE metric, preset locatello",
+    "knn_accuracy": f"accuracy of the label from the {NEIGHBOURS} nearest mean codes",
+    "factors_explained": f"factors known (R² > {EXPLAINED} from the {NEIGHBOURS} nearest mean codes)",
+    "moment_kl": "KL of the sampled codes' moments from N(0, I) (nats)",
+    "informative_by_probability": "informative latents by p < ½",
+    "informative_by_variance": "informative latents by posterior variance (E[1/λ])",
+    "informative_by_kl": "informative latents by KL",
+    "informative_by_ablation": "informative latents by ablation",
+    "informative_active_units": "active units",
+    "largest_snr_called_uninformative": "largest signal-to-noise ratio of a latent with p > ½",
+}
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,22 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from experiments.assemble import Parts, assemble
-from experiments.evaluation import Evaluation, evaluate, rehearse
+from experiments.evaluation import EVALUATED, Evaluation, evaluate, rehearse
+from experiments.labels import labelled
 from ppvae import UserError, fit, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
 from ppvae.svi import Plateau
 
-__all__ = ["check_same_configuration", "fit_configured", "share_cores", "train", "train_and_evaluate"]
+__all__ = [
+    "TRAINED",
+    "check_same_configuration",
+    "fit_configured",
+    "share_cores",
+    "told",
+    "train",
+    "train_and_evaluate",
+]
 
 RUNNING = (
     "trainer.progress",
@@ -36,8 +45,10 @@ FREE = (
     "diagnosis",
     "job",
 )  # what a resumed run may change
+TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told of any training
 
 
+@labelled(EVALUATED | TRAINED)
 def train_and_evaluate(
     configuration: DictConfig, directory: Path, *, resume: bool
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
@@ -54,10 +65,15 @@ def train_and_evaluate(
     table = evaluation.latents.to_dataframe()
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
-    metrics |= {"epochs": len(history.epoch), "seconds": float(history.seconds.sum())}
+    metrics |= told(history)
     metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
+
+
+def told(history: xr.Dataset) -> dict[str, float]:
+    """How long a training was."""
+    return {"epochs": history.sizes["epoch"], "seconds": float(history["seconds"].sum())}
 
 
 def _json_has(value: Any) -> bool:

@@ -20,6 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from experiments.evaluation import EVALUATED
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
@@ -221,9 +222,10 @@ def _lead(configuration: DictConfig, best: pd.Series) -> str:
 
 def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
     parameter, score = configuration.search.parameter, configuration.score
-    digits = {"value": 4, "score": 3, "elbo": 5, "rate": 3, "distortion": 5, "informative_by_kl": 3}
+    measured = {"elbo": 5, "rate": 3, "distortion": 5, "informative_by_kl": 3}  # digits
+    digits = {"value": 4, "score": 3, **measured}
     rows = [[f"{row[name]:.{n}g}" for name, n in digits.items()] for _, row in results.iterrows()]
-    columns = [parameter, score.metric, "ELBO (nats)", "rate (nats)", "distortion (nats)", "informative by KL"]
+    columns = [parameter, score.metric, *(EVALUATED[name] for name in measured)]
     caption = (
         f"One run a value, one seed; {score.metric} (preset {score.preset}) of the mean codes of {score.labelled} "
         f"labelled images. Data: {results['data'].iloc[0]}."

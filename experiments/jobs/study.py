@@ -4,7 +4,7 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from experiments.labels import metric_labels
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
@@ -40,66 +41,16 @@ OWN_KEYS = (
     "title",
 )  # what a study says about itself
 DECIDED = (*OWN_KEYS, "seed", "job", "resume")  # not for a command line to say about a study's models
-METRICS = {
-    "test_nll": "−log p(x) of test images (nats)",
-    "test_negative_elbo": "−ELBO of test images (nats)",
-    "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
-    "test_effective_samples": "effective samples, median image",
-    "test_pareto_k_too_large": "share of test images whose k̂ is too large",
-    "entropy_sampled": "entropy, sampled latents",
-    "entropy_mean": "entropy, mean latents",
-    "decorrelation_sampled": "decorrelation (mean reading), sampled",
-    "decorrelation_mean": "decorrelation (mean reading), means",
-    "decorrelation_literal_sampled": "decorrelation (literal), sampled",
-    "decorrelation_literal_mean": "decorrelation (literal), means",
-    "disentanglement": "β-VAE metric (locatello)",
-    "knn_accuracy": "accuracy of the label from the 10 nearest mean codes",
-    "factors_explained": "factors known (R² > 0.9 from the 10 nearest mean codes)",
-    "moment_kl": "KL of the codes' moments from N(0, I) (nats)",
-    "informative_by_probability": "informative by p < ½",
-    "informative_by_variance": "informative by variance / E[1/λ]",
-    "informative_by_kl": "informative by KL",
-    "informative_by_ablation": "informative by ablation",
-    "informative_active_units": "active units",
-    "largest_snr_called_uninformative": "largest SNR of a latent with p > ½",
-    "elbo": "ELBO (nats)",
-    "rate": "rate (nats)",
-    "distortion": "distortion (nats)",
-    "accuracy_real": "accuracy of the label: test images",
-    "accuracy_reconstructed": "accuracy of the label: reconstructed",
-    "accuracy_z_local": "accuracy of the label: z_local drawn anew",
-    "accuracy_z_global": "accuracy of the label: z_global drawn anew",
-    "acc": "ACC of the clusters, many to one",
-    "acc_one_to_one": "ACC of the clusters, one to one (Hungarian)",
-    "nmi": "NMI of the clusters",
-    "ari": "adjusted Rand index of the clusters",
-    "acc_of_ink": "ACC of the clusters against the ink, darker or lighter",
-    "acc_of_digits": "ACC of the clusters against the number of digits",
-    "acc_of_background": "ACC of the clusters against the background's hue",
-    "clusters_used": "clusters used",
-    "acc_kmeans_global": "ACC of k-means on z_global, many to one",
-    "acc_kmeans_both": "ACC of k-means on both codes, many to one",
-    "acc_kmeans_pca": "ACC of k-means on the pixels' PCA, many to one",
-    "nmi_kmeans_global": "NMI of k-means on z_global",
-    "nmi_kmeans_both": "NMI of k-means on both codes",
-    "nmi_kmeans_pca": "NMI of k-means on the pixels' PCA",
-    "kl_z_global": "KL of z_global (nats)",
-    "kl_z_local": "KL of z_local (nats)",
-    "kl_cluster": "KL of cluster (nats)",
-    "test_negative_elbo_both": "−ELBO of test images and views, of log p(x, x̂) (nats)",
-    "test_negative_elbo_image": "−ELBO of test images alone, of log p(x) (nats)",
-    "epochs": "epochs",
-    "seconds": "training time (s)",
-}
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
     figures = _named(configuration, "figures", _figures)  # now: a name misspelt ends before the training
     prepare = _named(configuration, "prepare", lambda *_: None)
-    _named(configuration, "measure", None)
-    for metric in configuration.get("metrics") or []:
-        check_choice("metrics", metric, METRICS)
+    labels = metric_labels(_named(configuration, "measure", train_and_evaluate))
+    for key in ("metrics", "paper"):
+        for metric in (configuration.get(key) or []) if labels else []:
+            check_choice(key, metric, labels)
     jobs = [
         (OmegaConf.to_yaml(_configured(configuration, overrides, seed)), directory / name / f"seed{seed}")
         for seed in configuration.seeds
@@ -121,7 +72,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
             _one(*job, workers=1)
     results = _collected(configuration, directory)
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
-    table = _table(results, configuration)
+    table = _table(results, configuration, labels or _own_names(results))
     facts = {
         "data": "; ".join(results["data"].unique()),
         **environment(list(configuration.seeds)),
@@ -176,12 +127,17 @@ def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
+def _own_names(results: pd.DataFrame) -> dict[str, str]:
+    """Labels of numbers that nobody labelled."""
+    return {name: name for name in results.select_dtypes("number") if name != "seed"}
+
+
+def _table(results: pd.DataFrame, configuration: DictConfig, labels: Mapping[str, str]) -> Table:
     """One row a metric, one column a model: mean ± standard deviation and, where there is one, [the paper's number]."""
     paper = configuration.get("paper") or {}
     rows = []
-    wanted = configuration.get("metrics") or list(METRICS)
-    for metric, label in METRICS.items():
+    wanted = configuration.get("metrics") or list(labels)
+    for metric, label in labels.items():
         if metric not in results or metric not in wanted or (results[metric].isna().all() and metric not in paper):
             continue
         cells = []

@@ -259,7 +259,7 @@ def test_the_study_writes_its_table(study):
     assert results["model"].tolist() == ["vanilla", "beta_27", "beta_150", "ngvae"]
     assert results["seed"].tolist() == [3] * 4
     table = (directory / "table.md").read_text()
-    assert re.search(r"informative by p < ½ \|.*\[7\] \|", table)
+    assert re.search(r"informative latents by p < ½ \|.*\[7\] \|", table)
     assert table[table.index("| metric") :] in done.stdout
     assert "- seed: [3]" in table
     assert done.stderr == ""

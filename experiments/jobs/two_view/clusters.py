@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 
 from experiments.jobs.two_view.classifier import labels_of
 from experiments.jobs.two_view.pretraining import pretrain
-from experiments.jobs.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
+from experiments.jobs.two_view.runs import TRAINED_PAIR, TwoViewRun, bounds, checked, train_pair, write_metrics
+from experiments.labels import labelled
 from experiments.report import ReportFigure
 from ppvae import UserError, from_pyro_svi, read_posterior, two_codes, vary, write_posterior
 from ppvae.datasets import ImageDataset
@@ -26,7 +27,25 @@ SHOWN = 12  # blocks of Fig. 6
 ROWS = 6
 COLUMNS = 8
 
+AGREEMENT = {
+    "acc": "ACC of the clusters, many to one",
+    "acc_one_to_one": "ACC of the clusters, one to one (Hungarian)",
+    "nmi": "NMI of the clusters",
+    "ari": "adjusted Rand index of the clusters",
+    "acc_of_ink": "ACC of the clusters against the ink, darker or lighter",
+    "acc_of_digits": "ACC of the clusters against the number of digits",
+    "acc_of_background": "ACC of the clusters against the background's hue",
+    "clusters_used": "clusters used",
+    "acc_kmeans_global": "ACC of k-means on z_global, many to one",
+    "acc_kmeans_both": "ACC of k-means on both codes, many to one",
+    "acc_kmeans_pca": "ACC of k-means on the pixels' PCA, many to one",
+    "nmi_kmeans_global": "NMI of k-means on z_global",
+    "nmi_kmeans_both": "NMI of k-means on both codes",
+    "nmi_kmeans_pca": "NMI of k-means on the pixels' PCA",
+}
 
+
+@labelled(AGREEMENT | TRAINED_PAIR)
 def train_and_cluster(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """Train a pair with clusters and hold those of the test images against their labels, beside k-means on its codes
     and on the pixels' principal components; writes ``metrics.json``, ``clusters.zarr`` and ``blocks.zarr``."""

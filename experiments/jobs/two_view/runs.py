@@ -9,15 +9,39 @@ from omegaconf import DictConfig
 from pyro import poutine
 
 from experiments.assemble import Parts, assemble, held_out
-from experiments.training import train
+from experiments.evaluation import EVALUATED
+from experiments.training import TRAINED, told, train
 from ppvae import TwoViewVAE, UserError, check_pair, log_marginal, write_posterior
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
 
-__all__ = ["TwoViewRun", "bounds", "checked", "train_pair", "write_metrics"]
+__all__ = [
+    "BOUNDS",
+    "RATES",
+    "TRAINED_PAIR",
+    "TwoViewRun",
+    "bounds",
+    "checked",
+    "last_epoch",
+    "train_pair",
+    "write_metrics",
+]
 
 TRAINING = 1000  # images measured where no test split is wanted
+BOUNDS = {
+    "test_negative_elbo_both": "−ELBO of images and their views, at least −log p(x, x̂) (nats)",
+    "test_nll_both": "−log p(x, x̂) of images and their views, by several draws (nats)",
+    "test_negative_elbo_image": "−ELBO of the images alone, at least −log p(x) (nats)",
+    "test_nll_image": "−log p(x) of the images alone, by several draws (nats)",
+}
+RATES = {
+    "kl_z_global": "KL of z_global (nats)",
+    "kl_z_local": "KL of z_local (nats)",
+    "kl_cluster": "KL of cluster (nats)",
+}
+LAST = {name: EVALUATED[name] for name in ("elbo", "rate", "distortion")} | RATES  # of the last epoch
+TRAINED_PAIR = LAST | BOUNDS | TRAINED  # what every job tells of a pair of two views
 
 
 @dataclass(frozen=True)
@@ -70,12 +94,14 @@ def bounds(run: TwoViewRun, configuration: DictConfig) -> dict[str, float]:
     return metrics
 
 
+def last_epoch(history: xr.Dataset) -> dict[str, float]:
+    """The training images' bound and its parts, nats."""
+    return {name: float(history[name][-1].sum()) for name in LAST if name in history}
+
+
 def write_metrics(run: TwoViewRun, metrics: dict[str, float], directory: Path) -> None:
     """``metrics.json``, as a study reads it."""
     history = run.history
     metrics = {"data": run.parts.data.description, "units": unit_of(run.parts.model), **metrics}
-    for name in ("rate", "distortion", "elbo", "kl_cluster", "kl_z_global", "kl_z_local"):
-        if name in history:
-            metrics[name] = float(history[name][-1].sum())
-    metrics |= {"epochs": history.sizes["epoch"], "seconds": float(history["seconds"].sum())}
+    metrics |= last_epoch(history) | told(history)
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))

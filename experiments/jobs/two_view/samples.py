@@ -6,24 +6,25 @@ import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.jobs.study import METRICS
-from experiments.jobs.two_view.runs import TwoViewRun, bounds, checked, train_pair, write_metrics
+from experiments.jobs.two_view.runs import (
+    BOUNDS,
+    RATES,
+    TwoViewRun,
+    bounds,
+    checked,
+    last_epoch,
+    train_pair,
+    write_metrics,
+)
 from experiments.provenance import command_line, environment
 from experiments.report import ReportFigure, Table, write_report
 from guides import RelaxedClusters
 from ppvae import redraw, transfer_style, vary
 from ppvae.plots import plot_image_blocks, plot_rate_distortion, plot_reconstructions, plot_style_transfer
 
-__all__ = ["BOUNDS", "figures_of_codes", "run"]
+__all__ = ["figures_of_codes", "run"]
 
 PIXELS = ("channel", "row", "column")
-BOUNDS = {
-    "test_negative_elbo_both": "−ELBO of images and their views, at least −log p(x, x̂) (nats)",
-    "test_nll_both": "the same by several draws (nats)",
-    "test_negative_elbo_image": "−ELBO of the images alone, at least −log p(x) (nats)",
-    "test_nll_image": "the same by several draws (nats)",
-}
-CODES = {name: METRICS[name] for name in ("kl_z_global", "kl_z_local", "kl_cluster")}
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
@@ -33,9 +34,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     metrics = bounds(trained, configuration)
     write_metrics(trained, metrics, directory)
     history = trained.history
-    last = {name: float(history[name][-1].sum()) for name in CODES if name in history}
-    rows = [(label, metrics[name]) for name, label in BOUNDS.items() if name in metrics]
-    rows += [(label, last[name]) for name, label in CODES.items() if name in last]
+    told = metrics | last_epoch(history)
+    rows = [(label, told[name]) for name, label in (BOUNDS | RATES).items() if name in told]
     data = trained.parts.data.description
     page = write_report(
         directory,
@@ -44,7 +44,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         f"{float(history['seconds'].sum()):.0f} s ({history.attrs['execution']} steps).",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary={label: value for label, value in rows if label in CODES.values()},
+        summary={label: value for label, value in rows if label in RATES.values()},
         tables=[Table("Bounds and rates", ("what", "here"), rows, _caption(trained, configuration))],
         figures=[*figures_of_codes(trained, configuration.seed), _rate_distortion(history)],
         notes=_notes(trained),

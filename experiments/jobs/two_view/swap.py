@@ -6,21 +6,26 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from experiments.jobs.two_view.classifier import accuracy, labels_of, load
-from experiments.jobs.two_view.runs import bounds, checked, train_pair, write_metrics
+from experiments.jobs.two_view.runs import TRAINED_PAIR, bounds, checked, train_pair, write_metrics
+from experiments.labels import labelled
 from experiments.report import ReportFigure
 from ppvae import redraw
 from ppvae.plots import plot_accuracies
 
-__all__ = ["ACCURACIES", "figures", "train_and_swap"]
+__all__ = ["figures", "train_and_swap"]
 
+OF = "accuracy of the label: "
 ACCURACIES = {
-    "accuracy_real": "test images",
-    "accuracy_reconstructed": "reconstructed",
-    "accuracy_z_local": "z_local drawn anew",
-    "accuracy_z_global": "z_global drawn anew",
+    "accuracy_real": f"{OF}test images",
+    "accuracy_reconstructed": f"{OF}reconstructed",
+    "accuracy_z_local": f"{OF}z_local drawn anew",
+    "accuracy_z_global": f"{OF}z_global drawn anew",
+    "chance": f"{OF}the commonest one, by chance",
 }
+SHOWN = {name: label.removeprefix(OF) for name, label in ACCURACIES.items() if name != "chance"}  # chance is a line
 
 
+@labelled(ACCURACIES | TRAINED_PAIR)
 def train_and_swap(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """Train a pair and hold test images redrawn by it against the study's classifier; writes ``metrics.json``."""
     parts, test = checked(configuration)
@@ -37,7 +42,7 @@ def train_and_swap(configuration: DictConfig, directory: Path, *, resume: bool) 
 def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     """Fig. 3: the accuracies of each model."""
     results = pd.read_csv(directory / "results.csv")
-    means = results.groupby("model", sort=False)[list(ACCURACIES)].mean().rename(columns=ACCURACIES)
+    means = results.groupby("model", sort=False)[list(SHOWN)].mean().rename(columns=SHOWN)
     caption = (
         "Share of images whose label the classifier names (the paper's Fig. 3). With the auxiliary task the label "
         "should survive a new z_local and fall to chance, the line, under a new z_global."

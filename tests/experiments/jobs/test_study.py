@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from experiments.jobs import levy, single, study
+from experiments.labels import metric_labels
 from experiments.report import ReportFigure
+from experiments.training import train_and_evaluate
 from ppvae import UserError, read_posterior
 
 SMALL = [
@@ -33,6 +35,7 @@ SMALL = [
     "posterior.ablation_images=8",
 ]
 PER_LETTER = 8
+LABELS = metric_labels(train_and_evaluate)
 
 
 def as_started(*overrides: str) -> DictConfig:
@@ -107,7 +110,7 @@ def test_study_command_line_and_model_each_have_their_word(emnist, own_figure, t
 
     written = (directory / "table.md").read_text()
     rows = [line.split(" | ")[0].lstrip("| ") for line in written.splitlines() if line.startswith("| ")]
-    assert rows == ["metric", "---", *(label for name, label in study.METRICS.items() if name in configuration.metrics)]
+    assert rows == ["metric", "---", *(label for name, label in LABELS.items() if name in configuration.metrics)]
     assert len(rows) == 2 + len(configuration.metrics)
     cells = [line.strip("| ").split(" | ") for line in written.splitlines() if line.startswith("| rate")]
     assert cells == [["rate (nats)", *(f"{rate:.2f}" for rate in results["rate"])]]
@@ -168,7 +171,7 @@ def test_a_study_without_metrics_and_figures_shows_all_it_has(tmp_path):
     study.run(small_study("+metrics=null", "+figures=null"), tmp_path)
     metrics = json.loads((tmp_path / "plain" / "seed0" / "metrics.json").read_text())
     written = (tmp_path / "table.md").read_text()
-    for name, label in study.METRICS.items():
+    for name, label in LABELS.items():
         assert (f"| {label} |" in written) == (name in metrics and metrics[name] is not None), name
     assert "surrogate" not in written
     assert metrics["units"] == "nats"
@@ -184,6 +187,35 @@ def test_a_study_draws_the_figures_it_names(own_figure, tmp_path):
     assert table[2].startswith("| rate (nats) |")
 
 
+def own_measure(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """A study's own measure without labels, as a user would write one."""
+    assert not resume
+    directory.mkdir(parents=True)
+    numbers = {"data": "none", "units": "nats", "sigma_used": configuration.seed + 2.5, "odd": 0.25}
+    (directory / "metrics.json").write_text(json.dumps(numbers))
+
+
+def test_numbers_that_nobody_labelled_go_by_their_own_names(tmp_path, monkeypatch, own_figure):
+    monkeypatch.setattr(study, "own_measure_of_a_test", own_measure, raising=False)
+    measure = "+measure=experiments.jobs.study.own_measure_of_a_test"
+    study.run(small_study(measure, "+metrics=[sigma_used]", f"+{own_figure}"), tmp_path)
+    table = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ")]
+    assert table[2:] == ["| sigma_used | 2.50 | 2.50 |"]
+
+
+def test_every_study_labels_what_it_shows_and_no_label_stands_twice():
+    """Of the studies that ship: each metric, the paper's too, is one that the measure labels."""
+    names = [path.stem for path in (Path(study.__file__).parents[1] / "conf" / "experiment").glob("*.yaml")]
+    studies = [one for one in (hydra.compose("config", [f"experiment={name}"]) for name in names) if "models" in one]
+    assert len(studies) >= 7
+    known: dict[str, str] = {}
+    for one in studies:
+        labels = metric_labels(study._named(one, "measure", train_and_evaluate))
+        assert {*(one.get("metrics") or []), *(one.get("paper") or {})} <= set(labels)
+        assert len(set(labels.values())) == len(labels)
+        assert all(known.setdefault(name, label) == label for name, label in labels.items())
+
+
 def test_only_the_models_of_a_surrogate_are_marked():
     results = pd.DataFrame(
         {
@@ -194,11 +226,11 @@ def test_only_the_models_of_a_surrogate_are_marked():
         }
     )
     configuration = OmegaConf.create({"title": "t", "models": {"a": [], "b": []}})
-    table = study._table(results, configuration)
+    table = study._table(results, configuration, LABELS)
     assert "b: surrogate nats" in table.caption
     assert "a, b" not in table.caption
     assert table.rows == [["rate (nats)", "1.50", "3.50 ± 1.41"]]
-    plain = study._table(results.assign(units="nats"), configuration)
+    plain = study._table(results.assign(units="nats"), configuration, LABELS)
     assert "surrogate" not in plain.caption
 
 
@@ -208,6 +240,7 @@ def test_only_the_models_of_a_surrogate_are_marked():
         (["+figures=experiments.jobs.levy.nothing"], r"figures=experiments\.jobs\.levy\.nothing: .*nothing.*; give"),
         (["+figures=nowhere.at_all"], r"figures=nowhere\.at_all"),
         (["+metrics=[rate,accurracy]"], "metrics='accurracy': expected one of .*knn_accuracy"),
+        (["+paper={acc: {plain: 1}}"], "paper='acc': expected one of .*knn_accuracy"),
         (["seed=3"], r"give seeds=\[0,1,2\]"),
     ],
 )
