@@ -21,7 +21,7 @@ from .checks import check_pair
 from .errors import UserError
 from .examination import compare, elbo_surgery, examine, log_marginal, rank_simulations, to_elpd
 from .interventions import redraw, transfer_style, two_codes, vary
-from .models import VAE, TwoViewVAE
+from .models import VAE, ConditionalVAE, TwoViewVAE
 from .objectives import (
     Annealed,
     BetaELBO,
@@ -41,6 +41,7 @@ __all__ = [
     "Annealed",
     "BetaELBO",
     "Capacity",
+    "ConditionalVAE",
     "FreeBits",
     "ImportanceWeighted",
     "Objective",
