@@ -8,7 +8,9 @@ import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 
-__all__ = ["Given", "Unobserved", "is_observation", "latent_part", "traced"]
+from ppvae.errors import UserError
+
+__all__ = ["Given", "Unobserved", "is_observation", "latent_part", "prior_part", "sites_until", "traced"]
 
 Message = dict[str, Any]
 
@@ -61,13 +63,68 @@ class _Until(Messenger):
 
 def latent_part(model: Callable, values: Mapping[str, torch.Tensor], *args: Any) -> poutine.Trace:
     """The model's trace given the latents ``values``, up to the last of them: no decoder runs that stands behind it."""
-    with poutine.trace() as tracer, Given(values):
+    return _begun(model, values, args, Given(values))
+
+
+def prior_part(model: Callable, names: Collection[str], *args: Any) -> poutine.Trace:
+    """The model's trace with nothing given, up to the last of the latents ``names``: nothing behind it is drawn."""
+    return _begun(model, names, args, Unobserved())
+
+
+def _begun(model: Callable, names: Collection[str], args: tuple, handler: Messenger) -> poutine.Trace:
+    with poutine.trace() as tracer, handler:
         try:
-            with _Until(values):
+            with _Until(names):
                 model(*args)
         except _Seen:
             pass
     return tracer.trace
+
+
+class _Reached(Exception):
+    """The site that was asked for is next."""
+
+
+class _Before(Messenger):
+    """End the program at site ``name``, and give every latent before it a value."""
+
+    def __init__(self, name: str, values: Mapping[str, torch.Tensor], other: Callable) -> None:
+        super().__init__()
+        self.name, self.values, self.other = name, values, other
+        self.passed: list[Message] = []
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if type(msg["fn"]).__name__ == "_Subsample":
+            return
+        self.passed.append(msg)
+        if msg["name"] == self.name:
+            raise _Reached
+        if not msg["is_observed"]:
+            given = msg["name"] in self.values
+            msg["value"], msg["done"] = self.values[msg["name"]] if given else self.other(msg["fn"]), True
+
+
+def sites_until(
+    model: Callable,
+    name: str,
+    values: Mapping[str, torch.Tensor],
+    other: Callable[[dist.TorchDistribution], torch.Tensor],
+    *args: Any,
+    **kwargs: Any,
+) -> list[Message]:
+    """The model's sample sites up to ``name``, the last, of which only the distribution is there: it is not drawn.
+
+    Latents have their ``values``, those that are not among them what ``other`` makes of their distributions.
+    Errors: :class:`~ppvae.errors.UserError` for a model without that site.
+    """
+    handler = _Before(name, values, other)
+    try:
+        with handler:
+            model(*args, **kwargs)
+    except _Reached:
+        return handler.passed
+    found = ", ".join(repr(site["name"]) for site in handler.passed) or "no sites"
+    raise UserError(f"the model has no site {name!r}, it has {found}; give the tree of this model's own posterior")
 
 
 def traced(program: Callable, args: tuple, kwargs: Mapping[str, Any], *handlers: Messenger) -> poutine.Trace:

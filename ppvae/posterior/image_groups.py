@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.distributions.util import sum_rightmost
 
 from ppvae.pair.sites import (
     Arrays,
     Site,
     by_code,
+    discrete,
     event_dims,
     kl_names,
     latent_sites,
@@ -21,7 +24,7 @@ from ppvae.pair.sites import (
 )
 from ppvae.pair.terms import best_rate, pair_traces
 from ppvae.posterior.first_draw import once
-from ppvae.posterior.handlers import Unobserved, latent_part, traced
+from ppvae.posterior.handlers import latent_part, prior_part, traced
 
 __all__ = ["Wanted", "groups_of", "prior_of"]
 
@@ -94,7 +97,7 @@ def _terms(sites: list[Site]) -> Arrays:
 
 def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site]) -> Arrays:
     statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, latents)))}
-    statistics |= _kls(latents, model_trace) | _moments(latents)
+    statistics |= _kls(latents, model_trace) | _moments(latents, model_trace)
     return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
 
 
@@ -113,15 +116,40 @@ def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
     return {names[name]: (("image", *dims), kl) for name, (dims, kl) in codes.items()}
 
 
-def _moments(latents: list[Site]) -> Arrays:
-    """Mean and variance of each site under q(z | x), by the law of total expectation over earlier sites' draws."""
+def _moments(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
+    """Mean and variance of each site under q(z | x), by the law of total expectation over earlier sites' draws, and the
+    most probable value of a discrete one, whose mean is left out where its values are but names."""
     moments: Arrays = {}
     for site in latents:
-        dims, (mean, variance) = event_dims(site), _mean_and_variance(*once(site))
+        name, dims, (mean, variance) = site["name"], ("image", *event_dims(site)), _mean_and_variance(*once(site))
         between = mean.var(0, correction=0) if len(mean) > 1 else 0
-        moments[f"{site['name']}_mean"] = (("image", *dims), mean.mean(0))
-        moments[f"{site['name']}_variance"] = (("image", *dims), variance.mean(0) + between)
+        found = {"mean": mean.mean(0), "variance": variance.mean(0) + between}
+        counted = model_trace.nodes.get(name, site)
+        if discrete(counted):
+            found = {} if found["mean"].isnan().all() else found
+            found["mode"] = _most_probable(site, counted["fn"], mean)
+        moments |= {f"{name}_{kind}": (dims, values) for kind, values in found.items()}
     return moments
+
+
+def _most_probable(site: Site, counted: dist.TorchDistribution, mean: torch.Tensor) -> torch.Tensor:
+    """A discrete site's most probable value under q(z | x); of a relaxed one the value nearest to its mean."""
+    counted = _elements(counted)
+    event = counted.event_shape
+    values = counted.enumerate_support(expand=False).reshape(-1, *event)
+    if discrete(site):
+        q = _elements(site["fn"])
+        scores = q.log_prob(values.reshape(-1, *(1,) * len(q.batch_shape), *event)).exp().mean(1)
+    else:
+        center = mean.mean(0)
+        apart = (center - values.reshape(-1, *(1,) * (center.dim() - len(event)), *event)).square()
+        scores = -sum_rightmost(apart, len(event))
+    return values[scores.argmax(0)]  # scores (value, image, ...)
+
+
+def _elements(fn: dist.TorchDistribution) -> dist.TorchDistribution:
+    """Without the wrapper that makes independent values one event."""
+    return _elements(fn.base_dist) if isinstance(fn, dist.Independent) else fn
 
 
 def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,12 +164,17 @@ def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def prior_of(model: Callable, data: tuple[torch.Tensor, ...], draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
-    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents."""
+    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents.
+
+    The model ends behind its last latent: no image is drawn."""
+    names = [site["name"] for site in latent_sites(traced(model, data, {}))]
+    if not names:
+        return {}, {}
     with pyro.plate("draws", draws, dim=-2):
-        trace = traced(model, data, {}, Unobserved())
+        trace = prior_part(model, names, *data)
     prior, variances = {}, {}
     for site in latent_sites(trace):
-        if site["infer"].get("was_observed"):
+        if site["name"] not in names:
             continue
         prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
         if site["value"].is_floating_point():

@@ -1,6 +1,6 @@
 """The posterior of a pair of one image plate: every image its draws and statistics."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ppvae.checks import check_sites
 from ppvae.errors import UserError
-from ppvae.pair.sites import Arrays, event_dims, observed_sites
+from ppvae.pair.sites import Arrays, event_dims, latent_sites, observed_sites, parameter_of
 from ppvae.pair.untouched import evaluating, unit_of
 from ppvae.posterior.fingerprints import hashed, probed, weights_of
 from ppvae.posterior.image_groups import Wanted, groups_of, prior_of
@@ -46,23 +46,24 @@ class Export:
             pyro.validation_enabled(False),
             tqdm(total=len(source), unit="image", disable=not progress) as bar,
         ):
-            mirrored, probe = self._checked()
+            mirrored, probe, parents = self._checked()
             if store is None:
                 parts = [_counted(part, bar) for part in self._parts(mirrored)]
-                return self._tree(parts, self._prior())
+                return self._tree(parts, self._prior(), parents)
             from ppvae.posterior.streaming import Stream  # here: Zarr is for those who write
 
             stream = Stream(Path(store), len(source), source.chunk, self._fingerprint(probe))
             if not stream.started:
                 first = next(self._parts(mirrored))
-                stream.start(self._tree([_hollow(first, len(source))], self._prior()))
+                stream.start(self._tree([_hollow(first, len(source))], self._prior(), parents))
             bar.update(stream.done)
             parts = (_counted(part, bar) for part in self._parts(mirrored, stream.done))
             stream.write(parts)
         return stream.opened()
 
-    def _checked(self) -> tuple[Arrays, dict[str, list[float]]]:
-        """A run of the pair on the first images: the sites that observe the images themselves, and its numbers."""
+    def _checked(self) -> tuple[Arrays, dict[str, list[float]], dict[str, str]]:
+        """A run of the pair on the first images: the sites that observe the images themselves, its numbers, and the
+        codes that sites are parameters of."""
         first, before = self.source.read(0, min(FEW, self.source.chunk, len(self.source))), set(pyro.get_param_store())
         guide = poutine.trace(self.guide)
         trace = check_sites(self.model, guide, first)[-1]
@@ -74,7 +75,8 @@ class Export:
             for name, (dims, value) in sites.items()
             if value.shape == images.shape and torch.equal(value, images)
         }
-        return mirrored, probed(guide.trace, trace)
+        parents = {site["name"]: parameter_of(site) for site in latent_sites(guide.trace) if parameter_of(site)}
+        return mirrored, probed(guide.trace, trace), parents
 
     def _parts(self, mirrored: Arrays, start: int = 0) -> Iterator[dict[str, Arrays]]:
         for index, data in enumerate(self.source.chunks(start)):
@@ -91,10 +93,17 @@ class Export:
         seed_stream(self.source.device, self.source.seed, 0, 1)  # the chunks' streams are (seed, chunk)
         return prior_of(self.model, self.source.read(0, 1))
 
-    def _tree(self, parts: list[dict[str, Arrays]], prior: tuple[Arrays, dict[str, float]] | None) -> xr.DataTree:
+    def _tree(
+        self,
+        parts: list[dict[str, Arrays]],
+        prior: tuple[Arrays, dict[str, float]] | None,
+        parents: Mapping[str, str],
+    ) -> xr.DataTree:
         units, sample_dims = unit_of(self.model), self.labels.sample_dims
         groups = {name: dataset([part[name] for part in parts], sample_dims, units, name) for name in parts[0]}
         check_coords(self.labels.coords, {dim: size for group in groups.values() for dim, size in group.sizes.items()})
+        for site, code in parents.items():
+            groups["sample_stats"][f"{site}_mean"].attrs["parameter_of"] = code
         if prior is not None:
             groups["prior"] = dataset([prior[0]], sample_dims, units, "prior")
             for site, variance in prior[1].items():
