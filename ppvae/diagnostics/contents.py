@@ -2,9 +2,19 @@
 
 import xarray as xr
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, check_choice
 
-__all__ = ["SAMPLE_DIMS", "draws_last", "entry_name", "group_of", "variables_of"]
+__all__ = [
+    "SAMPLE_DIMS",
+    "chosen_code",
+    "codes_of",
+    "draws_last",
+    "entry_name",
+    "event_dims_of",
+    "group_of",
+    "kl_of",
+    "variables_of",
+]
 
 SAMPLE_DIMS = ("chain", "draw", "sample")
 
@@ -26,6 +36,56 @@ def variables_of(dataset: xr.Dataset, names: tuple[str, ...], group: str) -> xr.
             found = ", ".join(sorted(map(str, dataset))) or "nothing"
             raise UserError(f"{group} lacks {name!r}, it holds {found}; make it with from_pyro_svi")
     return dataset[list(names)]
+
+
+def codes_of(tree: xr.DataTree) -> list[str]:
+    """The latent sites that are codes, with a mean and a variance image by image: no discrete site, and none that is a
+    parameter of another, as a precision is of its z. UserError where there is none."""
+    stats = group_of(tree, "sample_stats")
+    found = [name.removesuffix("_mean") for name in map(str, stats) if name.endswith("_mean")]
+    found = [site for site in found if f"{site}_variance" in stats and f"{site}_mode" not in stats]
+    codes = [site for site in found if "parameter_of" not in stats[f"{site}_mean"].attrs]
+    if not codes:
+        raise UserError(
+            f"sample_stats holds {', '.join(sorted(map(str, stats)))}, expected the mean and variance of a latent site "
+            "image by image; give from_pyro_svi the images"
+        )
+    return codes
+
+
+def chosen_code(tree: xr.DataTree, site: str | None) -> str:
+    """The site, if a code, or by default the only one; UserError lists them."""
+    codes = codes_of(tree)
+    if site is None and len(codes) > 1:
+        raise UserError(f"the tree holds the codes {', '.join(codes)}; give site=, one of them")
+    site = codes[0] if site is None else site
+    check_choice("site", site, codes)
+    return site
+
+
+def event_dims_of(tree: xr.DataTree, site: str) -> tuple[str, ...]:
+    """A site's own dims, such as (latent,), or (channel, row, column) of feature maps, which the first numbers."""
+    dims = group_of(tree, "sample_stats")[f"{site}_mean"].dims
+    return tuple(str(dim) for dim in dims if dim not in ("image", *SAMPLE_DIMS))
+
+
+def kl_of(tree: xr.DataTree, site: str) -> xr.DataArray | None:
+    """KL of q(z | x) from p(z) of each of a site's latents, nats, mean over the images, summed over feature maps.
+
+    Over dim ``latent``, in the tree's order; None where the site has one KL as a whole.
+    """
+    stats, own = group_of(tree, "sample_stats"), event_dims_of(tree, site)
+    name = f"kl_{site}" if f"kl_{site}" in stats else "kl"
+    kl = variables_of(stats, (name,), "sample_stats")[name]
+    if not set(kl.dims) <= {"image", *own}:
+        raise UserError(f"{name!r} has dims {kl.dims}, expected image and {own or 'no more'}; average any other first")
+    if own and own[0] not in kl.dims:
+        return None
+    latent = kl.sum([dim for dim in kl.dims if dim not in ("image", *own[:1])], skipna=False)
+    mean = latent.astype(float).mean("image", skipna=False)
+    if not own:
+        return mean.expand_dims("latent")
+    return mean if own[0] == "latent" else mean.rename({own[0]: "latent"})
 
 
 def draws_last(array: xr.DataArray) -> xr.DataArray:

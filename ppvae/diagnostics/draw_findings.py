@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ppvae.diagnostics.contents import draws_last, entry_name, group_of
+from ppvae.diagnostics.contents import codes_of, draws_last, entry_name, group_of
 from ppvae.diagnostics.findings import (
     CONVENTION,
     Finding,
@@ -26,8 +26,13 @@ ONE_SIDED = 0.75  # share of the extreme images above which their side is the fa
 def active_latents(tree: xr.DataTree, level: float) -> Finding:
     """How many latents' codes vary over the images; none is a collapse."""
     del level
-    found = informative_latents(tree)["active_units"]
-    active, names = int(found.sum()), [str(name) for name in found["latent"].values[~found.values]]
+    found = {site: informative_latents(tree, site=site)["active_units"] for site in codes_of(tree)}
+    active, latents = sum(int(rule.sum()) for rule in found.values()), sum(rule.size for rule in found.values())
+    names = [
+        str(latent) if len(found) == 1 else f"{site}[{latent}]"
+        for site, rule in found.items()
+        for latent in rule["latent"].values[~rule.values]
+    ]
     idle = f"; collapsed: {_listed(names)}" if names else ""
     return Finding(
         statistic=active,
@@ -35,7 +40,7 @@ def active_latents(tree: xr.DataTree, level: float) -> Finding:
         limit=1,
         verdict=fall_short(active, 1, 1),
         basis=CONVENTION,
-        what=f"{active} of {found.size} latents are active{idle if active else ': the posterior has collapsed'}",
+        what=f"{active} of {latents} latents are active{idle if active else ': the posterior has collapsed'}",
         advice="the codes say nothing about the images: anneal β, use free bits, or a weaker decoder",
     )
 

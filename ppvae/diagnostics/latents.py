@@ -5,6 +5,7 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
+from ppvae.diagnostics.contents import chosen_code, event_dims_of, group_of, kl_of
 from ppvae.errors import UserError
 
 __all__ = ["count_informative", "informative_latents"]
@@ -40,15 +41,19 @@ def informative_latents(
     Numbers: `probability`, `variance`, `variance_ratio`, `kl` (nats), `worsening` (nats per image), `relative`,
     `activity`, and `signal_to_noise`, activity over mean variance.
 
-    Reads kl, <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever the second dim is called.
-    ``site``: by default z, or the only one with a mean and a variance. The prior's variance is the attribute of
-    <site>_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two images.
+    Reads kl (or kl_<site> of several), <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever
+    the second dim is called; of a site of feature maps, (image, map, row, column), each map is a latent: KLs are summed
+    over its entries, variances and activities averaged. ``site``: by default the only code. The prior's variance is the
+    attribute of <site>_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two
+    images.
     Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units).
     """
+    site = chosen_code(tree, site)
     stats = _sample_stats(tree, site)
     prior = _prior_variance(stats, prior_variance)
-    variance = stats["variance"].mean("image")
-    activity = stats["mean"].var("image", ddof=1)
+    maps = _entries(stats["mean"])
+    variance = stats["variance"].mean(["image", *maps])
+    activity = stats["mean"].var("image", ddof=1).mean(maps)
     columns = [
         _number("variance", variance, "mean variance of q(z|x)", "latent squared"),
         _number("activity", activity, "variance of the posterior means over the images", "latent squared"),
@@ -61,8 +66,9 @@ def informative_latents(
             _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
             _rule("by_variance", ratio < max_variance_ratio, f"variance_ratio < {max_variance_ratio:g}"),
         ]
-    if "kl" in stats:
-        kl = stats["kl"].mean("image")
+    kl = kl_of(tree, site)
+    if kl is not None:
+        _check_numbers(kl.rename("kl"), np.flatnonzero(kl.isnull()))
         columns += [
             _number("kl", kl, "mean KL of q(z|x) from the prior", "nats"),
             _rule("by_kl", kl > min_kl, f"kl > {min_kl:g} nats"),
@@ -74,12 +80,16 @@ def informative_latents(
             _rule("by_probability", probability < max_probability, f"probability < {max_probability:g}"),
         ]
     if ablation is not None:
-        worsening, relative = _ablation(ablation, variance)
+        found = _ablation(ablation, variance, event_dims_of(tree, site)[:1])
         columns += [
-            _number("worsening", worsening, "increase of -log p(x|z) under ablation", "nats per image"),
-            _number("relative", relative, "relative increase of the squared error under ablation", "1"),
-            _rule("by_ablation", relative > min_relative, f"relative > {min_relative:g}"),
+            _number("worsening", found["worsening"], "increase of -log p(x|z) under ablation", "nats per image"),
         ]
+        if "relative" in found:
+            relative, long_name = found["relative"], "relative increase of the squared error under ablation"
+            columns += [
+                _number("relative", relative, long_name, "1"),
+                _rule("by_ablation", relative > min_relative, f"relative > {min_relative:g}"),
+            ]
     return xr.Dataset({column.name: column for column in columns}, attrs={"prior_variance": prior})
 
 
@@ -113,55 +123,39 @@ def _quotient(signal: xr.DataArray, noise: xr.DataArray) -> xr.DataArray:
         return (signal / noise).where(signal > 0, 0.0)
 
 
-def _sample_stats(tree: xr.DataTree, site: str | None) -> xr.Dataset:
-    """The site's ``mean`` and ``variance``, and ``kl`` and ``p`` where they are by latent: all (image, latent)."""
-    if "sample_stats" not in tree.children:
-        raise UserError(f"tree holds groups {sorted(tree.children)}, no sample_stats; make it with from_pyro_svi")
-    stats = tree["sample_stats"].to_dataset()
-    site = _chosen(stats) if site is None else site
-    mean, variance = f"{site}_mean", f"{site}_variance"
-    dims = [dim for dim in _array(stats, mean).dims if dim != "image"]
-    dim = dims[0] if len(dims) == 1 else "latent"
-    whole = "kl" in stats and dim not in stats["kl"].dims
-    names = ["kl"] * (not whole) + [mean, variance] + ["p"] * ("p" in stats)
+def _sample_stats(tree: xr.DataTree, site: str) -> xr.Dataset:
+    """The site's ``mean`` and ``variance``, and ``p`` where it is by latent: (image, latent), of feature maps followed
+    by their own dims."""
+    stats, own = group_of(tree, "sample_stats"), event_dims_of(tree, site)
+    names = {f"{site}_mean": "mean", f"{site}_variance": "variance"}
+    if "p" in stats and set(stats["p"].dims) == {"image", *own[:1]}:
+        names["p"] = "p"
     for name in names:
-        _check_statistic(_array(stats, name), dim)
+        _check_statistic(stats[name], own if name != "p" else own[:1])
     if stats.sizes["image"] < 2:
         raise UserError("sample_stats came with fewer than two images; the variance over images needs more: give more")
-    renamed = stats[names].rename({dim: "latent"} if dim != "latent" else {})
-    renamed = renamed.rename({mean: "mean", variance: "variance"})
-    return renamed.astype(np.float64)  # a float32 mean over 10 000 images loses digits
+    found = stats[list(names)].rename(names)
+    found = found.rename({own[0]: "latent"}) if own and own[0] != "latent" else found
+    return (found if own else found.expand_dims("latent")).astype(np.float64)  # a float32 mean loses digits
 
 
-def _chosen(stats: xr.Dataset) -> str:
-    """``z``, or the only site with a mean and a variance."""
-    sites = [name.removesuffix("_mean") for name in map(str, stats) if name.endswith("_mean")]
-    sites = [site for site in sites if f"{site}_variance" in stats]
-    if "z" in sites or len(sites) == 1:
-        return "z" if "z" in sites else sites[0]
-    if sites:
-        raise UserError(
-            f"sample_stats holds moments of {', '.join(sites)}, expected z or one site; give informative_latents(site=)"
-        )
-    raise UserError(
-        f"sample_stats holds {', '.join(sorted(map(str, stats)))}, expected the mean and variance of a latent site "
-        "image by image; give from_pyro_svi the images"
-    )
-
-
-def _array(stats: xr.Dataset, name: str) -> xr.DataArray:
-    if name not in stats:
-        raise UserError(f"sample_stats lacks {name!r}, holds {sorted(map(str, stats))}; make it with from_pyro_svi")
-    return stats[name]
-
-
-def _check_statistic(array: xr.DataArray, dim: Hashable) -> None:
-    if set(array.dims) != {"image", dim}:
-        expected = f"(image, {dim})"
+def _check_statistic(array: xr.DataArray, own: tuple[str, ...]) -> None:
+    if set(array.dims) != {"image", *own}:
+        expected = f"({', '.join(('image', *own))})"
         raise UserError(f"{array.name!r} has dims {array.dims}, expected {expected}; average any other dim first")
-    if bool(array.isnull().any()):
-        latents = np.flatnonzero(array.isnull().any("image")).tolist()
-        raise UserError(f"{array.name!r} is NaN for latents {latents}, expected numbers: look for a diverged run")
+    _check_numbers(array, np.flatnonzero(array.isnull().any([dim for dim in array.dims if dim not in own[:1]])))
+
+
+def _check_numbers(array: xr.DataArray, wrong: np.ndarray) -> None:
+    if len(wrong):
+        raise UserError(
+            f"{array.name!r} is NaN for latents {wrong.tolist()}, expected numbers: look for a diverged run"
+        )
+
+
+def _entries(array: xr.DataArray) -> list[Hashable]:
+    """The dims of a feature map, over which each latent's numbers are averaged."""
+    return [dim for dim in array.dims if dim not in ("image", "latent")]
 
 
 def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
@@ -173,16 +167,21 @@ def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
     return float(found)
 
 
-def _ablation(ablation: xr.Dataset, reference: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Its two columns in the order of the tree's latents."""
-    if not {"worsening", "relative"} <= set(ablation) or ablation.sizes.get("latent") != reference.sizes["latent"]:
+def _ablation(ablation: xr.Dataset, reference: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
+    """Its columns in the order of the tree's latents."""
+    names = [name for name in ("worsening", "relative") if name in ablation]
+    found = ablation[names]
+    for dim in dims:
+        found = found.rename({dim: "latent"}) if dim != "latent" and dim in found.dims else found
+    found = found if dims else found.expand_dims("latent")
+    if "worsening" not in names or found.sizes.get("latent") != reference.sizes["latent"]:
         raise UserError(
             f"ablation holds {sorted(map(str, ablation))} with sizes {dict(ablation.sizes)}, expected worsening and "
             f"relative of {reference.sizes['latent']} latents: ablate the model that made this tree"
         )
-    matched = ablation[["worsening", "relative"]].reindex_like(reference)
+    matched = found.reindex_like(reference)
     if bool(matched.to_array().isnull().any()):
         raise UserError(
             "ablation is NaN or lacks latents of the tree, expected a number each: ablate this tree's model"
         )
-    return matched["worsening"], matched["relative"]
+    return matched

@@ -10,6 +10,8 @@ from pyro import poutine, validation_enabled
 
 from ppvae.checks import check_images
 from ppvae.errors import UserError, check_choice, check_whole
+from ppvae.interventions.decoding import PIXELS, in_parts, joined
+from ppvae.interventions.pictures import shown
 from ppvae.models.two_view import TwoViewVAE
 from ppvae.pair.sites import Site
 from ppvae.pair.untouched import device_of, evaluating
@@ -17,8 +19,6 @@ from ppvae.pair.untouched import device_of, evaluating
 __all__ = ["Code", "global_moments", "redraw", "transfer_style", "two_codes", "vary"]
 
 Code = Literal["z_global", "z_local"]
-PIXELS = ("channel", "row", "column")
-AT_ONCE = 512  # images decoded at a time
 
 
 def two_codes(
@@ -47,15 +47,15 @@ def _read(
 ) -> list[torch.Tensor]:
     """What ``of_site`` reads off the sites z_global and z_local, on the CPU, in parts of the images."""
     check_images(images, guide)
-    device = device_of(guide)
-    found = []
-    with evaluating(guide, device=device, seed=seed), validation_enabled(False):
-        for some in images.split(AT_ONCE):
-            nodes = poutine.trace(guide).get_trace(some.to(device)).nodes
-            missing = [name for name in get_args(Code) if name not in nodes]
-            if missing:
-                raise UserError(f"the guide draws no {missing[0]!r}; two codes come of one such as guides.TwoViewGuide")
-            found.append([of_site(nodes[name]).cpu() for name in get_args(Code)])
+
+    def read(part: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        nodes = poutine.trace(guide).get_trace(part["images"]).nodes
+        missing = [name for name in get_args(Code) if name not in nodes]
+        if missing:
+            raise UserError(f"the guide draws no {missing[0]!r}; two codes come of one such as guides.TwoViewGuide")
+        return [of_site(nodes[name]).cpu() for name in get_args(Code)]
+
+    found = in_parts(guide, read, {"images": images}, seed=seed)
     return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
@@ -64,8 +64,8 @@ def transfer_style(
 ) -> xr.DataArray:
     """Each image redrawn in the style of each other: z_global of the one, z_local of the other, posterior means both.
 
-    Shapes: images (image, C, H, W), styles (style, C, H, W) → (style, image, channel, row, column), the means of
-    p(x | z_global, z_local).
+    Shapes: images (image, C, H, W), styles (style, C, H, W) → (style, image, channel, row, column), what
+    stands for p(x | z_global, z_local) (:func:`~ppvae.interventions.shown`).
     """
     z_global, z_local = two_codes(guide, images, seed=seed)[0], two_codes(guide, styles, seed=seed)[1]
     return _grid(model, z_global, z_local, ("style", "image"))
@@ -76,7 +76,7 @@ def redraw(
 ) -> torch.Tensor:
     """Each image redrawn from a draw of its codes, the code ``anew`` drawn from its prior instead; None: neither.
 
-    Shapes: images (image, C, H, W) → the same, the means of p(x | z_global, z_local).
+    Shapes: images (image, C, H, W) → the same, what stands for p(x | z_global, z_local).
     Source: Anonymous 2019, "Explicit information placement on latent variables using auxiliary generative modelling
     task", Sec. 3.1.2.
     """
@@ -94,7 +94,7 @@ def vary(
     """Images that the model draws: columns vary z_global, rows vary z_local, all from their priors.
 
     ``cluster``: draw z_global from that component of a :class:`~ppvae.priors.ClusterPrior`, by its index.
-    Returns (z_local, z_global, channel, row, column), the means of p(x | z_global, z_local).
+    Returns (z_local, z_global, channel, row, column), what stands for p(x | z_global, z_local).
     Source: as :func:`redraw`, Figs. 2, 5 and 6.
     """
     check_whole("columns", columns, 1)
@@ -131,7 +131,5 @@ def _grid(model: TwoViewVAE, z_global: torch.Tensor, z_local: torch.Tensor, dims
 
 
 def _decoded(model: TwoViewVAE, z_global: torch.Tensor, z_local: torch.Tensor) -> torch.Tensor:
-    device = device_of(model)
-    chunks = zip(z_global.split(AT_ONCE), z_local.split(AT_ONCE), strict=True)
-    with evaluating(model, device=device), validation_enabled(False):
-        return torch.cat([model.decode(*(code.to(device) for code in pair)).mean.cpu() for pair in chunks])
+    codes = {"z_global": z_global, "z_local": z_local}
+    return joined(in_parts(model, lambda part: shown(model.decode(**part)), codes)).images

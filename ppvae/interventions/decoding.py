@@ -1,0 +1,56 @@
+"""Latents set by hand and what the model makes of them: the one way in which interventions decode."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pyro import validation_enabled
+
+from ppvae.interventions.pictures import Shown, shown
+from ppvae.pair.sites import Site
+from ppvae.pair.untouched import device_of, evaluating
+from ppvae.posterior.handlers import sites_until
+
+__all__ = ["PIXELS", "decoded", "in_parts", "joined", "sites_before"]
+
+PIXELS = ("channel", "row", "column")
+AT_ONCE = 512  # images decoded at a time
+
+type Values = Mapping[str, torch.Tensor]
+
+
+def decoded[T](model: Callable, read: Callable[..., T], name: str, values: Values, *data: torch.Tensor) -> list[T]:
+    """What ``read(site, *data)`` makes of the site ``name`` that observes the images, given all latents' ``values``.
+
+    The model is run on the data up to that site, which is not drawn. Shapes: values (image, *event dims), data (image,
+    ...); a part of the images each.
+    """
+
+    def run(part: Values, *inputs: torch.Tensor) -> T:
+        return read(sites_before(model, name, part, *inputs)[-1], *inputs)
+
+    return in_parts(model, run, values, *data)
+
+
+def in_parts[T](
+    program: Callable, run: Callable[..., T], values: Values, *data: torch.Tensor, seed: int = 0
+) -> list[T]:
+    """``run(values, *data)`` of so many images at a time, on the program's device, which leaves no trace in it."""
+    device, count = device_of(program), len(next(iter(values.values())))
+    found = []
+    with evaluating(program, device=device, seed=seed), validation_enabled(False):
+        for start in range(0, count, AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            part = {name: value[some].to(device) for name, value in values.items()}
+            found.append(run(part, *(tensor[some].to(device) for tensor in data)))
+    return found
+
+
+def sites_before(model: Callable, name: str, values: Values, *data: torch.Tensor, **options: Any) -> list[Site]:
+    """The model's sites up to ``name``; latents without a value at their mean under the prior, or at one draw."""
+    return sites_until(model, name, values, lambda prior: shown(prior).images, *data, **options)
+
+
+def joined(parts: list[Shown]) -> Shown:
+    """Parts of the images put together, on the CPU."""
+    return Shown(torch.cat([part.images.cpu() for part in parts]), parts[0].drawn)
