@@ -10,7 +10,8 @@ from pyro import poutine, validation_enabled
 
 from ppvae.checks import check_images
 from ppvae.errors import UserError, check_choice, check_whole
-from ppvae.interventions.decoding import PIXELS, in_parts, joined
+from ppvae.interventions.decoding import in_parts, joined
+from ppvae.interventions.held import PIXELS
 from ppvae.interventions.pictures import shown
 from ppvae.models.two_view import TwoViewVAE
 from ppvae.pair.sites import Site

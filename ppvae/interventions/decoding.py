@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import xarray as xr
 from pyro import validation_enabled
 
+from ppvae.interventions.held import PIXELS
 from ppvae.interventions.pictures import Shown, shown
 from ppvae.pair.sites import Site
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior.handlers import sites_until
 
-__all__ = ["PIXELS", "decoded", "in_parts", "joined", "sites_before"]
+__all__ = ["decoded", "in_parts", "joined", "labelled", "picture", "sites_before"]
 
-PIXELS = ("channel", "row", "column")
 AT_ONCE = 512  # images decoded at a time
 
 type Values = Mapping[str, torch.Tensor]
@@ -54,3 +55,17 @@ def sites_before(model: Callable, name: str, values: Values, *data: torch.Tensor
 def joined(parts: list[Shown]) -> Shown:
     """Parts of the images put together, on the CPU."""
     return Shown(torch.cat([part.images.cpu() for part in parts]), parts[0].drawn)
+
+
+def picture(site: Site, *_data: torch.Tensor) -> Shown:
+    """What stands for the site's distribution, as :func:`decoded` reads it."""
+    return shown(site["fn"])
+
+
+def labelled(pictures: Shown, dims: tuple[str, ...], coords: dict, **attributes: object) -> xr.DataArray:
+    """Pictures with the names of their leading dims; the attribute ``shown`` says ``mean`` or ``draws``."""
+    inner = pictures.images.dim() - len(dims)
+    pixels = PIXELS if inner == len(PIXELS) else tuple(f"x_dim_{k}" for k in range(inner))
+    kind, long_name = ("draws", "draws of p(x|z), of one noise") if pictures.drawn else ("mean", "mean of p(x|z)")
+    attributes = {"shown": kind, "long_name": long_name, **attributes}
+    return xr.DataArray(pictures.images.numpy(), coords, (*dims, *pixels), "x", attributes)

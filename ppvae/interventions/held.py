@@ -4,10 +4,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ppvae.diagnostics.contents import draws_last, group_of, variables_of
+from ppvae.diagnostics.contents import draws_last, event_dims_of, group_of, variables_of
 from ppvae.errors import UserError, check_whole
 
-__all__ = ["held", "observation_of"]
+__all__ = ["PIXELS", "by_latent", "data_of", "held", "images_of", "unit_dims"]
+
+PIXELS = ("channel", "row", "column")
 
 
 def held(tree: xr.DataTree, draw: int | None = None) -> dict[str, torch.Tensor]:
@@ -41,10 +43,10 @@ def _tensor(array: xr.DataArray) -> torch.Tensor:
     return torch.from_numpy(np.array(array.values))  # a copy: what a store is read from may not be written to
 
 
-def observation_of(tree: xr.DataTree) -> tuple[str, torch.Tensor, xr.DataArray]:
-    """The site that observes the images: its name, its values (image, C, H, W), and their names.
+def images_of(tree: xr.DataTree) -> xr.DataArray:
+    """The images that the tree is of, named after the site that observes them: (image, channel, row, column).
 
-    ``x``, or the only one that is given image by image. Errors: :class:`~ppvae.errors.UserError` for none or several.
+    ``x``, or the only site that is given image by image. Errors: :class:`~ppvae.errors.UserError` for none or several.
     """
     data = group_of(tree, "observed_data")
     names = [str(name) for name, array in data.data_vars.items() if array.dims[:1] == ("image",)]
@@ -52,5 +54,23 @@ def observation_of(tree: xr.DataTree) -> tuple[str, torch.Tensor, xr.DataArray]:
         raise UserError(
             f"observed_data holds {', '.join(names) or 'no site'} image by image; expected x or one site, the images"
         )
-    name = "x" if "x" in names else names[0]
-    return name, _tensor(data[name]), data[name]
+    array = data["x" if "x" in names else names[0]]
+    own = array.dims[1:]
+    return array.rename(dict(zip(own, PIXELS, strict=True))) if len(own) == len(PIXELS) and own != PIXELS else array
+
+
+def data_of(tree: xr.DataTree) -> tuple[torch.Tensor, ...]:
+    """What the programs were called with: the images, then the inputs beside them, (image, ...) each."""
+    names = tree["constant_data"].attrs.get("inputs", ()) if "constant_data" in tree.children else ()
+    inputs = (_tensor(tree["constant_data"][name].transpose("image", ...)) for name in names)
+    return _tensor(images_of(tree)), *(values if values.is_floating_point() else values.long() for values in inputs)
+
+
+def unit_dims(tree: xr.DataTree, site: str) -> tuple[str, ...]:
+    """The dim that numbers a site's latents, its first; none of a site that is one latent."""
+    return () if f"{site}_mode" in tree["sample_stats"] else event_dims_of(tree, site)[:1]
+
+
+def by_latent(values: torch.Tensor) -> torch.Tensor:
+    """A site's values (image, *event dims) as (image, latent, entry): the entries of a feature map, or one."""
+    return values.reshape(len(values), values.shape[1] if values.dim() > 1 else 1, -1)
