@@ -18,7 +18,15 @@ from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.sites import Site, event_dims, latent_sites, observed_sites
 from ppvae.pair.untouched import device_of, evaluating
 
-__all__ = ["check_data", "check_given", "check_images", "check_kind", "check_pair", "check_sites"]
+__all__ = [
+    "check_data",
+    "check_given",
+    "check_images",
+    "check_kind",
+    "check_pair",
+    "check_sites",
+    "check_whole_plates",
+]
 
 NAMES = {
     "GreaterThan(lower_bound=0.0)": "positive",
@@ -135,6 +143,18 @@ def check_sites(model: Callable, guide: Callable, data: Data) -> tuple[dict[str,
         for site in sites:
             _check_batch(site, program, len(inputs[0]))
     return drawn, wanted, model_trace
+
+
+def check_whole_plates(*traces: poutine.Trace) -> None:
+    """UserError for a plate that subsamples: each draw would be of other data, and each term scaled to all data."""
+    for trace in traces:
+        for name, site in trace.nodes.items():
+            plate = site["type"] == "sample" and type(site["fn"]).__name__ == "_Subsample"
+            if plate and len(site["value"]) < site["fn"].size:
+                raise UserError(
+                    f"plate {name!r} subsamples {len(site['value'])} of {site['fn'].size}, so that its terms are not "
+                    "those of the data given; make it whole: its size the data's, no subsample_size"
+                )
 
 
 def _shared_sites(

@@ -69,9 +69,12 @@ def from_pyro_svi(
     observe the images themselves.
 
     **Without**: any pair of programs, called with ``model_args`` and ``model_kwargs``: hand-written guides or
-    AutoGuides, global and local latents, nested plates. Each draw is a trace of the guide and one of the model given
-    it. Discrete sites that only the model has, summed out in training, come from their exact posterior given the
-    guide's draw. ``posterior``: the latent sites and the model's deterministic ones, without a guide's auxiliary ones.
+    AutoGuides, messenger guides, global and local latents, nested plates, or none. Each draw is a run of the guide and
+    one of the model given it: all at once under an outermost plate where some of them, repeated on their own, are the
+    same, else one by one. Discrete sites that only the model has, summed out in training, come from their exact
+    posterior given the guide's draw. ``log_q`` is what Pyro's ELBO takes off, auxiliary sites included, less the data
+    that a guide meets which runs the model, and under the masks that the model puts on its latents (``obs_mask``).
+    ``posterior``: the latent sites and the model's deterministic ones, without a guide's auxiliary ones.
     ``log_prior`` and ``log_likelihood``: of each site over its plates, zero where a mask leaves an observation out;
     ``observed_data`` is NaN there. ``sample_stats``: ``log_p``, ``log_q`` (chain, draw); ``log_p`` alone counts bare
     factors (``pyro.factor``), which are neither prior nor likelihood. ``prior``,
@@ -83,9 +86,9 @@ def from_pyro_svi(
 
     Everything is in nats, under the programs' scales and masks. ``num_samples``: 64 with images, else 1 000.
     ``sample_dims``: ``("chain", "draw")`` with one chain, which ``az.summary`` and ``az.loo`` need, or ``("sample",)``.
-    ``batch_size``: images × draws at a time, the bound on memory. The modules, the random state and the parameter
-    store stay as they were; every chunk of images, or draw, has a random stream of its own, so one ``seed`` (and
-    ``batch_size``) gives one result. ``progress`` shows a bar.
+    ``batch_size``: images × draws, or draws, at a time, the bound on memory. The modules, the random state and the
+    parameter store stay as they were; every chunk of images, or draws, has a random stream of its own, so one ``seed``
+    (and ``batch_size``) gives one result. ``progress`` shows a bar.
 
     ``store``: a Zarr folder to write to, block by block, in bounded memory; the tree returned is read from it lazily.
     After a kill, the same call goes on where it ended, with the numbers of an uninterrupted one.
@@ -126,7 +129,8 @@ def from_pyro_svi(
     general |= {"model_args": () if model_args is None else model_args, "model_kwargs": model_kwargs or {}}
     groups = {"prior": prior, "posterior_predictive": posterior_predictive, "log_likelihood": log_likelihood}
     groups |= {"observed_data": observed_data, "constant_data": constant_data}
-    return General(model, guide, num_samples, **general, **groups, labels=labels, seed=seed).run(progress)
+    settings = {"labels": labels, "batch_size": batch_size, "seed": seed}
+    return General(model, guide, num_samples, **general, **groups, **settings).run(progress)
 
 
 def _source(data: Data | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:

@@ -1,26 +1,30 @@
 """The DataTree of any pair: its draws stacked, its dims named after plates and declared event dims."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyro
 import torch
 import xarray as xr
+from pyro import poutine
 from tqdm.auto import tqdm
 
-from ppvae.errors import UserError
-from ppvae.pair.sites import Arrays, Named, Site, latent_sites, recorded_sites, sample_sites, scaled
+from ppvae.pair.sites import Arrays, Named, Site, latent_sites, recorded_sites, sample_sites
 from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.posterior.handlers import is_observation
-from ppvae.posterior.layout import Labels, Names, check_known, log_probs, values
-from ppvae.posterior.programs import Draw, Programs
+from ppvae.posterior.layout import Labels, Names, check_known, log_probs, values, whole_shape
+from ppvae.posterior.programs import Prediction, Programs
+from ppvae.posterior.runs import CHECKED, Runs
 from ppvae.posterior.sources import seed_stream
 from ppvae.posterior.trees import check_coords, constants, dataset, labelled, tree_of
 
 __all__ = ["General"]
 
 type Samples = Mapping[str, Any]
+
+ENTRIES = 2**22  # numbers that the programs' sites hold at a time
 
 
 @dataclass(frozen=True)
@@ -42,26 +46,58 @@ class General:
     constant_data: Samples | xr.Dataset | None
     predictions_constant_data: Samples | xr.Dataset | None
     labels: Labels
+    batch_size: int
     seed: int
 
     def run(self, progress: bool) -> xr.DataTree:
-        """Draw everything, one draw after the other, and name it."""
+        """Draw everything and name it."""
         device = device_of(self.model, self.guide)
         with evaluating(self.model, self.guide, device=device, seed=self.seed), pyro.validation_enabled(False):
             programs = Programs(self.model, self.guide, self.model_args, self.model_kwargs)
             self._check_names(programs.sites)
             names = self.labels.names(programs.event_dims, self.labels.dims)
-            draws = []
-            for index in tqdm(range(self.num_samples), unit="draw", disable=not progress):
-                seed_stream(device, self.seed, index)
-                draws.append(self._groups(programs, names))
-            example = programs.draw()
-        groups = {name: _stacked([draw[name] for draw in draws]) for name in draws[0]}
+            prediction = self._prediction()
+            with tqdm(total=self.num_samples, unit="draw", disable=not progress) as bar:
+                parts = self._drawn(programs, prediction, names, device, bar)
+        groups = {name: _joined([part[name] for part in parts]) for name in parts[0]}
         if self.observed_data:
-            observed = filter(is_observation, map(_blanked, sample_sites(example.trace)))
-            groups["observed_data"] = _values(observed, names)
-        groups |= self._given(example, names)
+            observed = filter(is_observation, map(_blanked, sample_sites(programs.trace)))
+            groups["observed_data"] = {site["name"]: values(site, names) for site in observed}
+        groups |= self._given(programs.trace, names)
         return self._tree({name: group for name, group in groups.items() if group})
+
+    def _prediction(self) -> Prediction | None:
+        if self.pred_args is None and self.pred_kwargs is None:
+            return None
+        return Prediction(self.model, tuple(self.pred_args or ()), self.pred_kwargs or {})
+
+    def _drawn(
+        self, programs: Programs, prediction: Prediction | None, names: Names, device: torch.device, bar: tqdm
+    ) -> list[dict[str, Arrays]]:
+        """All draws, as many at once as memory allows; one by one where the programs do not take a plate of draws."""
+        step = min(self.batch_size, max(1, ENTRIES // max(1, programs.entries)))
+        if min(step, self.num_samples) > 2 * CHECKED:
+            with suppress(Exception):  # the programs' own errors return when each draw is made on its own
+                return self._by(step, programs, prediction, names, device, bar)
+            bar.reset()
+        return self._by(1, programs, prediction, names, device, bar)
+
+    def _by(
+        self,
+        step: int,
+        programs: Programs,
+        prediction: Prediction | None,
+        names: Names,
+        device: torch.device,
+        bar: tqdm,
+    ) -> list[dict[str, Arrays]]:
+        parts = []
+        for start in range(0, self.num_samples, step):
+            count = min(step, self.num_samples - start)
+            seed_stream(device, self.seed, start // step)
+            parts.append(self._groups(programs, prediction, count, names))
+            bar.update(count)
+        return parts
 
     def _check_names(self, sites: set[str]) -> None:
         given = [self.constant_data, self.prior, self.posterior_predictive, self.predictions]
@@ -70,41 +106,43 @@ class General:
         if self.pred_args is None and self.pred_kwargs is None:  # else the model may have other sites there
             check_known("extra_event_dims", self.labels.extra_event_dims, known)
 
-    def _groups(self, programs: Programs, names: Names) -> dict[str, Arrays]:
-        """All that one draw gives."""
-        draw = programs.draw()
-        latents = latent_sites(draw.trace)
+    def _groups(self, programs: Programs, prediction: Prediction | None, count: int, names: Names) -> dict[str, Arrays]:
+        """All that some draws give."""
+        draws = programs.draws(count)
+        runs, latents = draws.runs, latent_sites(programs.trace)
         groups: dict[str, Arrays] = {
-            "posterior": _values([*latents, *recorded_sites(draw.trace)], names),
-            "sample_stats": {"log_p": ((), draw.trace.log_prob_sum()), "log_q": ((), draw.log_q)},
-            "log_prior": {site["name"]: _term(site, names) for site in latents},
+            "posterior": _values(runs, [*latents, *recorded_sites(programs.trace)], names),
+            "sample_stats": {"log_p": (("draw",), runs.log_prob), "log_q": (("draw",), draws.log_q)},
+            "log_prior": _terms(runs, latents, names),
         }
         if self.log_likelihood:
-            observed = filter(is_observation, sample_sites(draw.trace))
-            groups["log_likelihood"] = {site["name"]: _term(site, names) for site in observed}
+            groups["log_likelihood"] = _terms(runs, filter(is_observation, sample_sites(programs.trace)), names)
         if self.posterior_predictive is True:
-            trace = programs.replicate(draw.values)
-            groups["posterior_predictive"] = _values(filter(_was_observed, latent_sites(trace)), names)
-        if self.pred_args is not None or self.pred_kwargs is not None:
-            sites = programs.predict(draw, self.pred_args or (), self.pred_kwargs or {})
-            groups["predictions"] = _values(sites, self.labels.names(programs.event_dims, self.labels.pred_dims))
+            replicas = programs.replicate(draws)
+            groups["posterior_predictive"] = _values(
+                replicas, filter(_was_observed, latent_sites(replicas.example)), names
+            )
+        if prediction is not None:
+            predicted, new = prediction.runs(draws)
+            named = self.labels.names(programs.event_dims, self.labels.pred_dims)
+            groups["predictions"] = _values(predicted, new, named)
         if self.prior is True:
-            trace = programs.prior()
-            sites = [*latent_sites(trace), *recorded_sites(trace)]
-            groups["prior"] = _values([site for site in sites if not _was_observed(site)], names)
-            groups["prior_predictive"] = _values(filter(_was_observed, sites), names)
+            prior = programs.prior(count)
+            drawn = [*latent_sites(prior.example), *recorded_sites(prior.example)]
+            groups["prior"] = _values(prior, [site for site in drawn if not _was_observed(site)], names)
+            groups["prior_predictive"] = _values(prior, filter(_was_observed, drawn), names)
         return groups
 
-    def _given(self, draw: Draw, names: Names) -> dict[str, Arrays]:
+    def _given(self, trace: poutine.Trace, names: Names) -> dict[str, Arrays]:
         """The groups whose samples the user gives, each (draw, *shape of the site) as ``Predictive`` returns them."""
         groups = {"posterior_predictive": self.posterior_predictive, "predictions": self.predictions}
         if isinstance(self.prior, Mapping):
-            known = {*draw.values, *(site["name"] for site in recorded_sites(draw.trace))}
+            known = {site["name"] for site in [*latent_sites(trace), *recorded_sites(trace)]}
             groups["prior"] = {name: v for name, v in self.prior.items() if name in known}
             groups["prior_predictive"] = {name: v for name, v in self.prior.items() if name not in known}
         of_group = {"predictions": Names(self.labels.pred_dims, names.events)}
         return {
-            group: {name: _sampled(draw, name, array, of_group.get(group, names)) for name, array in samples.items()}
+            group: {name: _sampled(trace, name, array, of_group.get(group, names)) for name, array in samples.items()}
             for group, samples in groups.items()
             if isinstance(samples, Mapping)
         }
@@ -126,12 +164,29 @@ class General:
         return tree_of(tree, labels.sample_dims, num_samples=self.num_samples, seed=self.seed)
 
 
-def _values(sites: Iterable[Site], names: Names) -> Arrays:
-    return {site["name"]: values(site, names) for site in sites}
+def _values(runs: Runs, sites: Iterable[Site], names: Names) -> Arrays:
+    """The sites' values, (draw, *dims)."""
+    found = {}
+    for site in sites:
+        (dims, one), many = values(site, names), runs.values[site["name"]]
+        found[site["name"]] = ("draw", *dims), _shaped(many, whole_shape(site), one.shape)
+    return found
 
 
-def _term(site: Site, names: Names) -> Named:
-    return log_probs(site, scaled(site, site["fn"].log_prob(site["value"])), names)
+def _terms(runs: Runs, sites: Iterable[Site], names: Names) -> Arrays:
+    """The sites' log densities, (draw, *dims)."""
+    found = {}
+    for site in sites:
+        (dims, one), many = log_probs(site, site["log_prob"], names), runs.terms[site["name"]]
+        whole = torch.broadcast_shapes(many.shape[1:], site["fn"].batch_shape)
+        found[site["name"]] = ("draw", *dims), _shaped(many, whole, one.shape)
+    return found
+
+
+def _shaped(many: torch.Tensor, whole: torch.Size, shape: torch.Size) -> torch.Tensor:
+    """Many (draw, ...), each stretched to its ``whole`` shape and then laid out as ``shape``."""
+    count, missing = len(many), len(whole) - (many.dim() - 1)
+    return many.reshape(count, *(1,) * missing, *many.shape[1:]).expand(count, *whole).reshape(count, *shape)
 
 
 def _was_observed(site: Site) -> bool:
@@ -147,22 +202,14 @@ def _blanked(site: Site) -> Site:
     return {**site, "value": torch.where(mask, site["value"], torch.nan)}
 
 
-def _stacked(draws: list[Arrays]) -> Arrays:
-    stacked: Arrays = {}
-    for name, (dims, first) in draws[0].items():
-        arrays = [draw[name][1] for draw in draws]
-        for array in arrays:
-            if array.shape != first.shape:
-                shapes = f"{tuple(first.shape)} and {tuple(array.shape)}"
-                raise UserError(f"site {name!r} came with shapes {shapes}; make it the same in every run")
-        stacked[name] = (("draw", *dims), torch.stack(arrays))
-    return stacked
+def _joined(parts: list[Arrays]) -> Arrays:
+    return {name: (dims, torch.cat([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
 
 
-def _sampled(draw: Draw, name: str, samples: Any, names: Names) -> Named:
+def _sampled(trace: poutine.Trace, name: str, samples: Any, names: Names) -> Named:
     """Given samples with the dims of their site; of no site, with those named for them."""
     array = torch.as_tensor(samples)
-    site = draw.trace.nodes.get(name)
+    site = trace.nodes.get(name)
     if site is None:
         dims = names.dims.get(name, [f"{name}_dim_{i}" for i in range(array.dim() - 1)])
         return ("draw", *dims), array

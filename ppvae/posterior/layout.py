@@ -10,7 +10,7 @@ import torch
 from ppvae.errors import UserError
 from ppvae.pair.sites import Named, Site
 
-__all__ = ["Labels", "Names", "check_known", "log_probs", "values"]
+__all__ = ["Labels", "Names", "check_known", "log_probs", "values", "whole_shape"]
 
 type Dims = Mapping[str, Sequence[str]]
 
@@ -52,7 +52,7 @@ def check_known(argument: str, given: Mapping[str, Any], known: Iterable[str], r
 
 def values(site: Site, names: Names) -> Named:
     """The site's value with its dims: plates by their names, then event dims."""
-    value = _whole(site)
+    value = torch.as_tensor(site["value"]).expand(whole_shape(site))
     batch, kept = _batch(site, value)
     shape = [*(value.shape[axis] for axis in kept), *value.shape[len(batch) :]]
     events = [*names.events.get(site["name"], site["infer"].get("event_dims", []))]
@@ -69,12 +69,12 @@ def log_probs(site: Site, term: torch.Tensor, names: Names) -> Named:
     return _named(site["name"], [batch[axis] for axis in kept], shape, names, whole=False), term.reshape(shape)
 
 
-def _whole(site: Site) -> torch.Tensor:
-    """The value in its distribution's full shape; of a deterministic site as the program computed it."""
-    value = torch.as_tensor(site["value"])
+def whole_shape(site: Site) -> torch.Size:
+    """The full shape of the site's value by its distribution; of a deterministic site as the program computed it."""
+    shape = torch.as_tensor(site["value"]).shape
     if site["infer"].get("_deterministic"):
-        return value
-    return value.expand(torch.broadcast_shapes(value.shape, site["fn"].batch_shape + site["fn"].event_shape))
+        return shape
+    return torch.broadcast_shapes(shape, site["fn"].batch_shape + site["fn"].event_shape)
 
 
 def _batch(site: Site, value: torch.Tensor, events: int | None = None) -> tuple[list[str | None], list[int]]:

@@ -1,7 +1,8 @@
-"""The draws of any pair, one at a time: a trace of the guide, and of the model given its values."""
+"""The draws of any pair: runs of the guide, and of the model given their values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyro
@@ -9,112 +10,138 @@ import torch
 from pyro import poutine
 from pyro.distributions import Unit
 from pyro.infer.autoguide import AutoGuide
+from pyro.poutine.messenger import Messenger
 from torch import nn
 
+from ppvae.checks import check_whole_plates
 from ppvae.errors import UserError
 from ppvae.pair.sites import Site, latent_sites, sample_sites
-from ppvae.posterior.discrete import draw_discrete, log_summed
-from ppvae.posterior.handlers import Given, Unobserved, traced
+from ppvae.posterior.discrete import Summed
+from ppvae.posterior.handlers import Unobserved
+from ppvae.posterior.masks import masks_of
+from ppvae.posterior.runs import Call, Runs, drawn_sites, run, total
 
-__all__ = ["Draw", "Programs", "check_trained"]
+__all__ = ["Draws", "Prediction", "Programs", "check_trained", "weighed"]
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One draw from the posterior: the model's trace there, and log q of its latents in nats."""
+class Draws:
+    """Some draws from the posterior: the model's runs there, and log q of their latents (draw,), in nats."""
 
-    trace: poutine.Trace
+    runs: Runs
     log_q: torch.Tensor
 
     @property
-    def values(self) -> dict[str, torch.Tensor]:
-        """The latents by site."""
-        return {site["name"]: site["value"] for site in latent_sites(self.trace)}
+    def latents(self) -> dict[str, torch.Tensor]:
+        """The latents (draw, ...) by site."""
+        return {site["name"]: self.runs.values[site["name"]] for site in latent_sites(self.runs.example)}
 
 
 class Programs:
-    """A model and its guide with the arguments that both take.
+    """A model and its guide with the arguments that both take, and runs of them.
 
     Errors: :class:`~ppvae.errors.UserError` for a site that only one of them has, unless it can be summed out, for a
     plate that subsamples, for latent sites that vary from run to run and for a guide that was never trained.
     """
 
     def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        self.model, self.guide, self.args, self.kwargs = model, guide, args, kwargs
+        self.model, self.guide = Call(model, args, kwargs), Call(guide, args, kwargs)
         if isinstance(guide, AutoGuide) and guide.prototype_trace is None:
             raise UserError(f"the {type(guide).__name__} was never run, so it has no parameters; train it by SVI first")
         before = set(pyro.get_param_store())
-        guide_trace = traced(guide, args, kwargs)
-        check_trained(guide_trace, before)
-        drawn = _drawn(guide_trace)
-        trace = traced(model, args, kwargs, Given(drawn))
-        check_whole_plates(guide_trace, trace)
-        self.latents = [site["name"] for site in latent_sites(trace)]
-        self.summed = [name for name in self.latents if name not in drawn]
-        for site in latent_sites(guide_trace):
-            _check_in_model(site, self.latents)
-        for name in self.summed:
-            _check_enumerable(trace.nodes[name], guide_trace)
-        self.sites = {site["name"] for one in (guide_trace, trace) for site in sample_sites(one)}
-        self.plates = _plate_dims(guide_trace, trace)
-        self.event_dims = {**_event_dims(guide_trace), **_event_dims(trace)}
+        self.guide_trace = self.guide.alone()
+        check_trained(self.guide_trace, before)
+        drawn = {site["name"]: site["value"] for site in drawn_sites(self.guide_trace)}
+        self.trace = self.model.alone(drawn)
+        check_whole_plates(self.guide_trace, self.trace)
+        latents = [site["name"] for site in latent_sites(self.trace)]
+        for site in latent_sites(self.guide_trace):
+            _check_in_model(site, latents)
+        summed = [name for name in latents if name not in drawn]
+        for name in summed:
+            _check_enumerable(self.trace.nodes[name], self.guide_trace)
+        self.summed = Summed(self.model, self.trace, summed, _plate_dims(self.guide_trace, self.trace))
+        self.masks = masks_of(self.guide_trace, self.trace)
+        self.weighed = weighed(guide, self.guide_trace, self.trace)
+        self.sites = {site["name"] for one in (self.guide_trace, self.trace) for site in sample_sites(one)}
+        self.event_dims = {**_event_dims(self.guide_trace), **_event_dims(self.trace)}
 
-    def draw(self) -> Draw:
-        """One draw; what only the model has comes from its exact posterior given the guide's values.
+    @property
+    def entries(self) -> int:
+        """How many numbers one draw of both programs holds."""
+        sites = [*sample_sites(self.guide_trace), *sample_sites(self.trace)]
+        return sum(torch.as_tensor(site["value"]).numel() for site in sites)
+
+    def draws(self, count: int) -> Draws:
+        """Draws; what only the model has comes from its exact posterior given the guide's values.
 
         log q of the whole is then log q(guide's sites) + log p(summed sites | guide's sites, observations).
         """
-        guide_trace = traced(self.guide, self.args, self.kwargs)
-        given, log_q = _drawn(guide_trace), guide_trace.log_prob_sum()
-        if not self.summed:
-            return Draw(self._trace(given), log_q)
-        program = (self.model, self.args, self.kwargs, given, self.summed, self.plates)
-        trace = self._trace({**given, **draw_discrete(*program)})
-        return Draw(trace, log_q + trace.log_prob_sum() - log_summed(*program))
+        guide = run(self.guide, self.guide_trace, count)
+        given, log_q = guide.drawn(), self._log_q(guide)
+        if not self.summed.names:
+            return Draws(run(self.model, self.trace, count, given), log_q)
+        values, log_sum = self.summed.draw(given, count)
+        runs = run(self.model, self.trace, count, given | values)
+        return Draws(runs, log_q + runs.log_prob - log_sum)
 
-    def _trace(self, values: Mapping[str, torch.Tensor]) -> poutine.Trace:
-        trace = traced(self.model, self.args, self.kwargs, Given(values))
-        found = [site["name"] for site in latent_sites(trace)]
-        if set(found) != set(self.latents) or not set(found) <= set(values):
-            raise UserError(f"latent sites {found} came after {self.latents}; make them the same in every run")
-        return trace
+    def _log_q(self, guide: Runs) -> torch.Tensor:
+        """Of what the guide draws and weighs, (draw,)."""
+        terms = {name: guide.terms[name] for name in self.weighed}
+        terms |= {name: torch.where(mask, terms[name], 0.0) for name, mask in self.masks.items()}
+        return total(terms.values(), guide.count)
 
-    def prior(self) -> poutine.Trace:
-        """The model's trace with nothing observed."""
-        return traced(self.model, self.args, self.kwargs, Unobserved())
+    def prior(self, count: int) -> Runs:
+        """Runs of the model with nothing observed."""
+        return run(self._free, self._free_trace, count)
 
-    def replicate(self, values: Mapping[str, torch.Tensor]) -> poutine.Trace:
-        """The model's trace with new observations, at the latents' values."""
-        return traced(self.model, self.args, self.kwargs, Unobserved(), Given(values))
+    def replicate(self, draws: Draws) -> Runs:
+        """Runs of the model with new observations, at the latents' values."""
+        return run(self._free, self._free_trace, draws.runs.count, draws.runs.drawn())
 
-    def predict(self, draw: Draw, args: tuple, kwargs: Mapping[str, Any]) -> list[Site]:
-        """The model's sites for other arguments: latents whose shape stays keep their values, the rest is drawn.
+    @cached_property
+    def _free(self) -> Call:
+        return self.model.under(Unobserved())
 
-        Returns what is drawn or computed anew.
-        """
-        fresh = traced(self.model, args, kwargs, Unobserved())
-        check_whole_plates(fresh)
-        shapes = {site["name"]: site["fn"].shape() for site in latent_sites(fresh)}
-        kept = {name: value for name, value in draw.values.items() if shapes.get(name) == value.shape}
-        trace = traced(self.model, args, kwargs, Unobserved(), Given(kept))
-        return [site for site in data_sites(trace) if site["name"] not in kept]
+    @cached_property
+    def _free_trace(self) -> poutine.Trace:
+        return self._free.alone()
+
+
+class Prediction:
+    """The model for other arguments: latents whose shape stays keep their values, all else is drawn or computed anew.
+
+    Errors: :class:`~ppvae.errors.UserError` for a plate that subsamples.
+    """
+
+    def __init__(self, model: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        self.call = Call(model, args, kwargs, (Unobserved(),))
+        self.example = self.call.alone()
+        check_whole_plates(self.example)
+
+    def runs(self, draws: Draws) -> tuple[Runs, list[Site]]:
+        """Runs at the draws' values, and the sites that are new."""
+        shapes = {site["name"]: site["fn"].shape() for site in latent_sites(self.example)}
+        kept = {name: value for name, value in draws.latents.items() if shapes.get(name) == value.shape[1:]}
+        sites = [site for site in data_sites(self.example) if site["name"] not in kept]
+        return run(self.call, self.example, draws.runs.count, kept), sites
+
+
+def weighed(guide: Callable, guide_trace: poutine.Trace, trace: poutine.Trace) -> list[str]:
+    """The guide's sites whose densities make up log q, as Pyro's ELBO counts them.
+
+    Those of the model's observations are no part of it, which a guide that runs the model meets on its way.
+    """
+    data = {site["name"] for site in sample_sites(trace) if site["is_observed"]}
+    if isinstance(poutine.unwrap(guide), Messenger):
+        return [site["name"] for site in drawn_sites(guide_trace)]
+    own = (site for site in sample_sites(guide_trace) if site["infer"].get("is_auxiliary") or site["name"] not in data)
+    return [site["name"] for site in own]
 
 
 def data_sites(trace: poutine.Trace) -> list[Site]:
     """Sample sites but bare factors."""
     return [site for site in sample_sites(trace) if not isinstance(site["fn"], Unit)]
-
-
-def check_whole_plates(*traces: poutine.Trace) -> None:
-    """UserError for a plate that subsamples: each draw would be of other data."""
-    for trace in traces:
-        for name, site in trace.nodes.items():
-            whole = getattr(site.get("fn"), "size", None) if _is_plate(site) else None
-            if whole is not None and len(site["value"]) < whole:
-                raise UserError(
-                    f"plate {name!r} subsamples {len(site['value'])} of {whole}, and each draw would be of other data; "
-                    "export with the whole plate: subsample_size=None, all data in model_args"
-                )
 
 
 def check_trained(guide_trace: poutine.Trace, before: set[str]) -> None:
@@ -135,14 +162,6 @@ def _starts(site: Site) -> bool:
     """Whether a parameter statement gives the parameter its first value."""
     first = site["args"][1] if len(site["args"]) > 1 else site["kwargs"].get("init_tensor")
     return first is not None and not isinstance(first, nn.Parameter)
-
-
-def _is_plate(site: Site) -> bool:
-    return site["type"] == "sample" and type(site["fn"]).__name__ == "_Subsample"
-
-
-def _drawn(guide_trace: poutine.Trace) -> dict[str, torch.Tensor]:
-    return {site["name"]: site["value"] for site in latent_sites(guide_trace)}
 
 
 def _event_dims(trace: poutine.Trace) -> dict[str, list[str]]:
