@@ -11,8 +11,9 @@ from torch import nn
 
 from ppvae.datasets.conversion import Conversion
 from ppvae.objectives import Objective
-from ppvae.svi.capture import capture, compile_graph, unchanged
+from ppvae.svi.capture import capture, compile_graph
 from ppvae.svi.history import Layout, measured
+from ppvae.svi.rehearsal import unchanged
 
 __all__ = ["Execution", "Step", "usual_execution"]
 
@@ -70,10 +71,12 @@ class Step(nn.Module):
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
             self.eager(pixels, *given)
+            layout = self.layout
+        self.layout = layout  # all else that the rehearsal left behind is gone
         if wanted == "eager":
             return
         try:
-            graph = capture(self.eager, pixels, *given, preserve=self)
+            graph = capture(self.eager, pixels, *given, preserve=self, later=self._take_a_step)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
@@ -82,6 +85,10 @@ class Step(nn.Module):
         compiled = compile_graph(graph, pixels, *given, preserve=self) if wanted == "compiled" else None
         if compiled is not None:
             self._run_by("compiled", compiled)
+
+    def _take_a_step(self) -> None:
+        """What Python does between two steps: the objective's numbers are asked for."""
+        self.objective.numbers(1)
 
     def _run_by(self, execution: Execution, run: Callable) -> None:
         self.execution = execution

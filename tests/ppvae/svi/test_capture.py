@@ -79,7 +79,8 @@ class Weights(nn.Module):
 @pytest.mark.parametrize("estimator", ["mean_field", "trace"])
 @pytest.mark.parametrize("kind", ["normal", "implicit", "g-rep"])
 def test_captured_loss_and_gradients_are_those_of_eager_pyro(kind, estimator, pixels):
-    step = make_step(kind, estimator)
+    """In float64: merging reorders the sums of gradients, and G-REP's are ill-conditioned."""
+    step, pixels = make_step(kind, estimator).double(), pixels.double()
     graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     losses = []
     for seed in range(4):
@@ -309,7 +310,7 @@ def test_running_statistics_are_updated_once_a_pass_and_not_by_capture(passes):
     graph = capture(function, x, preserve=module)
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert calls(graph, "batch_norm") == passes
+    assert calls(graph, "batch_norm") == 1
     eager_gradients = loss_and_gradients(function, module, 0, x)
     eager = {name: value.clone() for name, value in module.named_buffers()}
     module.load_state_dict(before)

@@ -1,0 +1,181 @@
+"""Merging: what a recorded graph computes twice is computed once, forward and therefore backward."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils._pytree import tree_leaves
+
+from ppvae.svi.operators import argument, is_pure, updates_statistics, written
+from ppvae.svi.recording import fresh_constants
+
+__all__ = ["Storages", "merge_repeated", "share_attributes", "storages_of", "update_unread_statistics"]
+
+type Storages = dict[fx.Node, frozenset[int]]
+
+
+def share_attributes(graph_module: fx.GraphModule) -> None:
+    """One ``get_attr`` node for each tensor, however often it is read; constants made alike are one tensor."""
+    first: dict[Any, fx.Node] = {}
+    fresh = fresh_constants(graph_module.graph)
+    start = next(node for node in graph_module.graph.nodes if node.op != "placeholder")
+    for node in list(graph_module.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(graph_module, node.target)
+        key = _content(tensor) if node in fresh else id(tensor)
+        if key in first:
+            node.replace_all_uses_with(first[key])
+            graph_module.graph.erase_node(node)
+        else:
+            first[key] = node
+            if node is not start:
+                start.prepend(node)
+
+
+def _content(tensor: torch.Tensor) -> Any:
+    if tensor.numel() > 64 or tensor.device.type != "cpu":
+        return id(tensor)
+    return tensor.dtype, tuple(tensor.shape), repr(tensor.tolist())
+
+
+def storages_of(graph_module: fx.GraphModule, *inputs: torch.Tensor) -> Storages:
+    """The memory behind each node's tensors, found by running the graph: a view shares its origin's.
+
+    It advances the random state and the buffers as a step does.
+    """
+    seen = _Seen(graph_module, garbage_collect_values=False)  # values stay: no memory is used twice
+    with torch.no_grad():
+        seen.run(*inputs)
+    return {node: frozenset(map(_memory, _tensors(value))) for node, value in seen.env.items()}
+
+
+class _Seen(fx.Interpreter):
+    """Keeps every node's value."""
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided]
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def merge_repeated(graph: fx.Graph, storages: Storages) -> None:
+    """Common subexpressions computed once.
+
+    A value read before a write and after it is two values, and what is written later is never merged with its like.
+    Two calls of a normalisation in training mode are one call, whose momenta leave the running statistics where the
+    calls one after the other would have left them.
+    """
+    merging = _Merging(graph, storages)
+    for node in list(graph.nodes):
+        merging.add(node)
+    for calls in merging.calls.values():
+        _fold_momenta(calls)
+
+
+class _Merging:
+    """A walk through the graph; ``versions`` counts the writes to each memory so far."""
+
+    def __init__(self, graph: fx.Graph, storages: Storages) -> None:
+        self.storages = storages
+        self.versions: Counter[int] = Counter()
+        self.changing = {memory for node in graph.nodes for one in written(node) for memory in self._of(one)}
+        self.statistics = _foldable(graph, self._of)
+        self.seen: dict[Any, fx.Node] = {}
+        self.calls: dict[Any, list[tuple[fx.Node, float]]] = defaultdict(list)  # of a layer, with their momenta
+
+    def add(self, node: fx.Node) -> None:
+        """Keep ``node``, or replace it by its like."""
+        layer = self._layer(node)
+        merged = self._merged(node) if layer or (is_pure(node) and not self._begins_to_change(node)) else node
+        if layer:
+            self.calls[layer].append((merged, argument(node, "momentum")))
+        for one in written(node) if merged is node else ():
+            self.versions.update(self._of(one))
+        if merged is not node:
+            node.replace_all_uses_with(merged)
+            node.graph.erase_node(node)
+
+    def _merged(self, node: fx.Node) -> fx.Node:
+        arguments, ignored = node.args, set()
+        if self._layer(node):  # the output depends on neither statistics nor momentum
+            arguments = (*arguments[:6], *arguments[7:])
+            ignored = {*self._layer(node)}
+        read = tuple((one, tuple(sorted((m, self.versions[m]) for m in self._of(one)))) for one in node.all_input_nodes)
+        state = tuple(entry for entry in read if entry[0] not in ignored)
+        return self.seen.setdefault((node.target, _frozen(arguments), _frozen(node.kwargs), state), node)
+
+    def _layer(self, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+        """The running statistics of a normalisation whose calls may be merged."""
+        if not updates_statistics(node):
+            return None
+        layer = argument(node, "running_mean"), argument(node, "running_var")
+        return layer if layer in self.statistics else None
+
+    def _begins_to_change(self, node: fx.Node) -> bool:
+        """Whether the node's own memory is written later on."""
+        borrowed = {memory for one in node.all_input_nodes for memory in self._of(one)}
+        return bool((self._of(node) - borrowed) & self.changing)
+
+    def _of(self, node: fx.Node) -> frozenset[int]:
+        return self.storages.get(node, frozenset())
+
+
+def _foldable(graph: fx.Graph, memory_of: Callable[[fx.Node], frozenset[int]]) -> set[tuple[fx.Node, fx.Node]]:
+    """Running statistics that nothing but their own layer's normalisations touches."""
+    touched: dict[int, set[Any]] = defaultdict(set)
+    layers = set()
+    for node in graph.nodes:
+        layer = None
+        if updates_statistics(node) and not node.kwargs:
+            layer = argument(node, "running_mean"), argument(node, "running_var")
+            layers.add(layer)
+        for one in node.all_input_nodes:
+            for memory in memory_of(one):
+                touched[memory].add(layer if layer and one in layer else node)
+    return {layer for layer in layers if all(touched[m] == {layer} for one in layer for m in memory_of(one))}
+
+
+def _fold_momenta(calls: list[tuple[fx.Node, float]]) -> None:
+    """Momenta of the calls that are left, so that their statistics end where those of all ``calls`` would.
+
+    Each call makes of r the mean (1 − m) r + m a with its batch's a; in the end a has the weight of all its calls. A
+    momentum is that weight over the weights so far, what was there before among them: 1 − (1 − m)² for two calls of
+    one batch.
+    """
+    before, weights = 1.0, dict.fromkeys((call for call, _ in calls), 0.0)
+    if len(weights) == len(calls):
+        return
+    for call, momentum in calls:
+        before *= 1 - momentum
+        weights = {one: weight * (1 - momentum) for one, weight in weights.items()}
+        weights[call] += momentum
+    total = before
+    for call, weight in weights.items():
+        total += weight
+        call.update_arg(6, weight / total if total else 0.0)
+
+
+def update_unread_statistics(graph: fx.Graph) -> None:
+    """Normalisations whose output nobody reads, as operations that say what they write: compilers would drop them."""
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.batch_norm.default and updates_statistics(node) and not node.users:
+            with graph.inserting_before(node):
+                graph.call_function(torch.ops.aten._native_batch_norm_legit.default, node.args[:8])
+            graph.erase_node(node)
+
+
+def _frozen(value: Any) -> Any:
+    """``value`` as something hashable; numbers keep their type, since 1, 1.0 and True are equal but differ."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in sorted(value.items()))
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    return value if isinstance(value, fx.Node) else (type(value), repr(value))
