@@ -12,6 +12,7 @@ from torch import nn
 
 from guides import InverseAutoregressiveGuide
 from ppvae import VAE, BetaELBO, ImportanceWeighted, Program, UserError, check_pair, log_marginal
+from ppvae.distributions import GRepGamma
 from ppvae.priors import NormalPrior
 
 LOADING, NOISE, IMAGE = 1.3, 0.8, 0.9
@@ -89,6 +90,64 @@ def test_value_and_gradient_are_those_of_the_bound(doubly, within_errors):
         gradients.append(torch.stack(torch.autograd.grad(loss, parameters)))
     within_errors(torch.stack(values), -value.detach(), resolution=0.02)
     within_errors(torch.stack(gradients), torch.stack(expected), resolution=0.05)
+
+
+class Rate(nn.Module):
+    """p(x | z) = N(z, 0.5²) of a single pixel."""
+
+    def forward(self, z: torch.Tensor) -> dist.TorchDistribution:
+        return dist.Normal(z[..., None, None], 0.5).to_event(3)
+
+
+class GammaPrior(nn.Module):
+    latents = 1
+
+    def forward(self) -> torch.Tensor:
+        return pyro.sample("z", dist.Gamma(torch.full((1,), 1.5).double(), 1.0).to_event(1))
+
+
+class FreeGamma(Program):
+    """q(z | x) = Gamma(shape, rate), the same for all images."""
+
+    def __init__(self, family: type) -> None:
+        super().__init__()
+        self.family = family
+        self.shape = nn.Parameter(torch.tensor(0.9).double())
+        self.rate = nn.Parameter(torch.tensor(1.2).double())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with pyro.plate("image", len(images), dim=-1):
+            return pyro.sample("z", self.family(self.shape.expand(len(images), 1), self.rate).to_event(1))
+
+
+def gamma_bound_of_two(shape: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """E log ½(w₁ + w₂) over two Gamma draws, by the trapezoidal rule in log z; error below 1e-6 with 600 nodes."""
+    log_z = torch.linspace(-30, 4, 600).double()
+    z = log_z.exp()
+    q = dist.Gamma(shape, rate).log_prob(z)
+    log_p = dist.Gamma(torch.tensor(1.5).double(), 1.0).log_prob(z) + dist.Normal(z, 0.5).log_prob(
+        torch.tensor(IMAGE).double()
+    )
+    mass = (q + log_z).exp() * (log_z[1] - log_z[0])
+    both = torch.logaddexp((log_p - q)[:, None], (log_p - q)[None, :]) - math.log(2)
+    return (mass[:, None] * mass[None, :] * both).sum()
+
+
+@pytest.mark.parametrize("family", [dist.Gamma, GRepGamma], ids=["implicit", "g-rep"])
+def test_gradients_of_a_gamma_are_those_of_the_bound(family, within_errors):
+    """Two draws at a shape below one, where a score averaged over the draws in place of summed is far off."""
+    exact = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.9, 1.2)]
+    value = gamma_bound_of_two(*exact)
+    expected = torch.autograd.grad(-value, exact)
+    model, guide = VAE(GammaPrior(), Rate()), FreeGamma(family)
+    images, objective = torch.full((20_000, 1, 1, 1), IMAGE).double(), ImportanceWeighted(samples=2)
+    values, gradients = [], []
+    for _ in range(30):
+        loss = objective(model, guide, images)
+        values.append(loss.detach())
+        gradients.append(torch.stack(torch.autograd.grad(loss, [guide.shape, guide.rate])))
+    within_errors(torch.stack(values), -value.detach(), resolution=0.02)
+    within_errors(torch.stack(gradients), torch.stack(expected), resolution=0.1)
 
 
 def test_double_reparameterisation_lowers_the_guides_noise():
@@ -197,17 +256,19 @@ def test_pyros_svi_trains_the_guide_by_doubly_reparameterised_gradients(name, bu
 
 
 def test_doubly_reparameterised_gradients_of_several_sites_are_unbiased(build):
-    """Of the guide's parameters, against the plain estimator's: each mean of 400 draws within its errors."""
+    """Of the guide's parameters, against the plain estimator's: each mean of 40 batches of ten times the images within
+    its errors."""
     pair = build("normal-gamma implicit")
+    images = pair.images.repeat(10, 1, 1, 1)
     leaves = [pair.guide.loc.bias, pair.guide.logit.bias]
     means, spreads = {}, {}
     for doubly in (False, True):
         objective = ImportanceWeighted(samples=4, doubly_reparameterised=doubly)
         torch.manual_seed(int(doubly))
         draws = torch.stack(
-            [torch.cat(torch.autograd.grad(objective(pair.model, pair.guide, pair.images), leaves)) for _ in range(400)]
+            [torch.cat(torch.autograd.grad(objective(pair.model, pair.guide, images), leaves)) for _ in range(40)]
         )
-        means[doubly], spreads[doubly] = draws.mean(0), draws.std(0) / 400**0.5
+        means[doubly], spreads[doubly] = draws.mean(0), draws.std(0) / 40**0.5
     error = (spreads[False] ** 2 + spreads[True] ** 2).sqrt()
     assert ((means[True] - means[False]).abs() < 5 * error).all()
     assert (error < 0.2 * means[False].abs().max()).all()

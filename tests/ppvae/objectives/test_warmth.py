@@ -1,0 +1,65 @@
+"""The annealing weight of every objective: on the value and on the cost of score functions, and on nothing else."""
+
+import pytest
+import torch
+
+from ppvae import BetaELBO, Capacity, FreeBits, SoftFreeBits, TotalCorrelation
+from ppvae.pair.terms import Terms
+
+DISTORTION = torch.tensor([10.0, 20.0, 12.0])
+RATES = torch.tensor([[0.1, 3.0], [0.3, 1.0], [2.0, 0.4]])
+PARTS = ("mutual_information", "total_correlation", "marginal_kl")
+OBJECTIVES = {
+    "beta": lambda: BetaELBO(beta=3.0),
+    "normalised beta": lambda: BetaELBO(beta_norm=0.5),
+    "free bits": lambda: FreeBits(nats=0.9),
+    "free bits of each image": lambda: FreeBits(nats=0.9, per_image=True),
+    "free bits of a site": lambda: FreeBits(nats=0.9, group="site"),
+    "soft free bits": lambda: SoftFreeBits(nats=3.0, rate=0.3, largest=2.0),
+    "capacity": lambda: Capacity(gamma=3.0),
+    "capacity of each image": lambda: Capacity(gamma=3.0, per_image=True),
+    "total correlation": lambda: TotalCorrelation(alpha=2.0, beta=5.0, gamma=0.5),
+}
+
+
+def under(name: str, weight: float) -> tuple[torch.Tensor, ...]:
+    """Value, gradients by distortion, rates and scores, of an objective that has steered its own weight once."""
+    objective = OBJECTIVES[name]()
+    distortion, rates, score = (t.clone().requires_grad_() for t in (DISTORTION, RATES, torch.zeros(3)))
+    recorded = {part: ((), rates[:, 0] * place) for place, part in enumerate(PARTS, start=1)}
+    terms = Terms(distortion, {"z": (("latent",), rates)}, score, recorded, pixels=6, latents=2)
+    numbers = torch.tensor([1.5])
+    objective.loss(terms, numbers)
+    loss = objective.loss(terms, numbers, warmth=weight)
+    return loss, *torch.autograd.grad(loss, (distortion, rates, score), allow_unused=True)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_all_but_the_distortion_is_linear_in_the_weight(name, weight):
+    """∂/∂score_i = (c_i − mean of the others' c)/B with the weighted cost c, so linear in the weight too."""
+    cold, found, whole = (under(name, w) for w in (0.0, weight, 1.0))
+    others = (DISTORTION.sum() - DISTORTION) / 2
+    torch.testing.assert_close(cold[0], DISTORTION.mean())
+    torch.testing.assert_close(cold[3], (DISTORTION - others) / 3)
+    for zero, value, one in zip(cold, found, whole, strict=True):
+        torch.testing.assert_close(value, zero + weight * (one - zero))
+    assert (whole[0] - cold[0]).abs() > 0.01
+    assert (whole[3] - cold[3]).abs().max() > 0.01
+    torch.testing.assert_close(found[1], torch.full((3,), 1 / 3))
+
+
+def test_a_soft_weight_multiplies_the_rate_and_stays_between_its_ends():
+    """D + w γ KL, γ the weight before the step; γ falls to 1e-4 and rises to ``largest``, no farther."""
+    objective = SoftFreeBits(nats=100.0, rate=0.5, largest=1.5)
+    terms = Terms(DISTORTION, {"z": (("latent",), RATES)}, None, {}, pixels=6, latents=2)
+    rate = RATES.sum(1).mean()
+    torch.testing.assert_close(objective.loss(terms, warmth=0.3), DISTORTION.mean() + 0.3 * rate)
+    torch.testing.assert_close(objective.loss(terms, warmth=0.3), DISTORTION.mean() + 0.3 * 0.5 * rate)
+    for _ in range(30):
+        objective.loss(terms)
+    assert float(objective.state.weight) == pytest.approx(1e-4)
+    rising = SoftFreeBits(nats=0.1, rate=0.5, largest=1.5)
+    for _ in range(3):
+        rising.loss(terms)
+    assert float(rising.state.weight) == 1.5
