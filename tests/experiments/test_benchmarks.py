@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from experiments.benchmarks import step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
-from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, candidates
+from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
 from experiments.benchmarks.hand_written_two_view import CLUSTERS
 from experiments.benchmarks.setups import CONV, MLP
 from experiments.benchmarks.two_view_setup import TWO_VIEW
@@ -39,7 +39,23 @@ def test_another_computation_is_noticed():
     assert disagreement(TINY, "NGVAE", system)["hand-written rate"] > 1e-4
 
 
-def test_every_candidate_trains_and_stands_in_the_table():
+def backward_passes(rivals: list[Candidate], steps: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many each candidate makes when it is asked for so many steps."""
+    backward, counts = torch.Tensor.backward, []
+
+    def counted(*arguments, **options):
+        counts[-1] += 1
+        return backward(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", counted)
+        for rival in rivals:
+            counts.append(0)
+            rival.run(steps)
+    return counts
+
+
+def test_every_candidate_trains_and_stands_in_the_table(monkeypatch):
     fabric = Fabric(accelerator="cpu", devices=1)
     rivals = list(candidates(TINY, fabric, compiled=False))
     times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
@@ -48,6 +64,40 @@ def test_every_candidate_trains_and_stands_in_the_table():
     )
     assert all(row.shape == (2,) and (row > 0).all() for row in times.values())
     assert step_time.table(times).count("\n") == len(times) + 1
+    assert backward_passes(rivals, 3, monkeypatch) == [3] * len(rivals)
+
+
+def test_milliseconds_are_those_of_one_step_after_a_warm_up_in_turns(monkeypatch):
+    """On a clock that the candidates themselves move: 2 and 5 ms a step, and 1 ms more a step each round."""
+    clock, asked = [0.0], []
+
+    def candidate(name: str, cost: float) -> Candidate:
+        def run(steps: int) -> None:
+            rounds = sum(other == name for other, _ in asked)
+            asked.append((name, steps))
+            clock[0] += steps * (cost + rounds) / 1000
+
+        return Candidate("VAE", name, run)
+
+    monkeypatch.setattr(step_time.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(step_time.gc, "collect", lambda: None)
+    times = step_time.milliseconds([candidate("a", 2), candidate("b", 5)], 4, 3, torch.device("cpu"))
+    assert asked == [("a", 4), ("b", 4)] * 4  # the warm-up is the first
+    np.testing.assert_allclose(times["VAE", "a"], [3, 4, 5])
+    np.testing.assert_allclose(times["VAE", "b"], [6, 7, 8])
+
+
+def test_tables_hold_medians_ranges_and_ratios_within_rounds():
+    """Median 4 of 2, 4, 8 ms is 250 steps a second; over 1, 4, 2 ms the ratios are 2, 1, 4."""
+    rows = {("NGVAE, g-rep", OURS): [2, 4, 8], ("NGVAE", BASELINE): [1, 4, 2], ("VAE", OURS): [1, 1, 1]}
+    times = {key: np.array(row, dtype=float) for key, row in rows.items()}
+    lines = step_time.table(times).splitlines()[2:]
+    assert lines[0] == f"| NGVAE, g-rep | {OURS} | 250 | 4.00 (2.00-8.00) | 2.000 (1.500-3.000) |"
+    assert lines[1] == f"| NGVAE | {BASELINE} | 500 | 2.00 (1.00-4.00) | 1.000 (1.000-1.000) |"
+    assert lines[2] == f"| VAE | {OURS} | 1000 | 1.00 (1.00-1.00) |  |"
+    over_plain = {("", swaps.PLAIN): [1.0, 4.0, 2.0], ("prior", "slow"): [2.0, 4.0, 8.0]}
+    row = swaps.table({key: np.array(row) for key, row in over_plain.items()}).splitlines()[-1]
+    assert row == "| prior | slow | 4.00 (2.00-8.00) | 2.00 (1.50-3.00) | MISSED: ≤ 1.3 |"
 
 
 def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
@@ -60,12 +110,13 @@ def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
     assert judged == ["held", "MISSED", "held", "MISSED", "held"]
 
 
-def test_every_swap_trains_and_is_judged():
+def test_every_swap_trains_and_is_judged(monkeypatch):
     fabric = Fabric(accelerator="cpu", devices=1)
     rivals = list(swaps.swaps(replace(MLP, batch_size=4), fabric, way="captured"))
     times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
     wanted = {*swaps.OBJECTIVES, *swaps.PRIORS, *swaps.GUIDES, swaps.PLAIN}
     assert {name for _, name in times} == wanted
+    assert backward_passes(rivals, 2, monkeypatch) == [2] * len(rivals)
     assert swaps.table(times).count("\n") == len(wanted) + 1
 
 
@@ -90,13 +141,14 @@ def test_another_view_is_noticed():
     assert differences["hand-written rate"] < 1e-9
 
 
-def test_two_view_candidates_train_and_are_judged_against_the_hand_written_ones():
+def test_two_view_candidates_train_and_are_judged_against_the_hand_written_ones(monkeypatch):
     fabric = Fabric(accelerator="cpu", devices=1)
     rivals = list(two_view_time.two_view_candidates(TINY_TWO_VIEW, ["none", "optimal"], fabric, compiled=False))
     times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
     assert times.keys() == {
         (model, name) for model in ("no clusters", "optimal clusters") for name in (CAPTURED, "ours, eager", UNCOMPILED)
     }
+    assert backward_passes(rivals, 2, monkeypatch) == [2] * len(rivals)
 
 
 def test_two_view_targets_are_judged_the_way_fit_runs():
