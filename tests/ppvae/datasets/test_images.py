@@ -7,7 +7,8 @@ import xarray as xr
 
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.factors import factor
-from ppvae.datasets.images import RenderedImages
+from ppvae.datasets.images import RenderedImages, positions
+from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError
 
 
@@ -61,6 +62,22 @@ def test_one_integer_gives_one_image_and_iteration_gives_all(dataset, pixels):
 def test_index_outside_or_of_the_wrong_kind(dataset, index):
     with pytest.raises(IndexError, match="index"):
         dataset.images[index]
+
+
+def test_positions_count_from_the_start():
+    assert positions([-1, 0, -5], 5).tolist() == [4, 0, 0]
+    assert positions(slice(None, None, -2), 5).tolist() == [4, 2, 0]
+    assert positions([False, True, True, False, True], 5).tolist() == [1, 2, 4]
+
+
+def test_a_selection_of_all_images_is_all_of_them(pixels):
+    """In an order drawn by the seed; one more is refused."""
+    numbers = {seed: Selection(size=len(pixels), seed=seed).dataset(pixels, None, "set") for seed in (0, 1)}
+    orders = [data.to_xarray()["image"].values.tolist() for data in numbers.values()]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(len(pixels)))
+    assert orders[0] != orders[1]
+    with pytest.raises(UserError, match="is more than the"):
+        Selection(size=len(pixels) + 1).dataset(pixels, None, "set")
 
 
 def test_sizes_and_repr(dataset):

@@ -288,6 +288,8 @@ def test_examination_holds_every_group_and_changes_nothing(build):
     assert all(torch.equal(now, then) for now, then in zip(pair.guide.parameters(), before, strict=True))
     assert {"posterior", "posterior_predictive", "calibration", "aggregate", "prior_predictive"} <= set(tree.children)
     assert tree["prior_predictive"]["x"].sizes == {"chain": 1, "draw": 20, "channel": 1, "row": 6, "column": 6}
+    groups = [tree] + [tree[name] for name in ("calibration", "aggregate", "prior_predictive")]
+    assert [group.attrs["seed"] for group in groups] == [2, 3, 4, 5]  # equal ones would tie the groups' draws
     again = examine(pair.model, pair.guide, pair.images, seed=2, **options)
     for name, group in tree.children.items():
         assert group.to_dataset().equals(again[name].to_dataset()), name

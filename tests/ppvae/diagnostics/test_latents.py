@@ -187,6 +187,7 @@ def test_mistakes_end_in_one_line():
 
     two = stats.assign({f"{site}_{kind}": stats[f"z_{kind}"] for site in "ab" for kind in ("mean", "variance")})
     short = xr.Dataset({"worsening": ("latent", [1.0]), "relative": ("latent", [1.0])})
+    other = xr.Dataset({name: ("latent", [1.0] * 3) for name in short}, coords={"latent": [0, 1, 7]})
     cases = [
         (xr.DataTree.from_dict({"/posterior": stats}), {}, "no sample_stats"),
         (tree(stats.drop_vars("kl")), {}, "lacks 'kl'"),
@@ -200,6 +201,7 @@ def test_mistakes_end_in_one_line():
         (tree_of(np.ones(2), np.ones(2), np.ones(2), prior_variance=None), {}, "prior_variance came as None"),
         (good, {"prior_variance": -1.0}, "prior_variance came as -1.0"),
         (good, {"ablation": short}, "of 3 latents"),
+        (tree(stats.assign_coords(latent=[0, 1, 2])), {"ablation": other}, "ablation is NaN or lacks latents"),
         (good, {"ablation": xr.Dataset({name: ("latent", [np.nan] * 3) for name in short})}, "ablation is NaN"),
     ]
     for wrong, options, message in cases:

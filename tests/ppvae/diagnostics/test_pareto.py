@@ -100,6 +100,16 @@ def test_what_cannot_be_fitted_is_nan_and_kept():
     assert np.isfinite(pareto_smooth(ratios[3:, :30])[1]).all()
 
 
+@pytest.mark.parametrize(("jump", "bad"), [(100.0, False), (690.0, False), (710.0, True)])
+def test_a_tail_of_ties_is_no_fit_unless_one_draw_holds_all_weight(jump, bad):
+    """Beyond 700 nats nothing else is left of the weights; below, ties are ties."""
+    ratios = np.zeros(100)
+    ratios[7] = jump
+    smoothed, shape = pareto_smooth(ratios)
+    assert np.isinf(shape) if bad else np.isnan(shape)
+    np.testing.assert_array_equal(smoothed, ratios)
+
+
 def test_weights_of_zero_are_no_obstacle():
     ratios = np.random.default_rng(0).normal(size=200)
     ratios[:60] = -np.inf

@@ -70,6 +70,26 @@ def test_extremes_of_unrelated_images_are_as_many_as_uniform_p_values_give():
         assert abs(float(found["extreme"].sel(statistic=name)) - share) < 5 * np.sqrt(share * (1 - share) / 600)
 
 
+def test_extremes_and_ranges_are_those_of_the_data():
+    """Of 200 draws: p of at most 0.025 on either side; dark and bright by the quarters of the data's own range."""
+    rng = np.random.default_rng(1)
+    observed = 3 * rng.normal(size=(130, 1, 3, 3)) + 5  # more images than are read at a time
+    found = predictive_checks(tree_of(observed, 2 * rng.normal(size=(200, 130, 1, 3, 3)) + 5))
+    p = found["p_value"]
+    np.testing.assert_allclose(found["extreme"], ((p <= 0.025) | (p >= 0.975)).mean("image"), rtol=1e-12)
+    wider = ((p <= 0.05) | (p >= 0.95)).mean("image")
+    assert (found["extreme"] < wider).any()
+    truth = image_statistics(xr.DataArray(observed, dims=DIMS), (observed.min(), observed.max()))
+    for name in NAMES:
+        np.testing.assert_allclose(found["observed"].sel(statistic=name), truth[name], rtol=1e-12)
+    prior = rng.normal(size=(70, 1, 3, 3)) + 5
+    drawn = image_statistics(xr.DataArray(prior, dims=("draw", *DIMS[1:])), (observed.min(), observed.max()))
+    distances = prior_predictive_checks(tree_of(observed, observed[None], prior))["distance"]
+    for name in NAMES:
+        expected = stats.ks_2samp(truth[name], drawn[name]).statistic
+        assert float(distances.sel(statistic=name)) == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_right_pair_has_few_extremes_and_a_wrong_model_many(linear):
     """At most 0.1 where all is right; images three times as bright are seen by contrast."""
     images = linear.draw_images(150, 1)

@@ -21,7 +21,13 @@ from ppvae.priors import NormalPrior
 
 
 def measured(
-    values: np.ndarray, *, pixels: str = "a", units: str = "nats", k: float = 0.1, measure: str = "probability"
+    values: np.ndarray,
+    *,
+    pixels: str = "a",
+    units: str = "nats",
+    k: float = 0.1,
+    measure: str = "probability",
+    data: str | None = None,
 ) -> xr.Dataset:
     """What ``log_marginal`` returns, of given log p(x)."""
     return xr.Dataset(
@@ -30,7 +36,7 @@ def measured(
             "pareto_k": ("image", np.full(len(values), k), {"good": 0.7}),
         },
         coords={"image": np.arange(len(values))},
-        attrs={"num_samples": 5000, "data": f"digits {pixels}", "pixels": pixels, "measure": measure},
+        attrs={"num_samples": 5000, "data": data or f"digits {pixels}", "pixels": pixels, "measure": measure},
     )
 
 
@@ -97,6 +103,11 @@ def test_reference_and_plot():
             {"a": measured(normal(0, -9)), "b": measured(normal(1, -9), pixels="b")},
             {},
             "a was measured on digits a, b on digits b: not the same images",
+        ),
+        (
+            {"a": measured(normal(0, -9)), "b": measured(normal(1, -9), pixels="b", data="digits a")},
+            {},
+            "not the same images",
         ),
         ({"a": measured(normal(0, -9)), "b": measured(normal(1, -9), units="surrogate nats")}, {}, "surrogate"),
         ({"a": measured(normal(0, -9)), "b": measured(np.full(400, np.nan))}, {}, "400 images is not finite"),

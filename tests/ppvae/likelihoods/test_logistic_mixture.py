@@ -144,6 +144,28 @@ def test_mean_of_the_first_channel_is_exact():
     assert first_channels(arguments, 3).mean[0].item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_means_of_later_channels_keep_the_symmetry_of_their_points():
+    """Red about ½ of every width, and green that follows it: about ½ by symmetry, whatever the quantiles' number."""
+    locs = torch.full((1, 2, 1, 5), 0.5, dtype=torch.float64)
+    widths = torch.tensor([-5.0, -4.0, -3.0, -2.0, -1.0], dtype=torch.float64)
+    log_scales = torch.stack([widths, torch.full((5,), -3.0).double()])[None, :, None]
+    coupled = DiscretisedLogisticMixture(torch.zeros(1, 1, 5).double(), locs, log_scales, 0.9 + 0 * locs[:, :1])
+    torch.testing.assert_close(coupled.mean, locs[0], rtol=0, atol=1e-9)
+
+
+def test_a_channels_quantiles_are_of_its_own_scale():
+    """Blue follows green alone, which is ten times as wide as red: the clipped logistic's mean of blue at every level
+    of green, weighed by green's own mass."""
+    log_scales = torch.tensor([-4.5, -2.0, -3.0]).double()[None, :, None, None]
+    locs = torch.tensor([0.5, 0.8, 0.3]).double()[None, :, None, None]
+    couplings = torch.tensor([0.0, 0.0, -0.9]).double()[None, :, None, None]
+    found = DiscretisedLogisticMixture(torch.zeros(1, 1, 1).double(), locs, log_scales, couplings).mean
+    green = DiscretisedLogistic(locs[0, 1], log_scales[0, 1]).log_prob(VALUES[:, None, None]).exp().flatten()
+    blue = DiscretisedLogistic(0.3 - 0.9 * (VALUES - 0.5), log_scales[0, 2].flatten()).mean
+    assert found[2].item() == pytest.approx(float(green @ blue), abs=0.5 / 255)
+    assert float((green @ blue) - (0.3 - 0.9 * 0.3)) > 1 / 255  # what a narrow green would give
+
+
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_means_of_later_channels_are_within_half_a_level(strength):
     """Green and blue by all 65 536 values of red and green; components wide, narrow and beyond black and white."""

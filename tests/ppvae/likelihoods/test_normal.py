@@ -173,6 +173,14 @@ def test_an_exact_copy_is_not_infinitely_likely(constant):
     assert loss.item() == pytest.approx(PIXELS * (math.log(LEAST_SCALE) + 0.5 * math.log(2 * math.pi)), rel=1e-4)
 
 
+def test_the_least_scale_is_the_rounding_error_of_bytes():
+    """The standard deviation of a number uniform over one of 255 steps: 1/(255 √12)."""
+    likelihood = make_optimal()
+    z = torch.randn(4, 3)
+    likelihood(z).log_prob(likelihood.decoder(z).sigmoid().detach())
+    assert likelihood.log_scale.exp().item() == pytest.approx(1 / (255 * math.sqrt(12)), rel=1e-5)
+
+
 def test_capture_updates_the_scale_as_eager_does():
     likelihood, z, x = make_optimal(), torch.randn(6, 3), torch.rand(6, *SHAPE)
     before = likelihood.log_scale.clone()

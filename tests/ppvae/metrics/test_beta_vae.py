@@ -139,6 +139,20 @@ def test_pairs_share_a_level_and_are_never_an_image_with_itself():
     np.testing.assert_allclose(counts, expected, atol=5 * np.sqrt(4_000))
 
 
+def test_an_image_alone_at_its_level_is_passed_over():
+    """Up to half of the images may be: of pairs and of groups alike; more are refused."""
+    levels = np.array([0, 0, 1, 1, 2, 3, 4, 5])
+    pool, rng = pool_levels("shape", levels), np.random.default_rng(0)
+    first, second = pool.pairs((200, 5), rng)
+    groups = pool.groups(200, 6, rng)
+    for images in (first, second, groups):
+        assert set(np.unique(levels[images])) == {0, 1}
+    assert (levels[groups] == levels[groups[:, :1]]).all()
+    assert {tuple(sorted(set(row))) for row in groups.tolist()} >= {(0, 1), (2, 3)}
+    with pytest.raises(UserError, match="5 of 9 images are alone"):
+        pool_levels("shape", np.append(levels, 6))
+
+
 def small() -> tuple[xr.DataArray, xr.Dataset]:
     rng = np.random.default_rng(0)
     columns = {name: ("image", rng.integers(0, 4, 300)) for name in ("shape", "x", "y")}

@@ -83,6 +83,15 @@ def test_initial_pseudo_inputs():
     torch.testing.assert_close(built["ends"], images.round().clamp(0.01, 0.99))
 
 
+def test_building_it_changes_no_statistics_of_the_guide():
+    guide = make_guide()
+    guide.encoder.layers.append(nn.BatchNorm1d(6))
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    VampPrior(LATENTS, SHAPE, COMPONENTS, guide=guide)
+    assert all(torch.equal(value, before[name]) for name, value in guide.state_dict().items())
+    assert all(part.training for part in guide.modules())
+
+
 def test_building_it_changes_no_mode_of_the_guide():
     guide = make_guide()
     guide.train()
