@@ -1,8 +1,20 @@
 """What the model draws when latents are set by hand."""
 
 from ppvae.interventions.codes import redraw, transfer_style, two_codes, vary
+from ppvae.interventions.conditions import draw_given
 from ppvae.interventions.latents import ablate, reconstruct
 from ppvae.interventions.pictures import shown
 from ppvae.interventions.traversals import latent_grid, traverse
 
-__all__ = ["ablate", "latent_grid", "reconstruct", "redraw", "shown", "transfer_style", "traverse", "two_codes", "vary"]
+__all__ = [
+    "ablate",
+    "draw_given",
+    "latent_grid",
+    "reconstruct",
+    "redraw",
+    "shown",
+    "transfer_style",
+    "traverse",
+    "two_codes",
+    "vary",
+]

@@ -42,8 +42,10 @@ class ConditionalVAE(Program):
             raise UserError("the model is conditional and was given images alone; give (images, labels)")
         del size  # one image for each row that is given
         with pyro.plate("image", len(given), dim=-1):
-            z = self.prior()
-            features = self.condition(given).to(z.dtype)
-            both = torch.cat([z, features.expand(*z.shape[:-1], -1)], -1)
             infer = {"event_dims": ["channel", "row", "column"]}
-            return pyro.sample("x", self.likelihood(both), obs=images, infer=infer)
+            return pyro.sample("x", self.decode(self.prior(), given), obs=images, infer=infer)
+
+    def decode(self, z: torch.Tensor, given: torch.Tensor) -> torch.distributions.Distribution:
+        """p(x | z, y) as a distribution over images; z (..., image, latent), given (image, ...)."""
+        features = self.condition(given).to(z.dtype)
+        return self.likelihood(torch.cat([z, features.expand(*z.shape[:-1], -1)], -1))
