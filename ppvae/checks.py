@@ -1,28 +1,35 @@
 """Checks of a model/guide pair before any training."""
 
-from collections.abc import Callable, Sequence
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from pyro import poutine, validation_enabled
 from pyro.distributions.util import is_identically_zero
 from pyro.infer import ELBO, TraceMeanField_ELBO
+from pyro.poutine.util import prune_subsample_sites
+from pyro.util import check_model_guide_match, check_site_shape
 from torch import nn
 from torch.distributions import constraints, kl_divergence
 
 from ppvae.datasets import ImageDataset
-from ppvae.errors import UserError
+from ppvae.errors import UserError, one_line
 from ppvae.networks import Condition
 from ppvae.objectives import Objective
+from ppvae.pair.finite import check_finite, check_finite_run
 from ppvae.pair.program import Data, inputs_of
-from ppvae.pair.sites import Site, event_dims, latent_sites, observed_sites
-from ppvae.pair.untouched import device_of, evaluating
+from ppvae.pair.sites import Site, event_dims, latent_sites, local, observed_sites
+from ppvae.pair.untouched import device_of, evaluating, rehearsing
 
 __all__ = [
     "check_data",
     "check_given",
     "check_images",
     "check_kind",
+    "check_observed",
     "check_pair",
     "check_sites",
     "check_whole_plates",
@@ -56,6 +63,19 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
     if not torch.isfinite(images).all():
         bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
         raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
+    _check_range(images, *parts)
+
+
+def _check_range(images: torch.Tensor, *parts: Any) -> None:
+    """UserError for pixels further than half a range from all means that the likelihood can give: noise about an image
+    stays within, images of another range do not."""
+    for low, high in {m.mean_range for part in parts for m in _modules(part) if hasattr(m, "mean_range")}:
+        least, most = images.min().item(), images.max().item()
+        if least < low - (high - low) / 2 or most > high + (high - low) / 2:
+            raise UserError(
+                f"pixels are in [{least:.4g}, {most:.4g}], the likelihood's means in [{low:g}, {high:g}]; scale the "
+                "images to that range, or choose another likelihood"
+            )
 
 
 def check_data(data: Data | ImageDataset, *parts: Any, seed: int = 0) -> tuple[torch.Tensor, ...]:
@@ -93,8 +113,9 @@ def check_pair(
 
     Looks for sites that only one side has, for shapes, supports or orders that differ, for images that the networks
     cannot take or the likelihood refuses, and for an ``objective`` (ours, or Pyro's mean-field ELBO) that the pair does
-    not allow. Runs each program once, on the data given: images (image, C, H, W), or a tuple of them and what else the
-    programs take; the random state and the parameters stay as they were.
+    not allow. Refuses what Pyro's own SVI refuses under validation, in evaluation and in training mode. Runs the
+    programs on the data given: images (image, C, H, W), or a tuple of them and what else the programs take; the random
+    state, parameters, buffers and attributes stay as they were.
     """
     inputs = check_data(data, model, guide)
     device = device_of(model, guide, inputs[0])
@@ -102,14 +123,19 @@ def check_pair(
     with evaluating(model, guide, device=device):
         drawn, wanted, model_trace = _shared_sites(model, guide, inputs)
         for name in wanted:
-            _check_site(name, drawn[name]["fn"], wanted[name]["fn"])
+            _check_site(name, drawn[name], wanted[name])
         _check_observations(model_trace)
+        _check_validated(model, guide, inputs, "evaluation")
         if isinstance(objective, TraceMeanField_ELBO):
             _check_reparameterised(drawn)
         if isinstance(objective, TraceMeanField_ELBO) or getattr(objective, "estimator", None) == "mean_field":
             _check_mean_field(drawn, wanted)
         if isinstance(objective, Objective):
+            _check_by_image(guide, inputs, drawn, model_trace)
             objective.check(drawn, wanted)
+    if len(inputs[0]) > 1:  # of one alone, batch statistics are none
+        with rehearsing(model, guide, device=device):
+            _check_validated(model, guide, inputs, "training")
 
 
 def check_kind(model: Any, data: ImageDataset) -> None:
@@ -139,30 +165,41 @@ def check_sites(model: Callable, guide: Callable, data: Data) -> tuple[dict[str,
     """
     inputs = inputs_of(data)
     drawn, wanted, model_trace = _shared_sites(model, guide, inputs)
+    for name in wanted:
+        _check_masks(drawn[name], wanted[name])
+    _check_observations(model_trace)
     for program, sites in (("guide", drawn.values()), ("model", [*wanted.values(), *observed_sites(model_trace)])):
         for site in sites:
             _check_batch(site, program, len(inputs[0]))
     return drawn, wanted, model_trace
 
 
-def check_whole_plates(*traces: poutine.Trace) -> None:
-    """UserError for a plate that subsamples: each draw would be of other data, and each term scaled to all data."""
+def check_whole_plates(*traces: poutine.Trace, batches: bool = False) -> None:
+    """UserError for a plate that subsamples: each draw would be of other data.
+
+    ``batches``: the plate of images, at dim −1, may hold a batch of them, whose terms are of each image all the same.
+    """
     for trace in traces:
+        dims = {f.name: f.dim for site in trace.nodes.values() for f in site.get("cond_indep_stack", ())}
         for name, site in trace.nodes.items():
-            plate = site["type"] == "sample" and type(site["fn"]).__name__ == "_Subsample"
-            if plate and len(site["value"]) < site["fn"].size:
+            if site["type"] != "sample" or type(site["fn"]).__name__ != "_Subsample":
+                continue
+            if len(site["value"]) < site["fn"].size and not (batches and dims.get(name) == -1):
                 raise UserError(
-                    f"plate {name!r} subsamples {len(site['value'])} of {site['fn'].size}, so that its terms are not "
-                    "those of the data given; make it whole: its size the data's, no subsample_size"
+                    f"plate {name!r} subsamples {len(site['value'])} of {site['fn'].size}, and each draw would be of "
+                    "other data; make it whole: subsample_size=None, all data given"
                 )
 
 
 def _shared_sites(
     model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...]
 ) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
-    with validation_enabled(False):
+    check_finite(model, guide)
+    with validation_enabled(False), _folded("the pair fails"):
         guide_trace = _run("guide", guide, inputs)
         model_trace = _run("model", model, inputs)
+    check_finite_run(guide_trace, model_trace)
+    check_whole_plates(guide_trace, model_trace, batches=True)
     drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
     wanted = {site["name"]: site for site in latent_sites(model_trace)}
     _check_same_sites(drawn, wanted)
@@ -170,17 +207,58 @@ def _shared_sites(
     return drawn, wanted, model_trace
 
 
+@contextmanager
+def _folded(what: str) -> Iterator[None]:
+    """UserError in one line for what torch or Pyro raises inside."""
+    try:
+        yield
+    except (IndexError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        if isinstance(error, UserError):  # to which Pyro adds the shapes of all sites
+            raise UserError(one_line(error, 380)) from None
+        raise UserError(f"{what}: {one_line(error)}") from error
+
+
 def _run(name: str, program: Callable, inputs: tuple[torch.Tensor, ...]) -> poutine.Trace:
     """The program's trace; UserError where it, or a network in it, takes another number of inputs."""
     try:
         return poutine.trace(program).get_trace(*inputs)
-    except UserError as error:  # to which Pyro adds the shapes of all sites
-        raise UserError(str(error).splitlines()[0]) from None
     except TypeError as error:
         if "positional argument" not in str(error):
             raise
         count = "images alone" if len(inputs) == 1 else f"images and {len(inputs) - 1} more"
         raise UserError(f"the {name} was called with {count}: {error}; give what it takes, images first") from error
+
+
+def _check_by_image(
+    guide: Callable, inputs: tuple[torch.Tensor, ...], drawn: dict[str, Site], model_trace: poutine.Trace
+) -> None:
+    """UserError where terms are not of each image: the model's observations, or a site that holds all images' codes."""
+    images = len(inputs[0])
+    for site in observed_sites(model_trace):
+        _check_batch(site, "model", images)
+    shared = [site for site in drawn.values() if not local(site)]
+    if not shared or images == 1:
+        return
+    of_one = poutine.trace(guide).get_trace(*(values[:1] for values in inputs))
+    for site in shared:
+        if of_one.nodes[site["name"]]["fn"].event_shape != site["fn"].event_shape:
+            _check_batch(site, "guide", images)
+
+
+def _check_validated(model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...], mode: str) -> None:
+    """UserError for what Pyro's SVI refuses under validation: what is no distribution, or not in its plates."""
+    with validation_enabled(True), warnings.catch_warnings(), _folded(f"Pyro refuses the pair in {mode} mode"):
+        warnings.simplefilter("ignore")  # of sites that only one program has, which are told above
+        guide_trace = poutine.trace(guide).get_trace(*inputs)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*inputs)
+        check_model_guide_match(model_trace, guide_trace)
+        for trace in map(prune_subsample_sites, (model_trace, guide_trace)):
+            trace.compute_log_prob()
+            for site in trace.nodes.values():
+                if site["type"] == "sample":
+                    check_site_shape(site, math.inf)
 
 
 def _check_batch(site: Site, program: str, images: int) -> None:
@@ -216,7 +294,8 @@ def _check_dims(sites: list[Site]) -> None:
                 )
 
 
-def _check_site(name: str, q: Any, p: Any) -> None:
+def _check_site(name: str, drawn: Site, wanted: Site) -> None:
+    q, p = drawn["fn"], wanted["fn"]
     for what, of_guide, of_model in (
         ("event shape", tuple(q.event_shape), tuple(p.event_shape)),
         ("batch shape", tuple(q.batch_shape), tuple(p.batch_shape)),
@@ -227,6 +306,17 @@ def _check_site(name: str, q: Any, p: Any) -> None:
         raise UserError(
             f"site {name!r} has support {_named(q.support)} in the guide but {_named(p.support)} in the model; "
             "use a guide distribution on the model's support"
+        )
+    _check_masks(drawn, wanted)
+
+
+def _check_masks(drawn: Site, wanted: Site) -> None:
+    """UserError where only one program leaves some of a site's entries out."""
+    q, p = (torch.as_tensor(True if site["mask"] is None else site["mask"]) for site in (drawn, wanted))
+    if not torch.equal(*torch.broadcast_tensors(q, p)):
+        raise UserError(
+            f"site {drawn['name']!r} has one mask in the guide and another in the model, so that its KL would count "
+            "what one of them leaves out; put it under the same pyro.poutine.mask in both"
         )
 
 
@@ -241,12 +331,23 @@ def _check_observations(model_trace: poutine.Trace) -> None:
                 f"site {site['name']!r} observes values of shape {tuple(value.shape)}, its distribution has "
                 f"{tuple(distribution.shape())}"
             )
-        if not distribution.support.check(value).all():
-            base = getattr(distribution, "base_dist", distribution)
-            raise UserError(
-                f"site {site['name']!r}: some values in [{value.min():.3g}, {value.max():.3g}] are outside the support "
-                f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood"
-            )
+        check_observed(site)
+
+
+def check_observed(site: Site) -> None:
+    """UserError for observed values, masked ones left out, outside the support of their distribution."""
+    distribution, value = site["fn"], site["value"]
+    try:
+        inside = distribution.support.check(value)
+    except NotImplementedError:  # a distribution that does not tell
+        return
+    seen = torch.as_tensor(True if site["mask"] is None else site["mask"])
+    if not (inside | ~seen).all():
+        base = getattr(distribution, "base_dist", distribution)
+        raise UserError(
+            f"site {site['name']!r}: some values in [{value.min():.3g}, {value.max():.3g}] are outside the support "
+            f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood"
+        )
 
 
 def _check_reparameterised(drawn: dict[str, Site]) -> None:
@@ -277,8 +378,8 @@ def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
 
 
 def _same_support(first: Any, second: Any) -> bool:
-    first, second = _base_constraint(first), _base_constraint(second)
-    return _named(first) == _named(second)
+    first, second = (repr(_base_constraint(constraint)).removesuffix("()") for constraint in (first, second))
+    return NAMES.get(first, first) == NAMES.get(second, second)
 
 
 def _base_constraint(constraint: Any) -> Any:
@@ -288,12 +389,14 @@ def _base_constraint(constraint: Any) -> Any:
 
 
 def _named(constraint: Any) -> str:
-    name = repr(_base_constraint(constraint)).removesuffix("()")
-    return NAMES.get(name, name)
+    base = _base_constraint(constraint)
+    name = repr(base).removesuffix("()")
+    return NAMES.get(name, name) if len(name) < 60 and "\n" not in name else type(base).__name__
 
 
-def _listed(sites: dict[str, Site]) -> str:
-    return ", ".join(map(repr, sites)) or "no sites"
+def _listed(sites: dict[str, Site], most: int = 6) -> str:
+    names, more = list(map(repr, sites)), len(sites) - most
+    return (", ".join(names[:most]) or "no sites") + (f" and {more} more" if more > 0 else "")
 
 
 def _parameters(part: Any) -> list[nn.Parameter]:
@@ -302,7 +405,10 @@ def _parameters(part: Any) -> list[nn.Parameter]:
 
 def _networks(part: Any) -> list[nn.Module]:
     """Those that see the images themselves, and not another input."""
-    if not isinstance(part, nn.Module):
-        return []
-    aside = {inner for m in part.modules() if isinstance(m, Condition) for inner in m.modules()}
-    return [m for m in part.modules() if hasattr(m, "image_shape") and m not in aside]
+    modules = _modules(part)
+    aside = {inner for m in modules if isinstance(m, Condition) for inner in m.modules()}
+    return [m for m in modules if hasattr(m, "image_shape") and m not in aside]
+
+
+def _modules(part: Any) -> list[nn.Module]:
+    return list(part.modules()) if isinstance(part, nn.Module) else []

@@ -1,10 +1,11 @@
 """The one exception for mistakes a user can mend, and the checks that many places share."""
 
 import math
+import re
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["UserError", "check_choice", "check_not_negative", "check_positive", "check_whole"]
+__all__ = ["UserError", "check_choice", "check_not_negative", "check_positive", "check_whole", "one_line"]
 
 
 class UserError(ValueError):
@@ -12,6 +13,13 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def one_line(error: BaseException, most: int = 250) -> str:
+    """What an error of another library says, in one line: tensors, and Pyro's lists of shapes, are cut off."""
+    said = re.split(r"Trace Shapes:|Parameter containing|tensor\(", str(error) or type(error).__name__)[0]
+    line = " ".join(said.split()).rstrip(" :[({,")
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def check_whole(name: str, value: Any, least: int) -> None:

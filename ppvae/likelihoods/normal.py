@@ -35,6 +35,7 @@ class NormalLikelihood(nn.Module):
     """
 
     kinds = frozenset({"binary", "8-bit", "real"})
+    mean_range = (0.0, 1.0)
 
     def __init__(self, decoder: nn.Module, scale: float = 0.02, *, scale_mode: ScaleMode = "fixed") -> None:
         super().__init__()

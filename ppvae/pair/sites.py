@@ -1,5 +1,6 @@
 """The sample sites of a program's trace: which are latent, observed or recorded, and what their dims are called."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "parameter_of",
     "recorded_sites",
     "sample_sites",
+    "scale_of",
     "scaled",
 ]
 
@@ -71,12 +73,18 @@ def enumerated(site: Site) -> bool:
     return site["infer"].get("_enumerate_dim") is not None
 
 
+def scale_of(site: Site) -> float | torch.Tensor:
+    """The site's ``poutine.scale``; a plate of images that subsamples adds none, for terms are of each image."""
+    factors = [f.full_size / f.size for f in site["cond_indep_stack"] if f.dim == -1 and f.full_size]
+    return site["scale"] / math.prod(factors) if any(factor != 1 for factor in factors) else site["scale"]
+
+
 def scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
     """A site's term under its ``poutine.scale`` and ``poutine.mask``; term (*batch dims, *further dims)."""
     mask = site["mask"]
     if isinstance(mask, torch.Tensor):
         mask = mask.reshape(mask.shape + (1,) * (term.dim() - len(site["fn"].batch_shape)))
-    return scale_and_mask(term, site["scale"], mask)
+    return scale_and_mask(term, scale_of(site), mask)
 
 
 def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:

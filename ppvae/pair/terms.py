@@ -25,6 +25,7 @@ from ppvae.pair.sites import (
     observed_sites,
     parameter_of,
     recorded_sites,
+    scale_of,
     scaled,
 )
 
@@ -168,7 +169,7 @@ def _score(guide_trace: poutine.Trace, distortion: torch.Tensor) -> torch.Tensor
     for site in latent_sites(guide_trace):
         if enumerated(site):
             continue
-        parts = site["fn"].score_parts(site["value"]).scale_and_mask(site["scale"], site["mask"])
+        parts = site["fn"].score_parts(site["value"]).scale_and_mask(scale_of(site), site["mask"])
         if is_identically_zero(parts.score_function):
             continue
         if parts.score_function.dim() > distortion.dim():

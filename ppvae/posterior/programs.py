@@ -13,11 +13,12 @@ from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.messenger import Messenger
 from torch import nn
 
-from ppvae.checks import check_whole_plates
+from ppvae.checks import check_observed, check_whole_plates
 from ppvae.errors import UserError
+from ppvae.pair.finite import check_finite, check_finite_run
 from ppvae.pair.sites import Site, latent_sites, sample_sites
 from ppvae.posterior.discrete import Summed
-from ppvae.posterior.handlers import Unobserved
+from ppvae.posterior.handlers import Unobserved, is_observation
 from ppvae.posterior.masks import masks_of
 from ppvae.posterior.runs import Call, Runs, drawn_sites, run, total
 
@@ -53,7 +54,11 @@ class Programs:
         check_trained(self.guide_trace, before)
         drawn = {site["name"]: site["value"] for site in drawn_sites(self.guide_trace)}
         self.trace = self.model.alone(drawn)
+        check_finite(model, guide)
+        check_finite_run(self.guide_trace, self.trace)
         check_whole_plates(self.guide_trace, self.trace)
+        for site in filter(is_observation, sample_sites(self.trace)):
+            check_observed(site)
         latents = [site["name"] for site in latent_sites(self.trace)]
         for site in latent_sites(self.guide_trace):
             _check_in_model(site, latents)
