@@ -85,6 +85,9 @@ def check_data(data: Data | ImageDataset, *parts: Any, seed: int = 0) -> tuple[t
     whose conversion draws by ``seed``.
     Errors: one-line :class:`~ppvae.errors.UserError`.
     """
+    if isinstance(data, ImageDataset):
+        for part in parts:
+            check_kind(part, data)
     inputs = data.arguments(seed=seed) if isinstance(data, ImageDataset) else inputs_of(data)
     if not inputs:
         raise UserError("data is an empty tuple; expected images, then what else the programs take")

@@ -21,6 +21,8 @@ from ppvae.pair.untouched import device_of, evaluating, unit_of
 
 __all__ = ["log_marginal"]
 
+FEW = 8  # images of the run that checks the pair
+
 
 def log_marginal(
     model: Callable,
@@ -57,7 +59,7 @@ def log_marginal(
     chunks = zip(*(values.split(max(1, batch_size // draws)) for values in inputs), strict=True)
     parts = []
     with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
-        observed = observed_sites(check_sites(model, guide, tuple(values[:1].to(device) for values in inputs))[-1])
+        observed = observed_sites(check_sites(model, guide, tuple(values[:FEW].to(device) for values in inputs))[-1])
         with tqdm(total=len(inputs[0]), unit="image", disable=not progress) as bar:
             for chunk in chunks:
                 parts.append(_summary(model, guide, tuple(part.to(device) for part in chunk), num_samples, draws))

@@ -16,6 +16,7 @@ def check_finite(model: Any, guide: Any) -> None:
     for role, program in (("model", model), ("guide", guide)):
         for module in modules_of([program]):
             for name, parameter in module.named_parameters():
+                name = name.removesuffix("_unconstrained")  # Pyro's own, of a PyroParam
                 _check(f"parameter {name!r} of the {role}", parameter, parameter.isfinite())
             for name, buffer in module.named_buffers():
                 _check(f"buffer {name!r} of the {role}", buffer, ~buffer.isnan())

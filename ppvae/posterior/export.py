@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from ppvae.checks import check_data
+from ppvae.checks import check_data, check_kind
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.pair.program import Data
@@ -31,12 +31,12 @@ def from_pyro_svi(
     images: Data | ImageDataset | None = None,
     num_samples: int | None = None,
     *,
-    model_args: tuple | None = None,
+    model_args: Sequence[Any] | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
     prior: bool | Mapping[str, Any] = True,
     posterior_predictive: bool | Mapping[str, Any] = False,
     predictions: Mapping[str, Any] | None = None,
-    pred_args: tuple | None = None,
+    pred_args: Sequence[Any] | None = None,
     pred_kwargs: Mapping[str, Any] | None = None,
     constant_data: xr.Dataset | Mapping[str, Any] | None = None,
     predictions_constant_data: xr.Dataset | Mapping[str, Any] | None = None,
@@ -47,7 +47,7 @@ def from_pyro_svi(
     dims: Mapping[str, Sequence[str]] | None = None,
     pred_dims: Mapping[str, Sequence[str]] | None = None,
     extra_event_dims: Mapping[str, Sequence[str]] | None = None,
-    sample_dims: tuple[str, ...] = ("chain", "draw"),
+    sample_dims: Sequence[str] = ("chain", "draw"),
     batch_size: int = 1024,
     seed: int = 0,
     store: Path | str | None = None,
@@ -102,9 +102,14 @@ def from_pyro_svi(
     check_whole("batch_size", batch_size, 1)
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise UserError(f"seed={seed!r}: expected a whole number")
+    sample_dims = (sample_dims,) if isinstance(sample_dims, str) else tuple(sample_dims)
     if sample_dims not in (("chain", "draw"), ("sample",)):
         raise UserError(f"sample_dims is {sample_dims}; expected ('chain', 'draw') or ('sample',)")
-    labels = Labels(sample_dims, coords or {}, dims or {}, pred_dims or {}, extra_event_dims or {}, index_origin)
+    coords = {dim: list(values) if isinstance(values, tuple) else values for dim, values in (coords or {}).items()}
+    named = [
+        {name: _several(of) for name, of in (given or {}).items()} for given in (dims, pred_dims, extra_event_dims)
+    ]
+    labels = Labels(sample_dims, coords, *named, index_origin)
     general = {
         "model_args": model_args,
         "model_kwargs": model_kwargs,
@@ -126,7 +131,7 @@ def from_pyro_svi(
         raise UserError(f"store={store!r} goes with images; write the tree of other pairs by write_posterior")
     _check_calls(model_args=model_args, pred_args=pred_args)
     _check_samples(prior=prior, posterior_predictive=posterior_predictive)
-    general |= {"model_args": () if model_args is None else model_args, "model_kwargs": model_kwargs or {}}
+    general |= {"model_args": tuple(model_args or ()), "model_kwargs": model_kwargs or {}}
     groups = {"prior": prior, "posterior_predictive": posterior_predictive, "log_likelihood": log_likelihood}
     groups |= {"observed_data": observed_data, "constant_data": constant_data}
     settings = {"labels": labels, "batch_size": batch_size, "seed": seed}
@@ -135,10 +140,15 @@ def from_pyro_svi(
 
 def _source(data: Data | ImageDataset, model: Any, guide: Any, chunk: int, seed: int) -> Source:
     if isinstance(data, ImageDataset):
+        check_kind(model, data)
         check_data(data.arguments(slice(1), seed), model, guide)
         return Source(data, chunk, seed, device_of(model, guide))
     inputs = check_data(data, model, guide)
     return Source(inputs, chunk, seed, device_of(model, guide, inputs[0]))
+
+
+def _several(names: Sequence[str] | str) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _check_absent(present: str, **arguments: Any) -> None:

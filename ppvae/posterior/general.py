@@ -15,6 +15,7 @@ from ppvae.pair.sites import Arrays, Named, Site, latent_sites, recorded_sites, 
 from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.posterior.handlers import is_observation
 from ppvae.posterior.layout import Labels, Names, check_known, log_probs, values, whole_shape
+from ppvae.posterior.point import PointTree, is_point_estimate
 from ppvae.posterior.programs import Prediction, Programs
 from ppvae.posterior.runs import CHECKED, Runs
 from ppvae.posterior.sources import seed_stream
@@ -161,7 +162,8 @@ class General:
         fitting = {dim: values for dim, values in labels.coords.items() if others.get(dim) == len(values)}
         tree = {name: labelled(group, labels.coords, labels.index_origin) for name, group in groups.items()}
         tree |= {name: labelled(group, fitting, labels.index_origin) for name, group in predicted.items()}
-        return tree_of(tree, labels.sample_dims, num_samples=self.num_samples, seed=self.seed)
+        kind = PointTree if is_point_estimate(tree, labels.sample_dims) else xr.DataTree
+        return tree_of(tree, labels.sample_dims, kind, num_samples=self.num_samples, seed=self.seed)
 
 
 def _values(runs: Runs, sites: Iterable[Site], names: Names) -> Arrays:

@@ -12,7 +12,7 @@ from ppvae.pair.sites import Named, Site
 
 __all__ = ["Labels", "Names", "check_known", "log_probs", "values", "whole_shape"]
 
-type Dims = Mapping[str, Sequence[str]]
+type Dims = Mapping[str, Sequence[str | None]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _named(
 ) -> tuple[str, ...]:
     given = names.dims.get(site)
     if given is not None and (len(given) == len(shape) or (not whole and len(given) > len(shape))):
-        return tuple(given)[: len(shape)]
+        return tuple(name or f"{site}_dim_{i}" for i, name in enumerate(given[: len(shape)]))
     if given is not None or len(found) > len(shape):
         raise UserError(
             f"site {site!r} has dims of sizes {tuple(shape)}; got the names {list(given or found)}: give one to each"

@@ -79,15 +79,24 @@ def constants(data: xr.Dataset | Mapping[str, Any], dims: Mapping[str, Sequence[
     """Constant data as a dataset: as it is, or arrays by name with the dims named for them."""
     if isinstance(data, xr.Dataset):
         return data
-    arrays = {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in data.items()}
+    arrays = {name: _array(values) for name, values in data.items()}
     return dict_to_dataset(arrays, dims={k: list(v) for k, v in dims.items()}, sample_dims=[]).drop_attrs()
 
 
-def tree_of(groups: Mapping[str, xr.Dataset], sample_dims: tuple[str, ...], **attributes: Any) -> xr.DataTree:
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def tree_of(
+    groups: Mapping[str, xr.Dataset],
+    sample_dims: tuple[str, ...],
+    kind: type[xr.DataTree] = xr.DataTree,
+    **attributes: Any,
+) -> xr.DataTree:
     """The groups as a DataTree with ArviZ's attributes; groups with draws name their sample dims."""
     for group in groups.values():
         if set(sample_dims) <= set(group.dims):
             group.attrs["sample_dims"] = list(sample_dims)
-    tree = xr.DataTree.from_dict(dict(groups))
+    tree = kind.from_dict(dict(groups))
     tree.attrs.update(make_attrs(attributes, inference_library=pyro))
     return tree

@@ -538,3 +538,91 @@ def test_a_plate_and_a_site_of_one_name_are_told_apart():
 
     with pytest.raises(UserError, match="'x' is a dim of 'x' and a site"):
         from_pyro_svi(model, guide, model_args=(torch.zeros(3),), num_samples=2, dims={"x": ["x"]})
+
+
+# Lists, as ArviZ's converters take them
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model_args": [ERRORS, EFFECTS]},
+        {"model_args": [ERRORS], "model_kwargs": {"effects": EFFECTS}},
+        {"sample_dims": ["sample"]},
+        {"sample_dims": "sample"},
+        {"sample_dims": ["chain", "draw"]},
+        {"coords": {"school": tuple(SCHOOLS)}},
+        {"coords": {"school": torch.arange(8)}},
+        {"constant_data": {"errors": ERRORS.tolist()}, "dims": {"errors": ["school"]}},
+        {"constant_data": {"errors": [*ERRORS]}, "dims": {"errors": "school"}},
+        {"constant_data": {"errors": ERRORS.clone().requires_grad_()}},
+        {"constant_data": {"names": SCHOOLS}, "dims": {"names": ("school",)}},
+        {"constant_data": {"since": np.array(["2020-01-01"], "datetime64[D]")}},
+        {"pred_args": [ERRORS], "predictions_constant_data": {"names": SCHOOLS}, "pred_dims": {"names": ["school"]}},
+        {"prior": {"mu": [1.0, 2.0], "theta": np.ones((2, 8)).tolist()}},
+        {"posterior_predictive": {"y": np.ones((3, 8)).tolist()}},
+        {"dims": {"theta": [None]}},
+        {"dims": [], "coords": []},
+    ],
+    ids=str,
+)
+def test_lists_are_taken_where_arviz_takes_them(arguments):
+    def guide(*_, **__):
+        pyro.sample("mu", dist.Normal(0.0, 1.0))
+        pyro.sample("tau", dist.LogNormal(0.0, 1.0))
+        with pyro.plate("school", 8):
+            pyro.sample("eta", dist.Normal(0.0, 1.0))
+
+    tree = from_pyro_svi(
+        schools, guide, **{"model_args": (ERRORS, EFFECTS), "num_samples": 2, "prior": False, **arguments}
+    )
+    draws = ("sample",) if arguments.get("sample_dims") in ("sample", ["sample"]) else ("chain", "draw")
+    last = "theta_dim_0" if "theta" in arguments.get("dims", ()) else "school"
+    assert tree["posterior"]["theta"].dims == (*draws, last)
+    given = arguments.get("constant_data") or arguments.get("predictions_constant_data") or {}
+    group = "constant_data" if "constant_data" in arguments else "predictions_constant_data"
+    for name, values in given.items():
+        found = tree[group][name]
+        assert found.shape == np.shape(values if not isinstance(values, torch.Tensor) else values.detach())
+        assert "school" in found.dims or not ({"dims", "pred_dims"} & set(arguments))
+        assert found.values.tolist() == (values if name == "names" else np.asarray(found).tolist())
+
+
+@pytest.mark.parametrize("make", [AutoDelta, lambda _: lambda x: pyro.sample("loc", dist.Delta(x.mean()))])
+def test_leave_one_out_of_a_point_fails_with_a_line_of_ours(make):
+    guide, x = make(simple), torch.arange(6.0)
+    if isinstance(guide, AutoDelta):
+        trained(simple, guide, x, steps=1)
+    tree = from_pyro_svi(simple, guide, model_args=(x,), num_samples=100)
+    for loo in (az.loo, lambda data: az.loo_approximate_posterior(data, np.zeros(100), np.zeros(100))):
+        with pytest.raises(UserError, match="all draws are one point") as caught:
+            loo(tree)
+        assert "\n" not in str(caught.value)
+    assert tree["log_likelihood"]["x"].shape == (1, 100, 6)
+    assert set(tree.children) >= {"posterior", "log_likelihood", "sample_stats"}
+
+
+def test_diverged_parameters_are_named_before_anything_is_exported():
+    guide, x = trained(simple, AutoNormal(simple), torch.arange(3.0), steps=1), torch.arange(3.0)
+    guide.locs.loc.data.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"parameter 'locs\.loc' of the guide has diverged"):
+        from_pyro_svi(simple, guide, model_args=(x,), num_samples=2)
+    pyro.param("center", torch.tensor(float("nan")))
+    with pytest.raises(UserError, match="parameter 'center' has diverged"):
+        from_pyro_svi(simple, lambda _: pyro.sample("loc", dist.Normal(pyro.param("center"), 1.0)), model_args=(x,))
+
+
+def test_grey_pixels_under_a_bernoulli_are_refused_unless_masked():
+    x = torch.tensor([0.0, 1.0, 0.4])
+
+    def model(x, seen=None):
+        p = pyro.sample("p", dist.Beta(1.0, 1.0))
+        with pyro.plate("point", 3), pyro.poutine.mask(mask=True if seen is None else seen):
+            pyro.sample("x", dist.Bernoulli(p), obs=x)
+
+    def guide(x, seen=None):  # noqa: ARG001
+        pyro.sample("p", dist.Beta(2.0, 2.0))
+
+    with pytest.raises(UserError, match="outside the support of Bernoulli"):
+        from_pyro_svi(model, guide, model_args=(x,), num_samples=2)
+    from_pyro_svi(model, guide, model_args=(x, x != 0.4), num_samples=2)
