@@ -1,95 +1,119 @@
-"""From a composed configuration to a model and its guide: of one view, or of two."""
+"""From a composed configuration to a model and its guide: the group ``model`` says how its parts make them.
 
-import inspect
-import pkgutil
+A part's ``???`` is what other parts of the pair give: the guide of a prior that shares it, the encoders of two views.
+"""
+
 from typing import Any
 
-import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
-from ppvae import VAE, TwoViewVAE, UserError
+from guides.encoders import feature_count
+from ppvae import UserError
 from ppvae.errors import check_whole
-from ppvae.priors import ClusterPrior, NormalPrior
+from ppvae.priors import ClusterPrior
 
-__all__ = ["built", "pair"]
+__all__ = ["built", "one_view", "pair", "two_views"]
+
+type Pair = tuple[nn.Module, nn.Module]  # model and guide
 
 
-def pair(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Model and guide: with an auxiliary task those of two views."""
-    return _one_view(configuration) if configuration.get("auxiliary") is None else _two_views(configuration)
+def pair(configuration: DictConfig) -> Pair:
+    """Model and guide, as the group ``model`` composes them."""
+    return built(configuration.model, _convert_="none")  # groups as they are, to be built part by part
 
 
 def built(group: DictConfig, **more: Any) -> Any:
-    """What a group describes, with arguments that the configuration cannot know."""
-    return instantiate(group, _convert_="all", **more)
+    """What a group describes, with arguments that the configuration cannot know.
+
+    Errors: :class:`~ppvae.UserError` as a part raises it, not wrapped in Hydra's.
+    """
+    try:
+        return instantiate(group, **{"_convert_": "all", **more})
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise
 
 
-def _one_view(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """A prior that shares the guide's encoder is configured with ``_partial_: true`` and gets ``guide=``."""
-    if configuration.get("clusters") is not None:
-        raise UserError(
-            f"clusters={configuration.clusters._target_}: clusters are of two views; give auxiliary=shuffle"
-        )
-    if _takes(configuration.guide, "encoder_global"):
+def one_view(
+    program: DictConfig, prior: DictConfig, likelihood: DictConfig, guide: DictConfig, clusters: DictConfig | None
+) -> Pair:
+    """One code of an image: p(z) p(x | z) and q(z | x)."""
+    if clusters is not None:
+        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    if _open(guide):
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
         )
-    prior, likelihood, guide = (built(configuration[name]) for name in ("prior", "likelihood", "guide"))
-    return VAE(prior(guide=guide) if not isinstance(prior, torch.nn.Module) else prior, likelihood), guide
+    first = None if _open(prior) else built(prior)
+    decoding, encoding = built(likelihood), built(guide)
+    drawing = _given(prior, guide=encoding) if first is None else first
+    return built(program, prior=drawing, likelihood=decoding), encoding
 
 
-def _two_views(configuration: DictConfig) -> tuple[TwoViewVAE, torch.nn.Module]:
-    """Networks come of the same groups, read with other numbers of latents."""
-    if _takes(configuration.guide, "encoder_global") is False:
-        name = configuration.guide._target_
-        raise UserError(f"guide {name} encodes one code, an auxiliary task needs two; give guide=two_view")
-    latents, local = configuration.latents, configuration.auxiliary.latents_local
-    check_whole("auxiliary.latents_local", local, 1)
-    priors = _global_prior(configuration), NormalPrior(local, site="z_local")
-    transformation = built(configuration.auxiliary).get("transformation")
-    likelihood = built(_with_latents(configuration, latents + local).likelihood)
-    shuffled = None if transformation is None else built(_with_latents(configuration, local).likelihood)
-    model = TwoViewVAE(*priors, likelihood, shuffled, transformation)
-    encoders = [built(configuration.network.encoder) for _ in range(2)]
-    guide = built(
-        configuration.guide,
-        encoder_global=encoders[0],
-        encoder_local=encoders[1],
-        latents_global=latents,
-        latents_local=local,
-        transformation=transformation,
-        clusters=_clusters(configuration, model.prior_global, encoders[0]),
-    )
-    return model, guide
+def two_views(
+    program: DictConfig,
+    site: str,
+    prior: DictConfig,
+    prior_local: DictConfig,
+    likelihood: DictConfig,
+    transformation: DictConfig | None,
+    encoder: DictConfig,
+    guide: DictConfig,
+    clusters: DictConfig | None,
+) -> Pair:
+    """Two codes of an image and of its view; without a ``transformation`` of the image alone.
+
+    One likelihood decodes both codes, another of its kind the local one.
+    """
+    if not _open(guide):
+        raise UserError(f"guide {guide._target_} encodes one code, an auxiliary task needs two; give guide=two_view")
+    check_whole("auxiliary.latents_local", prior_local.latents, 1)
+    priors = _global_prior(prior, site), built(prior_local)
+    view = None if transformation is None else built(transformation)
+    latents, local = (one.latents for one in priors)
+    decoding = _decoding(likelihood, latents + local)
+    decoding_view = None if view is None else _decoding(likelihood, local)
+    parts = {"prior_global": priors[0], "prior_local": priors[1], "likelihood": decoding, "transformation": view}
+    model = built(program, **parts, shuffled_likelihood=decoding_view)
+    encoders = {"encoder_global": built(encoder), "encoder_local": built(encoder)}
+    widths = {"latents_global": latents, "latents_local": local}
+    memberships = _clusters(clusters, priors[0], encoders["encoder_global"])
+    return model, _given(guide, **encoders, **widths, transformation=view, clusters=memberships)
 
 
-def _global_prior(configuration: DictConfig) -> torch.nn.Module:
-    if _takes(configuration.prior, "site") is False:
-        name = configuration.prior._target_.rpartition(".")[2]
+def _global_prior(group: DictConfig, site: str) -> nn.Module:
+    prior = None if _open(group) else built(group)
+    if getattr(prior, "site", None) != site:
+        name = group._target_.rpartition(".")[2]
         raise UserError(f"{name} names its site itself; with two codes give prior=normal or prior=cluster")
-    return built(configuration.prior, site="z_global")
+    return prior
 
 
-def _clusters(configuration: DictConfig, prior: torch.nn.Module, encoder: torch.nn.Module) -> torch.nn.Module | None:
-    """q(cluster | x), which takes the encoder's features or the prior."""
-    group = configuration.get("clusters")
+def _clusters(group: DictConfig | None, prior: nn.Module, encoder: nn.Module) -> nn.Module | None:
+    """q(cluster | x), of the encoder's features or of the prior."""
     if (group is None) == isinstance(prior, ClusterPrior):
         kinds = "optimal, enumerated or relaxed"
         raise UserError(f"prior=cluster and clusters={kinds} go together; one of them is given alone")
-    if group is None:
-        return None
-    known = {"features": getattr(encoder, "features", None), "prior": prior}
-    return built(group, **{name: value for name, value in known.items() if _takes(group, name)})
+    return None if group is None else _given(group, features=feature_count(encoder), prior=prior)
 
 
-def _takes(group: DictConfig, argument: str) -> bool | None:
-    """Whether a group's class takes an argument; None where there is no such class, as building it will say."""
-    try:
-        return argument in inspect.signature(pkgutil.resolve_name(group._target_)).parameters
-    except (ImportError, AttributeError, ValueError):
-        return None
+def _decoding(likelihood: DictConfig, latents: int) -> nn.Module:
+    """The likelihood whose decoder takes so many latents."""
+    return built(likelihood, decoder={"latents": latents})
 
 
-def _with_latents(configuration: DictConfig, latents: int) -> DictConfig:
-    return OmegaConf.merge(configuration, {"latents": latents})
+def _open(group: DictConfig) -> list[str]:
+    """What a group leaves to the pair."""
+    return [str(name) for name in group if OmegaConf.is_missing(group, name)]
+
+
+def _given(group: DictConfig, **parts: Any) -> Any:
+    """What a group describes, its open arguments filled with the pair's parts of those names."""
+    return built(group, **{name: parts[name] for name in _open(group)})

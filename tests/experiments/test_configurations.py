@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 import experiments
 from experiments.assemble import assemble
-from ppvae import UserError, fit, from_pyro_svi, log_marginal
+from ppvae import VAE, UserError, fit, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset
 from ppvae.svi import Plateau
 
@@ -81,10 +81,8 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters") or choice == TWO_VIEW_GUIDE:
-        return  # parts of a pair of two views: built together below
-    elif group == "prior" and choice == "vamp":
-        assert callable(instantiate(configuration[group], _convert_="all"))  # waits for its guide
+    elif group in ("auxiliary", "clusters", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
+        return  # what is open in these the pair gives: built together below
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None
 
@@ -221,6 +219,9 @@ def test_illegal_pairs_end_in_one_line(prior, guide):
         (["prior=cluster", "guide=mean_field"], "'cluster' is in the model but not in the guide"),
         (["prior=normal", "guide=two_view"], "guide=two_view encodes two codes; give auxiliary="),
         (["prior=normal", "guide=mean_field", "auxiliary=blur"], "MeanFieldNormal encodes one code"),
+        (["prior=vamp", "guide=two_view", "auxiliary=blur"], "VampPrior names its site itself"),
+        (["prior=normal", "guide=mean_field", "clusters=optimal"], "clusters are of two views"),
+        (["prior=normal", "guide=two_view", "auxiliary=none", "auxiliary.latents_local=0"], "latents_local=0"),
     ],
 )
 def test_parts_of_another_number_of_views_end_in_one_line(overrides, line):
@@ -237,6 +238,33 @@ def test_annealing_wraps_the_objective(annealing):
     objective = assemble(composed("network=mlp", "objective=capacity", f"annealing={annealing}")).objective
     assert (objective.schedule, type(objective.objective).__name__) == (annealing, "Capacity")
     assert objective.numbers(10**6)[0] == 1.0
+
+
+class OwnVAE(VAE):
+    """A user's own model, by its import path."""
+
+
+def test_the_group_model_says_how_a_pair_is_made(monkeypatch):
+    """``auxiliary`` chooses it; its program may be any that takes the same parts."""
+    one, two = (["experiment=clusters", "~auxiliary"], []), (["experiment=clusters"], ["auxiliary=none"])
+    for words, program in (*((words, "ppvae.VAE") for words in one), *((words, "ppvae.TwoViewVAE") for words in two)):
+        assert hydra.compose("config", words).model.program._target_ == program
+    monkeypatch.setattr("experiments.pairs.OwnVAE", OwnVAE, raising=False)
+    own = "model.program._target_=experiments.pairs.OwnVAE"
+    assert type(assemble(composed("network=mlp", own)).model) is OwnVAE
+
+
+def test_two_codes_have_networks_of_their_own_and_one_transformation():
+    views = ["auxiliary=shuffle", "auxiliary.latents_local=2", "prior=normal", f"guide={TWO_VIEW_GUIDE}"]
+    parts = assemble(composed("network=mlp", *views))
+    model, guide = parts.model, parts.guide
+    assert (model.prior_global.site, model.prior_local.site) == ("z_global", "z_local")
+    assert model.likelihood.decoder.latents == 3 + 2
+    assert model.shuffled_likelihood.decoder.latents == 2
+    assert guide.transformation is model.transformation
+    own = [dict(part.named_parameters()) for part in (guide.encoder_global, guide.encoder_local)]
+    assert own[0].keys() == own[1].keys()
+    assert not any(torch.equal(value, own[1][name]) for name, value in own[0].items() if value.any())
 
 
 def test_a_vamp_prior_shares_the_guides_encoder():
