@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import Membership, RelaxedMembership
 from ppvae.errors import UserError, check_not_negative, check_positive, check_whole
 from ppvae.pair.program import record
@@ -17,7 +18,7 @@ __all__ = ["EnumeratedClusters", "OptimalClusters", "RelaxedClusters"]
 SUMMED_OUT = {"event_dims": ["component"], "enumerate": "parallel"}
 
 
-class EnumeratedClusters(nn.Module):
+class EnumeratedClusters(Described, nn.Module):
     """q(cluster | x) = Cat(softmax(W h + b)), summed out exactly wherever the objective or Pyro's TraceEnum_ELBO can.
 
     Shapes: ``features``, the width of the encoder's output h (image, features); site ``cluster`` (image, component), a
@@ -36,7 +37,7 @@ class EnumeratedClusters(nn.Module):
         return _drawn(self.logits(features))
 
 
-class RelaxedClusters(nn.Module):
+class RelaxedClusters(Described, nn.Module):
     """q(cluster | x) by Gumbel-softmax, as published: y = softmax((W h + b + Gumbel noise) / τ) while training.
 
     ``temperature``: τ, fixed; with ``final`` and ``steps`` it falls geometrically from the one to the other over so
@@ -99,7 +100,7 @@ class RelaxedClusters(nn.Module):
         return y
 
 
-class OptimalClusters(nn.Module):
+class OptimalClusters(Described, nn.Module):
     """q(y = k | x) ∝ π_k exp(−weight·KL(q(z | x) ‖ p(z | k))): the best q(cluster | x) beside the given q(z | x).
 
     It has no parameters of its own, and the cluster's part of the bound is −log Σ_k π_k exp(−KL_k). ``weight``: the

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppvae.described import Described
+
 __all__ = ["Images", "Index", "RenderedImages", "StoredImages", "positions"]
 
 type Index = slice | Sequence[int] | np.ndarray | Tensor
 
 
-class Images(abc.ABC):
+class Images(Described, abc.ABC):
     """Images by index: `images[i]` is float32 in [0, 1], `images.stored(i)` the same as uint8.
 
     A slice, integer array or boolean mask gives (n, C, H, W), a plain integer (C, H, W).
@@ -48,7 +50,7 @@ class Images(abc.ABC):
         return self[:].cpu().numpy().astype(dtype or np.float32, copy=False)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(shape={self.shape})"
+        return f"{type(self).__name__}(shape={self.shape}, {self.extra_repr()})"
 
 
 @final

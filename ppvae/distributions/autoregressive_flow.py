@@ -7,6 +7,7 @@ from pyro.distributions.transforms import AffineAutoregressive, ConditionalAffin
 from pyro.nn import ConditionalAutoRegressiveNN
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.networks.images import check_widths
 
@@ -15,7 +16,7 @@ __all__ = ["AutoregressiveFlow"]
 START = 1e-3  # of torch's own initial weights in the last layers: the map starts near a constant scale
 
 
-class AutoregressiveFlow(nn.Module):
+class AutoregressiveFlow(Described, nn.Module):
     """f = f_F ∘ … ∘ f_1 on real vectors, one parallel pass forwards and n sequential ones back.
 
     f_t(z) = exp(s_t) ⊙ z + m_t, or with a gate σ_t ⊙ z + (1 − σ_t) ⊙ m_t, σ_t = sigmoid(s_t + ``gate_bias``), where

@@ -5,6 +5,8 @@ import math
 import torch
 from pyro.distributions import Normal
 
+from ppvae.described import one_line
+
 __all__ = ["LEAST_SCALE", "BatchScaleNormal"]
 
 LEAST_SCALE = 1 / (255 * math.sqrt(12))  # the rounding error of 8-bit pixels
@@ -24,6 +26,9 @@ class BatchScaleNormal(Normal):
     def __init__(self, loc: torch.Tensor, log_scale: torch.Tensor, *, validate_args: bool | None = None) -> None:
         self.log_scale = log_scale
         super().__init__(loc, log_scale.exp().expand_as(loc), validate_args=validate_args)
+
+    def __repr__(self) -> str:
+        return one_line(self, "loc", "log_scale")
 
     def expand(self, batch_shape: torch.Size, _instance: "BatchScaleNormal | None" = None) -> "BatchScaleNormal":
         new = super().expand(batch_shape, self._get_checked_instance(BatchScaleNormal, _instance))

@@ -4,6 +4,8 @@ import torch
 from pyro.distributions import OneHotCategorical, RelaxedOneHotCategorical
 from torch.distributions import Categorical, constraints, kl_divergence, register_kl
 
+from ppvae.described import one_line
+
 __all__ = ["Membership", "RelaxedMembership"]
 
 
@@ -17,6 +19,9 @@ class Membership(OneHotCategorical):
     """
 
     support = constraints.simplex
+
+    def __repr__(self) -> str:
+        return one_line(self, "logits")
 
     def expand(self, batch_shape: torch.Size, _instance: "Membership | None" = None) -> "Membership":
         return super().expand(batch_shape, self._get_checked_instance(Membership, _instance))
@@ -36,6 +41,9 @@ class RelaxedMembership(RelaxedOneHotCategorical):
     Shapes: temperature (); logits (..., K) → batch shape (...), event shape (K,).
     Sources: Jang, Gu and Poole 2017, Eq. 2; Maddison, Mnih and Teh 2017.
     """
+
+    def __repr__(self) -> str:
+        return one_line(self, "temperature", "logits")
 
     def expand(self, batch_shape: torch.Size, _instance: "RelaxedMembership | None" = None) -> "RelaxedMembership":
         return super().expand(batch_shape, self._get_checked_instance(RelaxedMembership, _instance))

@@ -5,6 +5,8 @@ from pyro.distributions import Normal
 from torch.distributions import Normal as TorchNormal
 from torch.distributions import kl_divergence, register_kl
 
+from ppvae.described import one_line
+
 __all__ = ["PrecisionNormal"]
 
 
@@ -28,6 +30,9 @@ class PrecisionNormal(Normal):
         self.precision = precision
         self.mean_precision = mean_precision
         super().__init__(loc, precision.rsqrt(), validate_args=validate_args)
+
+    def __repr__(self) -> str:
+        return one_line(self, "loc", "precision", "mean_precision")
 
     def expand(self, batch_shape: torch.Size, _instance: "PrecisionNormal | None" = None) -> "PrecisionNormal":
         new = super().expand(batch_shape, self._get_checked_instance(PrecisionNormal, _instance))

@@ -6,6 +6,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch.distributions import Distribution, constraints
 
+from ppvae.described import one_line
+
 __all__ = ["UniformMixture"]
 
 ONE = torch.Size()
@@ -27,6 +29,9 @@ class UniformMixture(TorchDistribution):
     def __init__(self, components: Distribution, *, validate_args: bool | None = None) -> None:
         self.components = components
         super().__init__(components.batch_shape[:-1], components.event_shape, validate_args=validate_args)
+
+    def __repr__(self) -> str:
+        return one_line(self, "components")
 
     @property
     def has_rsample(self) -> bool:

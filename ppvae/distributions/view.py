@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch.distributions import constraints, register_kl
 
+from ppvae.described import one_line
+
 __all__ = ["View"]
 
 
@@ -28,6 +30,9 @@ class View(dist.TorchDistribution):
     def __init__(self, transformation: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> None:
         self.transformation, self.images = transformation, images
         super().__init__(images.shape[:-3], images.shape[-3:], validate_args=False)
+
+    def __repr__(self) -> str:
+        return one_line(self, "transformation", "images")
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> torch.Tensor:
         with torch.no_grad():

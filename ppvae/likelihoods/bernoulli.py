@@ -4,13 +4,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import SurrogateBernoulli
 from ppvae.likelihoods.maps import check_maps
 
 __all__ = ["BernoulliLikelihood"]
 
 
-class BernoulliLikelihood(nn.Module):
+class BernoulliLikelihood(Described, nn.Module):
     """p(x | z) = Bernoulli(x; logits = decoder(z)), independent over pixels; for images of zeros and ones.
 
     On grey pixels this is no likelihood (it has no normaliser): Pyro's validation refuses them. ``surrogate`` lets

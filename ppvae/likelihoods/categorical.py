@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import PixelCategorical
 from ppvae.distributions.eight_bit import LEVELS
 from ppvae.likelihoods.maps import check_maps, split_maps
@@ -11,7 +12,7 @@ from ppvae.likelihoods.maps import check_maps, split_maps
 __all__ = ["CategoricalLikelihood"]
 
 
-class CategoricalLikelihood(nn.Module):
+class CategoricalLikelihood(Described, nn.Module):
     """p(x | z) = softmax of 256 logits a sub-pixel, independent over pixels and channels; for 8-bit images.
 
     Shapes: z (..., latents) → distribution with batch shape (...) and event shape (C, H, W); the decoder gives

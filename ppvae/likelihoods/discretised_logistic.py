@@ -6,13 +6,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import DiscretisedLogistic
 from ppvae.likelihoods.maps import check_maps, split_maps
 
 __all__ = ["DiscretisedLogisticLikelihood"]
 
 
-class DiscretisedLogisticLikelihood(nn.Module):
+class DiscretisedLogisticLikelihood(Described, nn.Module):
     """p(x | z) = DiscretisedLogistic(x; m, s), independent over pixels and channels; for 8-bit images.
 
     The decoder gives m and log s as PixelCNN++ does, for pixels in [−1, 1]: zeros mean a grey of ½, and a mean beyond

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import DiscretisedLogisticMixture
 from ppvae.errors import UserError, check_whole
 from ppvae.likelihoods.maps import check_maps, split_maps
@@ -13,7 +14,7 @@ from ppvae.likelihoods.maps import check_maps, split_maps
 __all__ = ["LogisticMixtureLikelihood"]
 
 
-class LogisticMixtureLikelihood(nn.Module):
+class LogisticMixtureLikelihood(Described, nn.Module):
     """p(x | z) = Σ_k π_k Π_c DiscretisedLogistic(x_c; m_kc, s_kc), independent over pixels; for 8-bit images.
 
     The channels of a pixel share one component, and a channel's mean is linear in the channels before it, with

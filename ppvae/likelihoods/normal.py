@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import BatchScaleNormal
 from ppvae.errors import check_choice, check_positive
 from ppvae.likelihoods.maps import check_maps
@@ -16,7 +17,7 @@ __all__ = ["NormalLikelihood", "ScaleMode"]
 ScaleMode = Literal["fixed", "learned", "optimal"]
 
 
-class NormalLikelihood(nn.Module):
+class NormalLikelihood(Described, nn.Module):
     """p(x | z) = N(x; sigmoid(decoder(z)), scale²), independent over pixels; a density, of images in [0, 1].
 
     ``scale`` in pixel values; ``scale_mode`` says what becomes of it. ``fixed``: it stays, and β-VAE at (β, scale) has

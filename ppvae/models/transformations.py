@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ppvae.described import Described, shown
 from ppvae.errors import UserError, check_positive, check_whole
 
 __all__ = ["Blur", "Compose", "GreyScale", "PatchShuffle", "Quantise"]
@@ -16,7 +17,7 @@ _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 
 @final
-class PatchShuffle(nn.Module):
+class PatchShuffle(Described, nn.Module):
     """Each image's square tiles in an order of its own, drawn anew at every call: the global structure is gone.
 
     x̂ = g(x): x is cut into m = (H/patch)·(W/patch) tiles of `patch` × `patch` pixels, all channels together, which
@@ -48,12 +49,9 @@ class PatchShuffle(nn.Module):
         shuffled = tiles.gather(-1, keys.argsort(-1)[:, None].expand_as(tiles)).reshape(cut.shape)
         return shuffled.permute(0, 1, 4, 2, 5, 3).reshape(images.shape)
 
-    def extra_repr(self) -> str:
-        return f"patch={self.patch}"
-
 
 @final
-class GreyScale(nn.Module):
+class GreyScale(Described, nn.Module):
     """Every channel becomes the luma Y = 0.299 R + 0.587 G + 0.114 B: the colour is gone, the channels stay.
 
     Shapes: floats (..., 3, H, W) → the same; (..., 1, H, W) is grey already. A grey image stays as it is, to the bit.
@@ -72,7 +70,7 @@ class GreyScale(nn.Module):
 
 
 @final
-class Blur(nn.Module):
+class Blur(Described, nn.Module):
     """Convolution with a Gaussian of standard deviation `sigma` pixels: fine detail is gone.
 
     k(d) ∝ exp(-d²/2σ²) at whole d, |d| ≤ ⌈3σ⌉, normalised; along rows, then columns, the image mirrored at its border
@@ -101,12 +99,9 @@ class Blur(nn.Module):
         blurred = functional.conv2d(functional.conv2d(planes, kernel[None, None, None]), kernel[None, None, :, None])
         return blurred.reshape(images.shape)
 
-    def extra_repr(self) -> str:
-        return f"sigma={self.sigma:g}"
-
 
 @final
-class Quantise(nn.Module):
+class Quantise(Described, nn.Module):
     """The nearest of `levels` equally spaced grey levels of [0, 1]: what a likelihood of 8-bit pixels takes.
 
     Shapes: floats (..., C, H, W) → the same. Raises UserError for fewer than two levels, and for bytes.
@@ -121,12 +116,9 @@ class Quantise(nn.Module):
         top = self.levels - 1
         return (_floats(images) * top).round().clamp(0, top) / top
 
-    def extra_repr(self) -> str:
-        return f"levels={self.levels}"
-
 
 @final
-class Compose(nn.Module):
+class Compose(Described, nn.Module):
     """One transformation after the other, the first first; any callable images → images is one.
 
     Modules among them are submodules. Raises UserError for what cannot be called.
@@ -146,8 +138,7 @@ class Compose(nn.Module):
         return images
 
     def __repr__(self) -> str:
-        names = (getattr(t, "__name__", None) or repr(t) for t in self.transformations)
-        return f"Compose([{', '.join(names)}])"
+        return f"Compose([{', '.join(map(shown, self.transformations))}])"
 
 
 def _image_shape(images: Tensor) -> tuple[int, int, int]:

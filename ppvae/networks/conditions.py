@@ -3,12 +3,13 @@
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["Condition", "ConditionalEncoder", "ImageCondition", "LabelCondition"]
 
 
-class Condition(nn.Module):
+class Condition(Described, nn.Module):
     """An input beside the images as ``features`` numbers of each: (image, ...) → (image, ``features``)."""
 
     features: int
@@ -31,9 +32,6 @@ class LabelCondition(Condition):
         levels = torch.arange(self.levels, device=labels.device)
         return (labels[..., None] == levels).to(torch.get_default_dtype())
 
-    def extra_repr(self) -> str:
-        return f"levels={self.levels}"
-
 
 class ImageCondition(Condition):
     """Another image, (image, C, H, W), as the features that an encoder of its shape finds in it."""
@@ -47,7 +45,7 @@ class ImageCondition(Condition):
         return self.encoder(images)
 
 
-class ConditionalEncoder(nn.Module):
+class ConditionalEncoder(Described, nn.Module):
     """Features of an image and of what is given with it, side by side: for any guide, q(z | x, y).
 
     Shapes: images (..., C, H, W) and given as the condition takes it → (..., ``features``).

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import check_whole
 from ppvae.networks.images import check_image_shape, check_widths
 
@@ -20,7 +21,7 @@ def _halved(size: int, times: int) -> list[int]:
     return sizes
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Described, nn.Module):
     """Images to features: 3 × 3 convolutions of stride 2 with leaky ReLU, then flattened.
 
     Shapes: images (..., C, H, W) → features (..., ``features``). The defaults are the paper's 32, 32, 64, 64
@@ -48,7 +49,7 @@ class ConvEncoder(nn.Module):
         return maps.reshape(*images.shape[:-3], self.features)
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Described, nn.Module):
     """Latents to the parameters of each pixel: the encoder reversed, with transposed convolutions.
 
     ``maps``: how many numbers a pixel gets, by default one a channel; the likelihood's ``decoder_maps`` says how many

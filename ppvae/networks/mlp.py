@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import check_choice, check_whole
 from ppvae.networks.images import check_image_shape, check_widths
 
@@ -30,7 +31,7 @@ def _linear(inputs: int, outputs: int, activation: str) -> nn.Linear:
     return layer
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Described, nn.Module):
     """Images to features through fully connected layers.
 
     Shapes: images (..., C, H, W) → features (..., ``features``).
@@ -47,7 +48,7 @@ class MLPEncoder(nn.Module):
         return self.layers(images.flatten(-3))
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(Described, nn.Module):
     """Latents to the parameters of each pixel through fully connected layers.
 
     ``maps``: how many numbers a pixel gets, by default one a channel; the likelihood's ``decoder_maps`` says how many

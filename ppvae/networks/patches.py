@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import UserError, check_whole
 from ppvae.networks.images import check_image_shape, check_widths
 
@@ -21,7 +22,7 @@ def _tiles(image_shape: tuple[int, int, int], patch: int) -> tuple[int, int]:
     return rows // patch, columns // patch
 
 
-class PatchEncoder(nn.Module):
+class PatchEncoder(Described, nn.Module):
     """A bag of patches: each tile of `patch` × `patch` pixels through the same layers, then their mean over the tiles.
 
     The features are the same for every order of the tiles, so nothing is spent on an order that a shuffled view has
@@ -45,7 +46,7 @@ class PatchEncoder(nn.Module):
         return maps.mean((-2, -1)).reshape(*images.shape[:-3], self.features)
 
 
-class PatchDecoder(nn.Module):
+class PatchDecoder(Described, nn.Module):
     """One tile from the latents, repeated over the image: of shuffled patches no factorised likelihood says more.
 
     Shapes: z (..., ``latents``) → (..., ``maps``, H, W), unbounded; the same for each tile of `patch` × `patch` pixels.

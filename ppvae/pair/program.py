@@ -9,13 +9,15 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import nn
 
+from ppvae.described import Described
+
 __all__ = ["Data", "Program", "inputs_of", "record"]
 
 type Data = torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]
 """What programs are called with: images, or images and further inputs of each, such as labels."""
 
 
-class Program(nn.Module):
+class Program(Described, nn.Module):
     """A Pyro program (a model or a guide) that is an ``nn.Module`` and whose parameters live in it.
 
     Plain ``pyro.infer.SVI`` finds the parameters through Pyro's own messages, as with ``pyro.module``, yet nothing

@@ -7,13 +7,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import AutoregressiveFlow
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["AutoregressiveFlowPrior"]
 
 
-class AutoregressiveFlowPrior(nn.Module):
+class AutoregressiveFlowPrior(Described, nn.Module):
     """p(z) = N(f(z); 0, I) |det ∂f/∂z|: f whitens z in one parallel pass. Site ``z`` (latent).
 
     Scoring, and therefore training, is parallel; a draw inverts f latent by latent. Training begins near N(0, I).

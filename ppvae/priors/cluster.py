@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.distributions import kl_divergence
 
+from ppvae.described import Described
 from ppvae.distributions import Membership
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["ClusterPrior"]
 
 
-class ClusterPrior(nn.Module):
+class ClusterPrior(Described, nn.Module):
     """p(y) p(z | y) = Cat(y; 1/K) N(z; m_y, diag s_y²), with learned means and scales: each cluster has its normal.
 
     Sites ``cluster`` (component), a one-hot vector, then ``z`` (latent) or ``site``, such as ``z_global``

@@ -7,13 +7,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import VectorMixture
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["MixturePrior"]
 
 
-class MixturePrior(nn.Module):
+class MixturePrior(Described, nn.Module):
     """p(z) = Σ_k w_k N(z; m_k, diag s_k²), with learned weights, means and scales. Site ``z`` (latent).
 
     Before training the weights are equal, the means drawn from N(0, ``spread``) and every s_k² = 1 − ``spread``, so

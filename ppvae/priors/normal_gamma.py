@@ -5,13 +5,14 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.distributions import PrecisionNormal
 from ppvae.errors import check_positive, check_whole
 
 __all__ = ["NormalGammaPrior"]
 
 
-class NormalGammaPrior(nn.Module):
+class NormalGammaPrior(Described, nn.Module):
     """p(λ) p(z | λ) = Gamma(λ; shape, rate) N(z; 0, 1/λ), independent over latents.
 
     The defaults are the paper's (Sec. IV). The marginal of z is Student-t with 2·shape degrees of freedom and

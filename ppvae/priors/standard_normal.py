@@ -5,12 +5,13 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import check_whole
 
 __all__ = ["NormalPrior"]
 
 
-class NormalPrior(nn.Module):
+class NormalPrior(Described, nn.Module):
     """p(z) = N(0, I). Site ``z`` (latent), or ``site``, such as ``z_global`` (latent_global)."""
 
     def __init__(self, latents: int, *, site: str = "z") -> None:

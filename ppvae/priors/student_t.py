@@ -5,12 +5,13 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from ppvae.described import Described
 from ppvae.errors import check_positive, check_whole
 
 __all__ = ["StudentTPrior"]
 
 
-class StudentTPrior(nn.Module):
+class StudentTPrior(Described, nn.Module):
     """p(z) = ∫ Gamma(λ; shape, rate) N(z; 0, 1/λ) dλ, independent over latents.
 
     That is Student-t with 2·shape degrees of freedom and scale² = rate / shape; its variance is rate / (shape − 1).

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution
 
+from ppvae.described import Described
 from ppvae.distributions import UniformMixture
 from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.networks.images import check_image_shape
@@ -19,7 +20,7 @@ Initial = Literal["noise", "grey"]
 EDGE = 0.01  # given images are kept this far from 0 and 1, where the sigmoid is flat
 
 
-class VampPrior(nn.Module):
+class VampPrior(Described, nn.Module):
     """p(z) = (1/K) Σ_k q(z | u_k): the guide's own posterior at K learned pseudo-inputs u_k. Site ``z`` (latent).
 
     u_k = sigmoid of a parameter, images in [0, 1]. ``initial``: ``noise`` (each pixel a logistic normal), ``grey``
