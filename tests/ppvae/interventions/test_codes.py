@@ -6,6 +6,7 @@ from torch import nn
 
 from guides import TwoViewGuide
 from ppvae import TwoViewVAE, UserError, redraw, transfer_style, two_codes, vary
+from ppvae.interventions.codes import global_moments
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.models.transformations import PatchShuffle
 from ppvae.networks import MLPEncoder
@@ -79,6 +80,43 @@ def test_columns_vary_the_global_code_and_rows_the_local_one():
     assert len(z_global[0].unique(dim=0)) == 4
     assert len(z_local[:, 0].unique(dim=0)) == 5
     assert torch.equal(torch.from_numpy(vary(model, 4, 5, seed=1).values), torch.from_numpy(block.values))
+
+
+def test_no_two_codes_come_from_one_stream():
+    """Equal noise for both would tie the local code to the global one, within a block and with a code's own draw."""
+    model, guide = pair()
+    block = vary(model, 6, 6, seed=1)
+    z_global, z_local = shown(torch.from_numpy(block.values))
+    drawn = z_global[0].flatten(), z_local[:, 0].flatten()[: 6 * GLOBAL]
+    assert (drawn[0] - drawn[1]).abs().min() > 1e-3
+    images = torch.rand(6, *SHAPE)
+    codes = dict(zip(("z_global", "z_local"), two_codes(guide, images, draw=True, seed=3), strict=True))
+    means = dict(zip(("z_global", "z_local"), two_codes(guide, images), strict=True))
+    deviations = dict(zip(("z_global", "z_local"), (v[1].sqrt() for v in both_moments(guide, images)), strict=True))
+    for place, name in enumerate(codes):
+        noise = ((codes[name] - means[name]) / deviations[name]).flatten()
+        anew = shown(redraw(model, guide, images, name, seed=3))[place].flatten()
+        assert (anew - noise).abs().max() > 0.1
+
+
+def both_moments(guide: TwoViewGuide, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Means and variances of both codes, by hand: heads of means, then of log-variances."""
+    heads = (guide.encoder_global, guide.head_global), (guide.encoder_local, guide.head_local)
+    with torch.no_grad():
+        halves = [head(encoder(images)).chunk(2, -1) for encoder, head in heads]
+    return [(mean, log_variance.exp()) for mean, log_variance in halves]
+
+
+def test_moments_of_the_codes_are_those_of_the_guide():
+    """Of more images than are read at a time."""
+    _, guide = pair()
+    images = torch.rand(600, *SHAPE)
+    moments = both_moments(guide, images)
+    found = global_moments(guide, images)
+    torch.testing.assert_close(found[0], moments[0][0])
+    torch.testing.assert_close(found[1], moments[0][1])
+    for code, (mean, _) in zip(two_codes(guide, images), moments, strict=True):
+        torch.testing.assert_close(code, mean)
 
 
 def test_a_clusters_images_come_from_its_normal():

@@ -5,6 +5,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import nn
 
 from ppvae import VAE, from_pyro_svi
@@ -65,6 +66,15 @@ def test_each_image_is_scored_against_its_own_pixels(model, tree):
     assert found.attrs["distortion"] == pytest.approx(errors[0] / (2 * SCALE**2) + constant, rel=1e-4)
     np.testing.assert_allclose(found["relative"], np.array(errors[1:]) / errors[0] - 1, rtol=1e-3)
     np.testing.assert_allclose(found["worsening"], (np.array(errors[1:]) - errors[0]) / (2 * SCALE**2), rtol=1e-3)
+
+
+def test_a_models_scale_weighs_its_nats_and_not_its_squared_error(tree):
+    """As everything exported is under the programs' scales."""
+    plain = VAE(NormalPrior(2), Linear())
+    found = [ablate(model, tree) for model in (plain, poutine.scale(plain, scale=3.0))]
+    assert found[1].attrs["distortion"] == pytest.approx(3 * found[0].attrs["distortion"], rel=1e-5)
+    np.testing.assert_allclose(found[1]["worsening"], 3 * found[0]["worsening"], rtol=1e-5)
+    np.testing.assert_allclose(found[1]["relative"], found[0]["relative"], rtol=1e-5)
 
 
 def test_every_step_of_a_long_traversal_is_decoded_from_its_own_value(model, tree):

@@ -63,3 +63,18 @@ def test_a_soft_weight_multiplies_the_rate_and_stays_between_its_ends():
     for _ in range(3):
         rising.loss(terms)
     assert float(rising.state.weight) == 1.5
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_each_site_has_its_own_free_nats(per_image):
+    """Σ_sites Σ_latents max(λ_site, mean KL), or image by image, by hand."""
+    rates = {"a": ("latent",), "b": ("latent",)}
+    values = {"a": RATES, "b": RATES.flip(1) + 0.2}
+    terms = Terms(DISTORTION, {n: (rates[n], values[n]) for n in rates}, None, {}, pixels=6, latents=4)
+    budget = {"a": 0.5, "b": 1.7}
+    loss = FreeBits(nats=budget, per_image=per_image).loss(terms)
+    charged = [
+        (v if per_image else v.mean(0, keepdim=True)).clamp(min=budget[name]).sum(1).mean()
+        for name, v in values.items()
+    ]
+    torch.testing.assert_close(loss, DISTORTION.mean() + sum(charged))

@@ -117,6 +117,32 @@ def test_each_programs_scale_and_mask_weigh_its_own_densities(on_model, on_guide
         torch.testing.assert_close(terms.score, q.score_parts(z).score_function.sum(-1))
 
 
+def guide_of_two(images: torch.Tensor) -> None:
+    """An auxiliary site and two draws whose gradients need scores."""
+    with pyro.plate("image", len(images), dim=-1):
+        u = pyro.sample("u", GRepGamma(ZERO + 1.3, 0.9), infer={"is_auxiliary": True})
+        pyro.sample("z", GRepGamma(1.0 + u[..., None] * torch.tensor([0.5, 2.0]).double(), 0.8).to_event(1))
+
+
+@pytest.mark.parametrize("estimator", ["trace", "auto"])
+def test_an_auxiliary_site_costs_its_log_density_and_every_score_counts(estimator):
+    """As in Pyro's ``Trace_ELBO``, log q(u) is paid for and no latent of the model's; scores add up over the sites."""
+    torch.manual_seed(3)
+    terms = BetaELBO(estimator=estimator).measure(gamma_model, guide_of_two, (IMAGES,))
+    torch.manual_seed(3)
+    drawn = poutine.trace(guide_of_two).get_trace(IMAGES)
+    u, z = drawn.nodes["u"], drawn.nodes["z"]
+    torch.testing.assert_close(terms.rates["u"][1], u["fn"].log_prob(u["value"]))
+    scores = u["fn"].score_parts(u["value"]).score_function, z["fn"].score_parts(z["value"]).score_function
+    torch.testing.assert_close(terms.score, sum(scores))
+    assert (scores[0].abs() > 1e-3).any()
+    assert terms.latents == 2
+    if estimator == "trace":
+        torch.manual_seed(3)
+        loss = pyro.infer.Trace_ELBO().loss(gamma_model, guide_of_two, IMAGES)
+        assert float((terms.distortion + terms.rate).sum()) == pytest.approx(loss, rel=1e-9)
+
+
 @pytest.mark.parametrize("name", HANDLERS)
 def test_a_closed_form_is_weighed_as_the_guide_is(name):
     """As in Pyro's ``TraceMeanField_ELBO``; the distortion stays the model's."""
