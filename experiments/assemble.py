@@ -53,8 +53,12 @@ def assemble(configuration: DictConfig) -> Parts:
 
 
 def training_data(configuration: DictConfig) -> ImageDataset:
-    """The images that the configuration trains on."""
-    return instantiate(configuration.data, _convert_="all")
+    """The images that the configuration trains on, with what the pair is given beside them."""
+    data = _with_inputs(instantiate(configuration.data, _convert_="all"), configuration)
+    condition = configuration.get("condition")
+    if condition is not None and condition.transformation is None:
+        condition.levels = int(data.factors[condition.input].attrs["levels"])
+    return data
 
 
 def held_out(configuration: DictConfig) -> ImageDataset | None:
@@ -62,7 +66,17 @@ def held_out(configuration: DictConfig) -> ImageDataset | None:
     if configuration.held_out.images == 0:
         return None
     changes = {"split": "test", "size": configuration.held_out.images, "seed": configuration.seed}
-    return instantiate(configuration.data, _convert_="all", **changes)
+    return _with_inputs(instantiate(configuration.data, _convert_="all", **changes), configuration)
+
+
+def _with_inputs(data: ImageDataset, configuration: DictConfig) -> ImageDataset:
+    """With the factor that ``condition`` names, or a transformation of the images under that name."""
+    condition = configuration.get("condition")
+    if condition is None:
+        return data
+    if condition.transformation is None:
+        return data.with_inputs(condition.input)
+    return data.with_inputs(**{condition.input: built(condition.transformation)(data.observed())})
 
 
 def _check_held_out(configuration: DictConfig) -> None:

@@ -13,9 +13,10 @@ from torch import nn
 from guides.encoders import feature_count
 from ppvae import UserError
 from ppvae.errors import check_whole
+from ppvae.networks import ConditionalEncoder
 from ppvae.priors import ClusterPrior
 
-__all__ = ["built", "one_view", "pair", "two_views"]
+__all__ = ["built", "conditional", "one_view", "pair", "two_views"]
 
 type Pair = tuple[nn.Module, nn.Module]  # model and guide
 
@@ -55,6 +56,28 @@ def one_view(
     decoding, encoding = built(likelihood), built(guide)
     drawing = _given(prior, guide=encoding) if first is None else first
     return built(program, prior=drawing, likelihood=decoding), encoding
+
+
+def conditional(
+    program: DictConfig,
+    prior: DictConfig,
+    likelihood: DictConfig,
+    guide: DictConfig,
+    condition: DictConfig,
+    clusters: DictConfig | None,
+) -> Pair:
+    """One code of an image given something else: p(z) p(x | z, y) and q(z | x, y), which read y with one network."""
+    if clusters is not None:
+        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    for kind, group, others in (("prior", prior, "normal"), ("guide", guide, "mean_field")):
+        if _open(group):
+            name = group._target_.rpartition(".")[2]
+            raise UserError(f"{kind} {name} needs a pair of images alone; with condition= give another, as {others}")
+    drawing, reading = built(prior), built(condition)
+    decoding = _decoding(likelihood, drawing.latents + reading.features)
+    encoder = ConditionalEncoder(built(guide.encoder), reading)
+    encoding = built(OmegaConf.merge(guide, {"encoder": "???"}), encoder=encoder)
+    return built(program, prior=drawing, likelihood=decoding, condition=reading), encoding
 
 
 def two_views(

@@ -81,7 +81,7 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
+    elif group in ("auxiliary", "clusters", "condition", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
         return  # what is open in these the pair gives: built together below
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None
@@ -97,6 +97,8 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
         own = [o for o in [*TINY, f"experiment={experiment}", *overrides] if not o.startswith(("data", "latents"))]
         composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
         composition.data = composed().data
+        if "condition" in composition and composition.condition is not None:
+            composition.condition.input = "shape"  # sprites have no label
         model = assemble(composition).model
         assert getattr(model, "prior", getattr(model, "prior_global", None)).latents == 2, name
 
