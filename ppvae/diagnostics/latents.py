@@ -90,7 +90,7 @@ def informative_latents(
                 _number("relative", relative, long_name, "1"),
                 _rule("by_ablation", relative > min_relative, f"relative > {min_relative:g}"),
             ]
-    return xr.Dataset({column.name: column for column in columns}, attrs={"prior_variance": prior})
+    return xr.Dataset({column.name: column for column in columns}, attrs={"prior_variance": prior, "site": site})
 
 
 def count_informative(latents: xr.Dataset) -> xr.Dataset:

@@ -24,7 +24,8 @@ LEGEND_LINES = 14  # that fit beside one line of panels
 def plot_codes(codes: Mapping[str, xr.DataArray], labels: xr.DataArray) -> Figure:
     """One panel a model: a dot an image, coloured by its label, with the circles that hold 50 % and 95 % of N(0, I).
 
-    codes: name → (image, latent) with two latents; labels (image): integers, with attribute `values` naming them.
+    codes: name → (image, latent) with two latents, whatever that dim is called; labels (image): integers, with
+    attribute `values` naming them.
     Each panel has its own range, as the codes of different models may be orders of magnitude apart. Dots are drawn in
     random order, so that no label covers the others.
     UserError for other dims, another number of latents, or labels that do not fit the codes. Source: Levy, Fig. 6.
@@ -50,7 +51,11 @@ def plot_codes(codes: Mapping[str, xr.DataArray], labels: xr.DataArray) -> Figur
 
 
 def _planar(codes: xr.DataArray, name: str) -> xr.DataArray:
-    array = require_array(codes, ("image", "latent"), f"codes of {name!r}")
+    dims = codes.dims if isinstance(codes, xr.DataArray) and codes.ndim == 2 and "image" in codes.dims else ()
+    own = next((dim for dim in dims if dim != "image"), "latent")
+    array = require_array(codes, ("image", own), f"codes of {name!r}").rename(
+        {own: "latent"} if own != "latent" else {}
+    )
     if array.sizes["latent"] != 2:
         raise UserError(f"codes of {name!r}: got {array.sizes['latent']} latents, expected two")
     return array

@@ -14,9 +14,14 @@ def coordinate(array: xr.DataArray | xr.Dataset, dim: str, start: int = 0) -> np
     return array[dim].values if dim in array.coords else np.arange(start, start + array.sizes[dim])
 
 
-def latent_names(array: xr.DataArray | xr.Dataset, dim: str = "latent") -> list[str]:
-    """`z7` for the latent 7; latents that already have names keep them."""
-    return [value if isinstance(value, str) else f"z{value}" for value in coordinate(array, dim).tolist()]
+def latent_names(array: xr.DataArray | xr.Dataset, dim: str = "latent", site: str | None = None) -> list[str]:
+    """`z7` for the latent 7 of z, `w[7]` for that of a site w; latents that already have names keep them.
+
+    The site is the one given, else the attribute `site`, else z.
+    """
+    site = site or array.attrs.get("site", "z")
+    form = "z{}" if site == "z" else f"{site}[{{}}]"
+    return [value if isinstance(value, str) else form.format(value) for value in coordinate(array, dim).tolist()]
 
 
 def number(value: float, digits: int = 3) -> str:

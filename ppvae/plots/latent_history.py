@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppvae.plots.labels import coordinate, latent_names, spread
-from ppvae.plots.require import require_variable
+from ppvae.plots.require import require_dataset, require_variable
 from ppvae.plots.scales import epoch_axis, scale_axis
 from ppvae.plots.style import MUTED, finish, house_style, new_figure, shades
 
@@ -22,13 +22,15 @@ MOST_NAMES = 24
 def plot_latent_history(history: xr.Dataset, variable: str = "p") -> Figure:
     """One line a latent over the epochs, named at its right end; for `p` with the line at one half.
 
-    history[variable] (epoch, latent): `p` in [0, 1], `kl` in nats per image, or any other. Colour goes from the
-    latents with the lowest mean over the run to the highest; for `p`, latents that end above one half are grey.
+    history[variable] (epoch, latent), whatever its second dim is called: `p` in [0, 1], `kl` or `kl_<site>` in nats per
+    image, summed over the entries of feature maps (epoch, map, row, column), or any other. Colour goes from the latents
+    with the lowest mean over the run to the highest; for `p`, latents that end above one half are grey.
     Of more than 24 latents only the most informative (lowest p, else highest value) are named.
     UserError for a missing variable or other dims. Source: Fig. 3 of the NGVAE paper.
     """
-    values = require_variable(history, variable, ("epoch", "latent"), "history")
-    names, epochs = latent_names(values), coordinate(values, "epoch", start=1)
+    values = _by_latent(history, variable)
+    site = variable.removeprefix("kl_") if variable.startswith("kl_") else "z"
+    names, epochs = latent_names(values, site=site), coordinate(values, "epoch", start=1)
     lines = values.values.astype(float)
     figure = new_figure(8.2, max(3.4, 0.8 + LABEL_INCHES * min(len(names), MOST_NAMES) * 1.25))
     axes = figure.subplots()
@@ -39,6 +41,14 @@ def plot_latent_history(history: xr.Dataset, variable: str = "p") -> Figure:
     _frame(axes, epochs, lines, variable)
     _name_lines(axes, lines, names, colours, rising=variable != "p")
     return finish(figure)
+
+
+def _by_latent(history: xr.Dataset, variable: str) -> xr.DataArray:
+    """The variable as (epoch, latent)."""
+    dims = require_dataset(history, "history").get(variable, xr.DataArray()).dims
+    own = tuple(dim for dim in dims if dim != "epoch") if "epoch" in dims else ("latent",)
+    values = require_variable(history, variable, ("epoch", *(own or ("latent",))), "history")
+    return values.sum(own[1:], skipna=False).rename({own[0]: "latent"} if own[0] != "latent" else {})
 
 
 def _last(lines: np.ndarray) -> np.ndarray:
@@ -65,7 +75,7 @@ def _frame(axes: Axes, epochs: np.ndarray, lines: np.ndarray, variable: str) -> 
         axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         return
     axes.grid(axis="y")
-    axes.set_ylabel(LABELS.get(variable, variable))
+    axes.set_ylabel(LABELS["kl"] if variable == "kl" or variable.startswith("kl_") else variable)
     scale_axis(axes, lines)
 
 

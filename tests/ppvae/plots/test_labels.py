@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ppvae.plots import plot_latent_history
 from ppvae.plots.labels import latent_names, number, spread, tick
 
 
@@ -46,3 +47,22 @@ def test_spread_keeps_gap_order_and_bounds() -> None:
 def test_spread_shrinks_the_gap_where_labels_do_not_fit() -> None:
     np.testing.assert_allclose(np.sort(spread(np.zeros(11), 0.5, 0, 1)), np.linspace(0, 1, 11))
     assert spread([], 0.1, 0, 1).size == 0
+
+
+def test_latents_are_named_after_their_site():
+    codes = xr.DataArray(np.zeros((2, 3)), dims=("image", "latent"))
+    assert latent_names(codes) == ["z0", "z1", "z2"]
+    assert latent_names(codes.assign_attrs(site="w")) == ["w[0]", "w[1]", "w[2]"]
+    assert latent_names(codes, site="z_1") == ["z_1[0]", "z_1[1]", "z_1[2]"]
+    named = codes.assign_coords(latent=["z_1[0]", "z_1[1]", "w[0]"]).assign_attrs(site="w")
+    assert latent_names(named) == ["z_1[0]", "z_1[1]", "w[0]"]
+
+
+def test_a_history_of_feature_maps_has_a_line_a_map():
+    """Whose entries' KLs are added up."""
+    kl = np.arange(24.0).reshape(3, 2, 2, 2)
+    history = xr.Dataset({"kl_m": (("epoch", "map", "row", "column"), kl)}, coords={"epoch": [1, 2, 3]})
+    axes = plot_latent_history(history, "kl_m").axes[0]
+    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines() if line.get_label().startswith("m")}
+    np.testing.assert_allclose(lines["m[0]"], kl[:, 0].sum((1, 2)))
+    np.testing.assert_allclose(lines["m[1]"], kl[:, 1].sum((1, 2)))
