@@ -7,12 +7,15 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts
+from experiments.codes import mean_codes, of_site
 from experiments.evaluation import Evaluation
+from experiments.figures import named
 from experiments.provenance import command_line, environment
-from experiments.report import ReportFigure, Table, write_report
+from experiments.report import DPI, ReportFigure, Table, write_report
 from ppvae import UserError, examine
 from ppvae.diagnostics import diagnose, importance
 from ppvae.metrics import dci_metric
+from ppvae.pair.untouched import device_of
 from ppvae.plots import plot_calibration, plot_importance, plot_importance_matrix, plot_latent_cards
 
 __all__ = ["write_diagnosis"]
@@ -22,14 +25,18 @@ logger = logging.getLogger(__name__)
 PAGE = "diagnostics"
 
 
-def write_diagnosis(parts: Parts, evaluation: Evaluation, configuration: DictConfig, directory: Path) -> xr.Dataset:
+def write_diagnosis(
+    parts: Parts, evaluation: Evaluation, configuration: DictConfig, directory: Path, *, dpi: int = DPI
+) -> xr.Dataset:
     """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings."""
     wanted = configuration.diagnosis
-    images = parts.data.observed(slice(min(wanted.images, len(parts.data))), configuration.seed)
+    device = device_of(parts.guide)
+    images = slice(min(wanted.images, len(parts.data)))
+    data = tuple(values.to(device) for values in parts.data.arguments(images, configuration.seed))
     tree = examine(
         parts.model,
         parts.guide,
-        images.to(next(parts.guide.parameters()).device),
+        data,
         num_samples=wanted.draws,
         simulations=wanted.simulations,
         batch_size=configuration.posterior.batch_size,
@@ -40,10 +47,11 @@ def write_diagnosis(parts: Parts, evaluation: Evaluation, configuration: DictCon
     write_report(
         directory,
         page=PAGE,
+        dpi=dpi,
         links={"back to the report": "report.html"},
         title="Diagnostics",
-        lead=f"{len(images)} training images, {wanted.draws} draws each; {wanted.simulations} simulated images for the "
-        "calibration.",
+        lead=f"{len(data[0])} training images, {wanted.draws} draws each; {wanted.simulations} simulated images for "
+        "the calibration.",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
@@ -60,7 +68,7 @@ def _importance(evaluation: Evaluation, seed: int) -> xr.Dataset | None:
         return None
     factors = evaluation.tree["constant_data"].to_dataset()
     try:
-        return dci_metric(evaluation.tree["sample_stats"]["z_mean"], factors, preset="quick", seed=seed)
+        return dci_metric(mean_codes(evaluation.tree), factors, preset="quick", seed=seed)
     except UserError as error:
         logger.warning("no importance matrix: %s", error)
         return None
@@ -109,14 +117,16 @@ def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | No
                 "Which latent matters for which factor?",
             )
         )
-    shares = None if matters is None else matters["importance"]
-    figures.append(
-        ReportFigure(
-            "cards",
-            "One image redrawn while one latent moves from low to high; what changed between the ends; KL, the rise of "
-            "the squared error without the latent, and the factors that its importance is about.",
-            plot_latent_cards(evaluation.traversal, evaluation.latents, shares),
-            "Latents",
-        )
+    return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.latents)]
+
+
+def _cards(evaluation: Evaluation, matters: xr.Dataset | None, site: str) -> ReportFigure:
+    shares = None if matters is None else of_site(matters["importance"], evaluation.tree, site)
+    name, title = named("cards", "Latents", site, evaluation)
+    return ReportFigure(
+        name,
+        "One image redrawn while one latent moves from low to high; what changed between the ends; KL, the rise of "
+        "the squared error without the latent, and the factors that its importance is about.",
+        plot_latent_cards(evaluation.traversals[site], evaluation.latents[site], shares),
+        title,
     )
-    return figures

@@ -9,12 +9,15 @@ import xarray as xr
 from omegaconf import DictConfig
 
 from experiments.assemble import Parts, held_out
+from experiments.codes import mean_codes, sampled_codes
 from ppvae import UserError, from_pyro_svi, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
+from ppvae.diagnostics.contents import codes_of, event_dims_of
 from ppvae.interventions import ablate, reconstruct, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
+from ppvae.pair.untouched import device_of
 
-__all__ = ["EVALUATED", "Evaluation", "evaluate", "rehearse"]
+__all__ = ["EVALUATED", "Evaluation", "evaluate"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +58,15 @@ class Evaluation:
 
     tree: xr.DataTree
     reconstructions: xr.DataArray
-    traversal: xr.DataArray
-    latents: xr.Dataset
+    traversals: dict[str, xr.DataArray]  # by code
+    latents: dict[str, xr.Dataset]
     metrics: dict[str, float]
     held_out: xr.Dataset | None  # log p(x) of each test image
+
+    @property
+    def counted(self) -> int:
+        """The latents of all codes; a feature map is one."""
+        return sum(latents.sizes["latent"] for latents in self.latents.values())
 
 
 def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
@@ -66,55 +74,56 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     wanted, model, guide = configuration.posterior, parts.model, parts.guide
     index = slice(min(wanted.images, len(parts.data)))
     factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
-    device = next(guide.parameters()).device
-    images = parts.data.observed(index, configuration.seed).to(device)
+    device = device_of(guide)
+    data = tuple(values.to(device) for values in parts.data.arguments(index, configuration.seed))
     options = {"batch_size": wanted.batch_size, "seed": configuration.seed}
-    tree = from_pyro_svi(model, guide, images, wanted.draws, constant_data=factors, **options)
-    few = tree.isel(image=slice(wanted.ablation_images))
-    latents = informative_latents(tree, ablate(model, few))
+    tree = from_pyro_svi(model, guide, data, wanted.draws, constant_data=factors, **options)
+    few, sites = tree.isel(image=slice(wanted.ablation_images)), codes_of(tree)
+    latents = {site: informative_latents(tree, ablate(model, few, site=site), site=site) for site in sites}
     found = _of_held_out(parts, configuration)
     return Evaluation(
         tree=tree,
         reconstructions=reconstruct(model, tree.isel(image=slice(64))),
-        traversal=traverse(model, tree),
+        traversals={site: traverse(model, tree, site=site) for site in sites},
         latents=latents,
         metrics=_metrics(tree, latents, factors, configuration.seed) | _held_out_metrics(parts, found),
         held_out=found,
     )
 
 
-def rehearse(parts: Parts) -> None:
-    """Measure two images before any training; UserError, one line, where the pair could be trained but not measured."""
-    images = parts.data.observed(slice(2)).to(next(parts.guide.parameters()).device)
-    tree = from_pyro_svi(parts.model, parts.guide, images, 2)
-    drawn = {name: array.dims[3:] for name, array in tree["posterior"].data_vars.items()}
-    if drawn.get("z") != ("latent",):
-        raise UserError(
-            f"the reports read a site 'z' with event_dims ['latent']; the guide draws {drawn}: name it so, or train "
-            "and measure the pair by ppvae.fit and from_pyro_svi"
-        )
-
-
-def _metrics(tree: xr.DataTree, latents: xr.Dataset, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
+def _metrics(
+    tree: xr.DataTree, latents: dict[str, xr.Dataset], factors: xr.Dataset | None, seed: int
+) -> dict[str, float]:
+    """What can be measured; a metric that these images are too few for is left out and no reason to lose the run."""
     statistics = tree["sample_stats"]
-    codes = {"sampled": tree["posterior"]["z"].isel(chain=0, draw=0, drop=True), "mean": statistics["z_mean"]}
+    codes = {"sampled": sampled_codes(tree), "mean": mean_codes(tree)}
     metrics = {"elbo": float(statistics["elbo"].mean()), "rate": _rate(statistics)}
-    metrics["distortion"] = -float(tree["log_likelihood"]["x"].mean())
+    metrics["distortion"] = -sum(float(term.mean()) for term in tree["log_likelihood"].data_vars.values())
     for reading, code in codes.items():
         metrics |= _covariance_metrics(code, reading)
-    metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
+    metrics |= _of_factors(codes["mean"], factors, seed)
+    if all(len(event_dims_of(tree, site)) < 2 for site in latents):  # of whole codes, not of maps' means
+        metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
+    for found in latents.values():
+        for name, count in count_informative(found).data_vars.items():
+            metrics[f"informative_{name}"] = metrics.get(f"informative_{name}", 0) + int(count)
+    signals = [signal for signal in map(_hidden_signal, latents.values()) if not math.isnan(signal)]
+    metrics["largest_snr_called_uninformative"] = max(signals, default=math.nan)
+    return metrics
+
+
+def _of_factors(codes: xr.DataArray, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
+    """What the mean codes say about the factors of the images."""
+    metrics: dict[str, float] = {}
     if factors is not None and "label" in factors and factors.sizes["image"] >= 2 * NEIGHBOURS:
-        metrics["knn_accuracy"] = float(knn_accuracy(codes["mean"], factors["label"], neighbours=NEIGHBOURS, seed=seed))
+        metrics["knn_accuracy"] = float(knn_accuracy(codes, factors["label"], neighbours=NEIGHBOURS, seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
-        known = [_explained(codes["mean"], factor, seed) > EXPLAINED for factor in factors.data_vars.values()]
+        known = [_explained(codes, factor, seed) > EXPLAINED for factor in factors.data_vars.values()]
         metrics["factors_explained"] = sum(known)
         try:
-            metrics["disentanglement"] = float(beta_vae_metric(codes["mean"], factors, seed=seed)["score"])
+            metrics["disentanglement"] = float(beta_vae_metric(codes, factors, seed=seed)["score"])
         except UserError as error:  # too few images for the factors' levels: no reason to lose the run
             logger.warning("no β-VAE metric: %s", error)
-    for name, count in count_informative(latents).data_vars.items():
-        metrics[f"informative_{name}"] = int(count)
-    metrics["largest_snr_called_uninformative"] = _hidden_signal(latents)
     return metrics
 
 
@@ -159,7 +168,7 @@ def _held_out_metrics(parts: Parts, found: xr.Dataset | None) -> dict[str, float
         "test_effective_samples": float(found["effective_samples"].median()),
         "test_pareto_k_too_large": float((found["pareto_k"] > found["pareto_k"].attrs["good"]).mean()),
     }
-    kinds = getattr(parts.model.likelihood, "kinds", ())
+    kinds = getattr(getattr(parts.model, "likelihood", None), "kinds", ())
     if found.attrs["kind"] == "8-bit" and "8-bit" in kinds and "real" not in kinds:  # no density of reals, no surrogate
         metrics["test_bits_per_dim"] = metrics["test_nll"] / (math.prod(parts.data.image_shape) * math.log(2))
     return metrics

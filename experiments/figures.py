@@ -1,9 +1,13 @@
 """The figures of one run, with what to look for in each."""
 
+import re
+
 import xarray as xr
 
+from experiments.codes import mean_codes, sampled_codes
 from experiments.evaluation import Evaluation
 from experiments.report import ReportFigure
+from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
 from ppvae.plots import (
     plot_covariances,
@@ -14,56 +18,20 @@ from ppvae.plots import (
     plot_traversals,
 )
 
-__all__ = ["figures_of_run"]
+__all__ = ["figures_of_run", "named"]
+
+MOST = 24  # latents of one code that a figure redraws
 
 
 def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFigure]:
     """Reconstructions, p and KL over epochs, traversals, latents judged four ways, covariances, rate and distortion."""
-    observed = evaluation.tree["observed_data"]["x"].isel(image=slice(10))
-    codes = {
-        "sampled latents": evaluation.tree["posterior"]["z"].isel(chain=0, draw=0, drop=True),
-        "mean latents": evaluation.tree["sample_stats"]["z_mean"],
-    }
-    figures = [
-        ReportFigure(
-            "reconstructions",
-            "Training images above, the mean of p(x | z) at the posterior mean of z below, with the root mean squared "
-            "error of each. Position, size, colour and shape should all survive.",
-            plot_reconstructions(observed, evaluation.reconstructions.isel(image=slice(10))),
-        ),
-        ReportFigure(
-            "traversals",
-            "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL. "
-            "A row in which nothing changes is a latent the decoder does not use.",
-            plot_traversals(evaluation.traversal),
-        ),
-    ]
-    if "p" in history:
-        figures.append(
-            ReportFigure(
-                "probabilities",
-                "p is the guide's probability that a latent is uninformative. The paper reads p < ½ as informative; "
-                "compare with the next figure before believing it.",
-                plot_latent_history(history, "p"),
-                "Probability of being uninformative over training",
-            )
-        )
     return [
-        *figures,
-        ReportFigure(
-            "informative",
-            "Each latent judged four ways: by p, by its posterior variance (E[1/λ]) over the prior's, by its KL, and "
-            "by how much the squared error rises when it is replaced by its mean.",
-            plot_informative(evaluation.latents),
-            "Which latents are informative?",
-        ),
-        *_kl_of_latents(history),
-        ReportFigure(
-            "covariances",
-            "Scaled covariance of the latents over the images (the paper's Fig. 4), of one draw from q(z | x) for each "
-            "image and of the posterior means. Bright off the diagonal: correlated latents.",
-            plot_covariances({name: scaled_covariance(code) for name, code in codes.items() if _varies(code)}),
-        ),
+        _reconstructions(evaluation),
+        *(_traversal(evaluation, site) for site in evaluation.traversals),
+        *_probabilities(history),
+        *(_informative(evaluation, site) for site in evaluation.latents),
+        *(_kl_of_latents(history, name) for name in history.data_vars if _is_kl_of_latents(history[name])),
+        *_covariances(evaluation),
         ReportFigure(
             "rate_distortion",
             "Rate KL(q ‖ p) and distortion −log p(x | z), epoch means in nats per image. A density's distortion may be "
@@ -74,14 +42,93 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
     ]
 
 
+def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[str, str]:
+    """A figure's file name and title, with the code that it is of where there are several."""
+    if len(evaluation.latents) == 1:
+        return figure, words
+    return f"{figure}_{re.sub('[^A-Za-z0-9_-]', '_', site)}", f"{words}: {site}"
+
+
+def _reconstructions(evaluation: Evaluation) -> ReportFigure:
+    observed, redrawn = images_of(evaluation.tree).isel(image=slice(10)), evaluation.reconstructions
+    held = "at the posterior mean of every latent site"
+    what = f"the mean of p(x | z) {held}"
+    if redrawn.attrs["shown"] == "draws":
+        what = f"draws of p(x | z) {held}, all with the same noise, as p(x | z) has no mean"
+    return ReportFigure(
+        "reconstructions",
+        f"Training images above, {what} below, with the root mean squared error of each. Position, size, colour and "
+        "shape should all survive.",
+        plot_reconstructions(observed, redrawn.isel(image=slice(10))),
+    )
+
+
+def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
+    traversal = evaluation.traversals[site]
+    name, title = named("traversals", "Traversals", site, evaluation)
+    caption = (
+        "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL. "
+        "A row in which nothing changes is a latent the decoder does not use."
+    )
+    if traversal.attrs["shown"] == "draws":
+        caption += " Draws of p(x | z), all with the same noise, as it has no mean."
+    if traversal.sizes["latent"] > MOST:
+        caption += f" The first {MOST} of {traversal.sizes['latent']}."
+    return ReportFigure(name, caption, plot_traversals(traversal.isel(latent=slice(MOST))), title)
+
+
+def _probabilities(history: xr.Dataset) -> list[ReportFigure]:
+    if "p" not in history:
+        return []
+    return [
+        ReportFigure(
+            "probabilities",
+            "p is the guide's probability that a latent is uninformative. The paper reads p < ½ as informative; "
+            "compare with the next figure before believing it.",
+            plot_latent_history(history, "p"),
+            "Probability of being uninformative over training",
+        )
+    ]
+
+
+def _informative(evaluation: Evaluation, site: str) -> ReportFigure:
+    name, title = named("informative", "Which latents are informative?", site, evaluation)
+    return ReportFigure(
+        name,
+        "Each latent judged four ways: by p, by its posterior variance (E[1/λ]) over the prior's, by its KL, and "
+        "by how much the squared error rises when it is replaced by its mean. Of feature maps each is one latent.",
+        plot_informative(evaluation.latents[site]),
+        title,
+    )
+
+
+def _is_kl_of_latents(array: xr.DataArray) -> bool:
+    """Whether it is a KL over training that splits by latent."""
+    return (array.name == "kl" or str(array.name).startswith("kl_")) and array.ndim > 1
+
+
+def _kl_of_latents(history: xr.Dataset, name: str) -> ReportFigure:
+    site = name.removeprefix("kl").removeprefix("_")
+    caption = "Mean KL of each latent over training, nats per image."
+    title = "KL of each latent over training" + (f": {site}" if site else "")
+    return ReportFigure(re.sub("[^A-Za-z0-9_-]", "_", name), caption, plot_latent_history(history, name), title)
+
+
+def _covariances(evaluation: Evaluation) -> list[ReportFigure]:
+    codes = {"sampled latents": sampled_codes(evaluation.tree), "mean latents": mean_codes(evaluation.tree)}
+    varying = {name: scaled_covariance(code) for name, code in codes.items() if _varies(code)}
+    if not varying:
+        return []
+    return [
+        ReportFigure(
+            "covariances",
+            "Scaled covariance of the latents over the images (the paper's Fig. 4), of one draw from q(z | x) for each "
+            "image and of the posterior means. Bright off the diagonal: correlated latents.",
+            plot_covariances(varying),
+        )
+    ]
+
+
 def _varies(code: xr.DataArray) -> bool:
     """Whether any latent does: the means of a collapsed pair have no covariance to draw."""
     return bool((code != code.isel(image=0)).any())
-
-
-def _kl_of_latents(history: xr.Dataset) -> list[ReportFigure]:
-    """KL over training where it splits by latent."""
-    if "latent" not in history.get("kl", history["rate"]).dims:
-        return []
-    caption = "Mean KL of each latent over training, nats per image."
-    return [ReportFigure("kl", caption, plot_latent_history(history, "kl"), "KL of each latent over training")]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
-__all__ = ["ReportFigure", "Table", "format_value", "write_report"]
+__all__ = ["DPI", "ReportFigure", "Table", "format_value", "write_report"]
 
 DPI = 200  # twice what a reader's screen shows at the page's width, so that print and dense screens stay sharp
 CSS_PIXELS_PER_INCH = 104
@@ -68,12 +68,14 @@ def write_report(
     lead: str = "",
     page: str = "report",
     links: Mapping[str, str] | None = None,
+    dpi: int = DPI,
 ) -> Path:
     """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
 
     page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
-    environment: versions, machine, seed, commit. Every text is escaped. Files appear whole or not at all.
+    environment: versions, machine, seed, commit; dpi: dots an inch of the figures. Every text is escaped. Files appear
+    whole or not at all.
     UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
     """
     entries = [ReportFigure(*entry) for entry in figures]
@@ -82,7 +84,7 @@ def write_report(
     (target / "figures").mkdir(parents=True, exist_ok=True)
     pictures = []
     for entry in entries:
-        png = _png(entry.figure)
+        png = _png(entry.figure, dpi)
         _write(target / "figures" / f"{entry.name}.png", png)
         pictures.append(_picture(entry, png))
     cards = [_card(name, value) for name, value in (summary or {}).items()]
@@ -180,9 +182,11 @@ def _picture(entry: ReportFigure, png: bytes) -> dict[str, object]:
     }
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dpi: int) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    if dpi < DPI:  # a trial, for which nothing need be laid out
+        figure.set_layout_engine("none")
+    figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -6,14 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from experiments.assemble import Parts, assemble
-from experiments.evaluation import EVALUATED, Evaluation, evaluate, rehearse
+from experiments.evaluation import EVALUATED, Evaluation, evaluate
 from experiments.labels import labelled
+from experiments.rehearsal import Follow, rehearse
 from ppvae import UserError, fit, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
@@ -23,6 +25,7 @@ __all__ = [
     "TRAINED",
     "check_same_configuration",
     "fit_configured",
+    "latents_table",
     "share_cores",
     "told",
     "train",
@@ -50,25 +53,34 @@ TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told o
 
 @labelled(EVALUATED | TRAINED)
 def train_and_evaluate(
-    configuration: DictConfig, directory: Path, *, resume: bool
+    configuration: DictConfig, directory: Path, *, resume: bool, follow: Follow | None = None
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
-    ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``."""
+    ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``.
+
+    Whatever comes after the training is rehearsed before it, with ``follow``, what the caller does then.
+    """
     parts = assemble(configuration)
-    rehearse(parts)
+    rehearse(parts, configuration, follow)
     history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
     evaluation = evaluate(parts, configuration)
     write_posterior(xr.DataTree(history), directory / "history.zarr")
     write_posterior(evaluation.tree, directory / "posterior.zarr")
     if evaluation.held_out is not None:
         write_posterior(xr.DataTree(evaluation.held_out), directory / "held_out.zarr")
-    table = evaluation.latents.to_dataframe()
+    table = latents_table(evaluation)
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
     metrics |= told(history)
     metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
+
+
+def latents_table(evaluation: Evaluation) -> pd.DataFrame:
+    """A row a latent, under its number; of several codes under the code's name and its number."""
+    tables = {site: latents.to_dataframe() for site, latents in evaluation.latents.items()}
+    return next(iter(tables.values())) if len(tables) == 1 else pd.concat(tables, names=["site"])
 
 
 def told(history: xr.Dataset) -> dict[str, float]:

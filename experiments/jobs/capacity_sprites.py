@@ -8,6 +8,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts, assemble
+from experiments.codes import mean_codes
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
@@ -65,7 +66,7 @@ def _explained(parts: Parts, configuration: DictConfig) -> xr.DataArray:
     """R² of each factor from the mean codes of the first images."""
     probe = slice(min(configuration.probe, len(parts.data)))
     images = parts.data.observed(probe, configuration.seed).to(next(parts.guide.parameters()).device)
-    codes = from_pyro_svi(parts.model, parts.guide, images, 1)["sample_stats"]["z_mean"]
+    codes = mean_codes(from_pyro_svi(parts.model, parts.guide, images, 1))
     factors = parts.data.factors.isel(image=probe)
     scores = [float(knn_explained(codes, factor)) for factor in factors.data_vars.values()]
     return xr.DataArray(scores, dims="factor", coords={"factor": list(factors.data_vars)})

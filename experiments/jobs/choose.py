@@ -20,6 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from experiments.codes import mean_codes
 from experiments.evaluation import EVALUATED
 from experiments.provenance import environment
 from experiments.publication import publish
@@ -193,7 +194,7 @@ def _score(configuration: DictConfig, run: Path) -> float:
     tree = read_posterior(run / "posterior.zarr")
     if "constant_data" not in tree.children or len(tree["constant_data"].data_vars) < 2:
         raise UserError("choosing needs data with two factors or more, such as data=sprites; these have none")
-    codes = tree["sample_stats"]["z_mean"].load()
+    codes = mean_codes(tree)
     chosen = np.random.default_rng(configuration.seed).permutation(codes.sizes["image"])[: wanted.labelled]
     factors = tree["constant_data"].to_dataset().load().isel(image=chosen)
     found = DISENTANGLEMENT_METRICS[wanted.metric](

@@ -6,6 +6,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import assemble
+from experiments.codes import sampled_codes
 from experiments.report import ReportFigure
 from ppvae import read_posterior
 from ppvae.interventions import latent_grid
@@ -20,7 +21,7 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     seed = configuration.seeds[0]
     runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
     trees = {name: read_posterior(run / "posterior.zarr") for name, run in runs.items()}
-    codes = {name: tree["posterior"]["z"].isel(chain=0, draw=0, drop=True).load() for name, tree in trees.items()}
+    codes = {name: sampled_codes(tree) for name, tree in trees.items()}
     labels = next(iter(trees.values()))["constant_data"]["label"].load()
     scatter = ReportFigure(
         "codes",

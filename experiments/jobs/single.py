@@ -10,11 +10,13 @@ from experiments.diagnostics_page import write_diagnosis
 from experiments.evaluation import EVALUATED, Evaluation
 from experiments.figures import figures_of_run
 from experiments.provenance import command_line, environment
-from experiments.report import Table, write_report
+from experiments.report import DPI, Table, write_report
 from experiments.training import train_and_evaluate
+from ppvae.interventions.held import images_of
 from ppvae.pair.untouched import unit_of
+from ppvae.plots.labels import latent_names
 
-__all__ = ["run"]
+__all__ = ["run", "write_pages"]
 
 PAPER = {  # Table I's numbers of the NGVAE
     "entropy_sampled": 2.3,
@@ -26,8 +28,26 @@ PAPER = {  # Table I's numbers of the NGVAE
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
-    parts, history, evaluation = train_and_evaluate(configuration, directory, resume=configuration.resume is not None)
-    findings = write_diagnosis(parts, evaluation, configuration, directory) if configuration.diagnosis.images else None
+    resume = configuration.resume is not None
+    done = train_and_evaluate(configuration, directory, resume=resume, follow=write_pages)
+    page, findings = write_pages(*done, configuration, directory)
+    print(_said(done[-1]), *_faults(findings), f"Report: {page}", sep="\n")
+    return page
+
+
+def write_pages(
+    parts: Parts,
+    history: xr.Dataset,
+    evaluation: Evaluation,
+    configuration: DictConfig,
+    directory: Path,
+    *,
+    dpi: int = DPI,
+) -> tuple[Path, xr.Dataset | None]:
+    """The report and, where the configuration wants it, the diagnostics; returns its path and what they found."""
+    findings = None
+    if configuration.diagnosis.images:
+        findings = write_diagnosis(parts, evaluation, configuration, directory, dpi=dpi)
     page = write_report(
         directory,
         links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
@@ -36,13 +56,16 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(history, evaluation),
-        tables=[_metrics_table(evaluation, ngvae="p" in history), _latents_table(evaluation)],
+        tables=[
+            _metrics_table(evaluation, ngvae="p" in history),
+            *(_latents_table(evaluation, site) for site in evaluation.latents),
+        ],
         figures=figures_of_run(history, evaluation),
         notes=[*_surrogate(parts), *_notes(evaluation)],
         environment=environment(configuration.seed),
+        dpi=dpi,
     )
-    print(_said(evaluation), *_faults(findings), f"Report: {page}", sep="\n")
-    return page
+    return page, findings
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
@@ -55,13 +78,18 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
 
 
 def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
-    metrics, observed = evaluation.metrics, evaluation.tree["observed_data"]["x"].isel(image=slice(64))
-    error = float(((observed - evaluation.reconstructions) ** 2).mean() ** 0.5)
+    metrics, redrawn = evaluation.metrics, evaluation.reconstructions
+    rule, used = _used(metrics)
     summary = {
-        "latents used, by ablation": (metrics["informative_by_ablation"], f"of {evaluation.latents.sizes['latent']}"),
+        f"latents used, by {rule}": (used, f"of {evaluation.counted}"),
         "rate": (metrics["rate"], "nats per image"),
-        "reconstruction error": (error, "RMSE of a pixel in [0, 1]"),
     }
+    if redrawn.attrs["shown"] == "mean":
+        observed = images_of(evaluation.tree).isel(image=slice(redrawn.sizes["image"]))
+        summary["reconstruction error"] = (
+            float(((observed - redrawn) ** 2).mean() ** 0.5),
+            "RMSE of a pixel in [0, 1]",
+        )
     if "informative_by_probability" in metrics:
         summary["latents used, by p < ½"] = (
             metrics["informative_by_probability"],
@@ -82,7 +110,15 @@ def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
     return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
 
 
-def _latents_table(evaluation: Evaluation) -> Table:
+def _used(metrics: dict[str, float]) -> tuple[str, int]:
+    """How many latents are in use, by the first of these rules that the pair allows."""
+    rules = {"ablation": "by_ablation", "KL": "by_kl", "activity": "active_units"}
+    rule = next(words for words, name in rules.items() if f"informative_{name}" in metrics)
+    return rule, metrics[f"informative_{rules[rule]}"]
+
+
+def _latents_table(evaluation: Evaluation, site: str) -> Table:
+    latents = evaluation.latents[site]
     columns = {
         "probability": "p",
         "variance": "E[1/λ] or variance",
@@ -91,14 +127,12 @@ def _latents_table(evaluation: Evaluation) -> Table:
         "worsening": "ablation (nats)",
         "relative": "ablation (relative)",
     }
-    columns = {name: title for name, title in columns.items() if name in evaluation.latents}
+    columns = {name: title for name, title in columns.items() if name in latents}
     sorted_by = "kl" if "kl" in columns else "signal_to_noise"
-    order = evaluation.latents[sorted_by].argsort().values[::-1]
-    rows = [
-        (f"z{int(evaluation.latents['latent'][k])}", *(float(evaluation.latents[name][k]) for name in columns))
-        for k in order
-    ]
-    return Table(f"Latents, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
+    order, names = latents[sorted_by].argsort().values[::-1], latent_names(latents)
+    rows = [(names[k], *(float(latents[name][k]) for name in columns)) for k in order]
+    of = "" if len(evaluation.latents) == 1 else f" of {site}"
+    return Table(f"Latents{of}, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
 
 
 def _surrogate(parts: Parts) -> list[str]:
@@ -123,10 +157,10 @@ def _notes(evaluation: Evaluation) -> list[str]:
 
 def _said(evaluation: Evaluation) -> str:
     metrics = evaluation.metrics
+    rule, used = _used(metrics)
     return (
         f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
-        "nats per image; "
-        f"{metrics['informative_by_ablation']} of {evaluation.latents.sizes['latent']} latents used, by ablation"
+        f"nats per image; {used} of {evaluation.counted} latents used, by {rule}"
     )
 
 

@@ -15,6 +15,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from experiments.codes import sampled_codes
 from experiments.labels import metric_labels
 from experiments.provenance import environment
 from experiments.publication import publish
@@ -201,5 +202,4 @@ def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
 
 
 def _covariance(run: Path) -> xr.DataArray:
-    codes = read_posterior(run / "posterior.zarr")["posterior"]["z"]
-    return scaled_covariance(codes.isel(chain=0, draw=0, drop=True).load())
+    return scaled_covariance(sampled_codes(read_posterior(run / "posterior.zarr")))

@@ -1,22 +1,14 @@
 """What can be measured is, and what cannot is left out rather than the run's end."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import hydra
 import numpy as np
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from experiments.assemble import assemble
-from experiments.evaluation import evaluate, rehearse
-from ppvae import VAE, Program, UserError
-from ppvae.likelihoods import NormalLikelihood
+from experiments.evaluation import evaluate
 from ppvae.metrics import decorrelation, entropy, knn_accuracy, moment_kl
-from ppvae.networks import MLPDecoder
 
 SMALL = [
     "network=mlp",
@@ -83,61 +75,6 @@ def test_a_collapsed_pair_is_measured(archive):
     assert {"entropy_sampled", "decorrelation_sampled"} <= metrics.keys()
     assert not {"entropy_mean", "decorrelation_mean"} & metrics.keys()
     assert 0 <= metrics["moment_kl"] < 1
-
-
-class ForOneDraw(torch.nn.Module):
-    """A user's decoder that takes (image, latent) and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(3, 64)
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.layer(z).reshape(len(z), 1, 8, 8)
-
-
-def renamed(name: str, dims: list[str]) -> Callable:
-    """A user's pair that draws another site, or names its dims otherwise."""
-
-    def draw(normal: dist.TorchDistribution) -> torch.Tensor:
-        return pyro.sample(name, normal.to_event(1), infer={"event_dims": dims})
-
-    return draw
-
-
-class Prior(torch.nn.Module):
-    def __init__(self, draw: Callable) -> None:
-        super().__init__()
-        self.draw = draw
-
-    def forward(self) -> torch.Tensor:
-        return self.draw(dist.Normal(torch.zeros(3), 1.0))
-
-
-class Guide(Program):
-    def __init__(self, draw: Callable) -> None:
-        super().__init__()
-        self.loc, self.draw = torch.nn.Linear(64, 3), draw
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with pyro.plate("image", len(images), dim=-1):
-            return self.draw(dist.Normal(self.loc(images.flatten(1)), 1.0))
-
-
-def test_a_pair_that_cannot_be_measured_ends_before_the_training(archive):
-    """One line each, for what would train and then be lost."""
-    parts = assemble(composed(*archive, "latents=3"))
-    rehearse(parts)
-    parts.model.likelihood.decoder = ForOneDraw()
-    with pytest.raises(UserError, match=r"plate of draws.*leading dims") as error:
-        rehearse(parts)
-    assert "\n" not in str(error.value)
-    for name, dims in (("w", ["latent"]), ("z", ["code"])):
-        draw = renamed(name, dims)
-        model = VAE(Prior(draw), NormalLikelihood(MLPDecoder(3, (1, 8, 8), (4,))))
-        with pytest.raises(UserError, match=r"site 'z' with event_dims \['latent'\]") as error:
-            rehearse(replace(parts, model=model, guide=Guide(draw)))
-        assert "\n" not in str(error.value)
 
 
 def test_too_few_images_for_the_beta_vae_metric_lose_no_run(caplog):

@@ -67,7 +67,7 @@ def test_what_is_read_back_is_what_was_measured(run):
         assert group.to_dataset().identical(tree[name].to_dataset()), name
     assert read_posterior(directory / "history.zarr").load().to_dataset().identical(history)
     latents = pd.read_csv(directory / "latents.csv", index_col="latent")
-    np.testing.assert_allclose(latents["kl"], evaluation.latents["kl"], rtol=1e-6)
+    np.testing.assert_allclose(latents["kl"], evaluation.latents["z"]["kl"], rtol=1e-6)
     assert len(latents) == 4
 
 

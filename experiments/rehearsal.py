@@ -1,0 +1,107 @@
+"""Everything that follows a training, tried before it: nothing then fails after hours."""
+
+import copy
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts
+from experiments.evaluation import Evaluation, evaluate
+from ppvae import UserError, fit, write_posterior
+
+__all__ = ["Follow", "rehearse"]
+
+type Follow = Callable[..., object]  # (parts, history, evaluation, configuration, directory, dpi=)
+
+IMAGES = 2
+COARSE = 20  # dots an inch of figures that nobody sees
+LEAST = {  # numbers that make what follows quick
+    "posterior": {"images": IMAGES, "draws": 2, "ablation_images": IMAGES},
+    "diagnosis": {"images": IMAGES, "draws": 2, "simulations": 20},
+    "held_out": {"images": IMAGES, "samples": 2},
+}
+
+
+def rehearse(parts: Parts, configuration: DictConfig, follow: Follow | None = None) -> None:
+    """Train a copy of the pair for a step on two images, measure it and do what ``follow`` will, in a temporary folder.
+
+    Metrics that two images are too few for are left out. The pair, and the random state, stay as they were.
+    Errors: :class:`~ppvae.errors.UserError`, one line, for whatever would fail after the training.
+    """
+    model, guide = copy.deepcopy((parts.model, parts.guide))  # together, as they may share a network
+    few = replace(parts, model=model, guide=guide, data=parts.data.subset(slice(IMAGES)))
+    small = _small(configuration)
+    with tempfile.TemporaryDirectory() as folder, _unheard(), _in_one_line():
+        evaluation = evaluate(few, small)
+        write_posterior(evaluation.tree, Path(folder) / "posterior.zarr")
+        if follow is not None:
+            follow(few, _history(few, configuration), _briefly(evaluation), small, Path(folder), dpi=COARSE)
+
+
+def _briefly(evaluation: Evaluation) -> Evaluation:
+    """With two latents of each code, two steps each, to be drawn."""
+    few = {site: path.isel(latent=slice(2), step=[0, -1]) for site, path in evaluation.traversals.items()}
+    return replace(evaluation, traversals=few)
+
+
+def _history(parts: Parts, configuration: DictConfig) -> xr.Dataset:
+    """That of one step on the two images."""
+    return fit(
+        parts.model,
+        parts.guide,
+        parts.data,
+        parts.objective,
+        epochs=1,
+        batch_size=len(parts.data),
+        learning_rate=configuration.trainer.learning_rate,
+        seed=configuration.seed,
+        compile=False,
+        accelerator=configuration.trainer.accelerator,
+        progress=False,
+    )
+
+
+def _small(configuration: DictConfig) -> DictConfig:
+    """The configuration with as little to do as what follows allows; what it leaves out stays out."""
+    small = copy.deepcopy(configuration)
+    OmegaConf.set_struct(small, False)
+    small.trainer.progress = False
+    for group, numbers in LEAST.items():
+        for key, number in numbers.items():
+            small[group][key] = min(small[group][key], number)
+    return small
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without warnings, which two images are apt to give."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Any error as one line that says where it came from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = ([frame for frame in frames if "site-packages" not in frame.filename] or frames)[-1]
+        reason = (str(error).strip() or "no more is said").splitlines()[0]
+        raise UserError(
+            f"what follows the training would fail for this pair: {type(error).__name__} in {place.name}, "
+            f"{Path(place.filename).name}:{place.lineno}: {reason}"
+        ) from error
