@@ -13,6 +13,7 @@ __all__ = [
     "event_dims_of",
     "group_of",
     "kl_of",
+    "rate_of",
     "variables_of",
 ]
 
@@ -74,11 +75,7 @@ def kl_of(tree: xr.DataTree, site: str) -> xr.DataArray | None:
 
     Over dim ``latent``, in the tree's order; None where the site has one KL as a whole.
     """
-    stats, own = group_of(tree, "sample_stats"), event_dims_of(tree, site)
-    name = f"kl_{site}" if f"kl_{site}" in stats else "kl"
-    kl = variables_of(stats, (name,), "sample_stats")[name]
-    if not set(kl.dims) <= {"image", *own}:
-        raise UserError(f"{name!r} has dims {kl.dims}, expected image and {own or 'no more'}; average any other first")
+    kl, own = _kl(tree, site), event_dims_of(tree, site)
     if own and own[0] not in kl.dims:
         return None
     latent = kl.sum([dim for dim in kl.dims if dim not in ("image", *own[:1])], skipna=False)
@@ -86,6 +83,22 @@ def kl_of(tree: xr.DataTree, site: str) -> xr.DataArray | None:
     if not own:
         return mean.expand_dims("latent")
     return mean if own[0] == "latent" else mean.rename({own[0]: "latent"})
+
+
+def rate_of(tree: xr.DataTree, site: str) -> float:
+    """KL of q(z | x) from p(z) of a site as a whole, nats, mean over the images."""
+    kl = _kl(tree, site)
+    return float(kl.astype(float).sum([dim for dim in kl.dims if dim != "image"], skipna=False).mean(skipna=False))
+
+
+def _kl(tree: xr.DataTree, site: str) -> xr.DataArray:
+    """A site's KL of each image, over some of its own dims."""
+    stats, own = group_of(tree, "sample_stats"), event_dims_of(tree, site)
+    name = f"kl_{site}" if f"kl_{site}" in stats else "kl"
+    kl = variables_of(stats, (name,), "sample_stats")[name]
+    if not set(kl.dims) <= {"image", *own}:
+        raise UserError(f"{name!r} has dims {kl.dims}, expected image and {own or 'no more'}; average any other first")
+    return kl
 
 
 def draws_last(array: xr.DataArray) -> xr.DataArray:

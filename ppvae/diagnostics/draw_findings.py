@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ppvae.diagnostics.contents import codes_of, draws_last, entry_name, group_of
+from ppvae.diagnostics.contents import codes_of, draws_last, entry_name, group_of, rate_of
 from ppvae.diagnostics.findings import (
     CONVENTION,
     Finding,
@@ -20,29 +20,44 @@ from ppvae.errors import UserError
 __all__ = ["active_latents", "aggregate", "posterior_predictive", "prior_predictive"]
 
 LEAST_IMAGES = 20
+LEAST_RATE, LEAST_KL = 1.0, 0.1  # nats: of all codes together, and of each latent of a small code
 ONE_SIDED = 0.75  # share of the extreme images above which their side is the fault's
 
 
 def active_latents(tree: xr.DataTree, level: float) -> Finding:
-    """How many latents' codes vary over the images; none is a collapse."""
+    """How many latents' codes vary over the images and cost nats; none, or a rate below a nat, is a collapse.
+
+    Codes that vary alone say nothing: a strong decoder leaves means that move by a tenth beside deviations of one. The
+    least rate is 0.1 nats a latent, as ``by_kl`` has it, and at most one nat: no two images are told apart for less.
+    """
     del level
-    found = {site: informative_latents(tree, site=site)["active_units"] for site in codes_of(tree)}
+    sites = codes_of(tree)
+    found = {site: _informed(informative_latents(tree, site=site)) for site in sites}
     active, latents = sum(int(rule.sum()) for rule in found.values()), sum(rule.size for rule in found.values())
     names = [
         str(latent) if len(found) == 1 else f"{site}[{latent}]"
         for site, rule in found.items()
         for latent in rule["latent"].values[~rule.values]
     ]
+    rate = sum(rate_of(tree, site) for site in sites)
+    collapsed = active == 0 or rate < min(LEAST_RATE, LEAST_KL * latents)
     idle = f"; collapsed: {_listed(names)}" if names else ""
     return Finding(
-        statistic=active,
+        statistic=0 if collapsed else active,
         threshold=1,
         limit=1,
-        verdict=fall_short(active, 1, 1),
+        verdict=fall_short(0 if collapsed else active, 1, 1),
         basis=CONVENTION,
-        what=f"{active} of {latents} latents are active{idle if active else ': the posterior has collapsed'}",
+        what=f"{active} of {latents} latents are active at a rate of {rate:.2f} nats"
+        + (": the posterior has collapsed" if collapsed else idle),
         advice="the codes say nothing about the images: anneal β, use free bits, or a weaker decoder",
     )
+
+
+def _informed(rules: xr.Dataset) -> xr.DataArray:
+    """Latents that are active units, and whose KL is above its own threshold where each has one."""
+    active = rules["active_units"]
+    return active & rules["by_kl"] if "by_kl" in rules else active
 
 
 def aggregate(tree: xr.DataTree, level: float) -> Finding:

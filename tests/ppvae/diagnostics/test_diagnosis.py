@@ -318,3 +318,39 @@ def test_mistakes_are_named_in_one_line():
         diagnose(xr.DataTree(), false_alarm=2)
     with pytest.raises(UserError, match="what diagnose returns"):
         verdicts(xr.Dataset())
+
+
+def codes(kl: np.ndarray, *, whole: bool = False) -> xr.DataTree:
+    """Codes whose means vary over 50 images, at given KLs (latent,) or one KL as a whole."""
+    means = np.random.default_rng(0).normal(size=(50, len(kl))) * 0.3
+    dims = ("image", "latent")
+    stats = xr.Dataset(
+        {
+            "z_mean": (dims, means),
+            "z_variance": (dims, np.full_like(means, 0.9), {"prior_variance": 1.0}),
+            "kl": (("image",), np.full(50, kl.sum())) if whole else (dims, np.tile(kl, (50, 1))),
+        }
+    )
+    return xr.DataTree.from_dict({"sample_stats": stats})
+
+
+@pytest.mark.parametrize(
+    ("kl", "whole", "verdict", "active"),
+    [
+        (np.full(32, 0.5 / 32), False, "fail", 0),  # every unit is active, and the rate half a nat
+        (np.full(32, 0.5 / 32), True, "fail", 0),
+        (np.r_[0.9, np.zeros(31)], False, "fail", 0),  # one latent's KL counts, the rate does not reach a nat
+        (np.r_[1.1, np.zeros(31)], False, "pass", 1),
+        (np.full(32, 0.05), False, "fail", 0),  # 1.6 nats, and no latent says anything by itself
+        (np.full(32, 0.05), True, "pass", 32),  # which one KL as a whole cannot tell
+        (np.array([0.35]), False, "pass", 1),  # a small code need not reach a nat
+        (np.array([0.09]), False, "fail", 0),
+        (np.array([0.09]), True, "fail", 0),
+    ],
+)
+def test_active_units_alone_do_not_pass_a_collapsed_code(kl, whole, verdict, active):
+    found = diagnose(codes(kl, whole=whole)).sel(test="active latents")
+    assert found["verdict"].item() == verdict
+    assert int(found["statistic"]) == active
+    assert f"a rate of {kl.sum():.2f} nats" in found["what"].item()
+    assert (": the posterior has collapsed" in found["what"].item()) == (verdict == "fail")
