@@ -33,6 +33,7 @@ __all__ = [
     "check_pair",
     "check_sites",
     "check_whole_plates",
+    "folded",
 ]
 
 NAMES = {
@@ -198,7 +199,7 @@ def _shared_sites(
     model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...]
 ) -> tuple[dict[str, Site], dict[str, Site], poutine.Trace]:
     check_finite(model, guide)
-    with validation_enabled(False), _folded("the pair fails"):
+    with validation_enabled(False), folded("the pair fails"):
         guide_trace = _run("guide", guide, inputs)
         model_trace = _run("model", model, inputs)
     check_finite_run(guide_trace, model_trace)
@@ -211,7 +212,7 @@ def _shared_sites(
 
 
 @contextmanager
-def _folded(what: str) -> Iterator[None]:
+def folded(what: str) -> Iterator[None]:
     """UserError in one line for what torch or Pyro raises inside."""
     try:
         yield
@@ -252,7 +253,7 @@ def _check_by_image(
 
 def _check_validated(model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...], mode: str) -> None:
     """UserError for what Pyro's SVI refuses under validation: what is no distribution, or not in its plates."""
-    with validation_enabled(True), warnings.catch_warnings(), _folded(f"Pyro refuses the pair in {mode} mode"):
+    with validation_enabled(True), warnings.catch_warnings(), folded(f"Pyro refuses the pair in {mode} mode"):
         warnings.simplefilter("ignore")  # of sites that only one program has, which are told above
         guide_trace = poutine.trace(guide).get_trace(*inputs)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*inputs)

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from pyro import poutine
 
-from ppvae.checks import check_data, check_sites
+from ppvae.checks import check_data, check_sites, folded
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.pair.program import Data
@@ -87,7 +87,8 @@ def simulate(model: Callable, template: tuple[torch.Tensor, ...]) -> tuple[dict[
     Errors: :class:`~ppvae.errors.UserError` for a model that does not observe the images as they are at one site.
     """
     like = template[0]
-    trace = poutine.trace(poutine.uncondition(model)).get_trace(*template)
+    with folded(f"the model does not draw {len(like)} images"):  # a plate of fewer does not
+        trace = poutine.trace(poutine.uncondition(model)).get_trace(*template)
     observed = [s for s in sample_sites(trace) if s["infer"].get("was_observed") and s not in recorded_sites(trace)]
     if len(observed) != 1 or observed[0]["value"].shape != like.shape:
         found = ", ".join(f"{s['name']!r} of shape {tuple(s['value'].shape[1:])}" for s in observed) or "no site"

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from ppvae.checks import check_sites
 from ppvae.errors import UserError
+from ppvae.pair.finite import check_finite
 from ppvae.pair.sites import Arrays, event_dims, latent_sites, observed_sites, parameter_of
 from ppvae.pair.untouched import evaluating, unit_of
 from ppvae.posterior.fingerprints import hashed, probed, weights_of
@@ -65,6 +66,7 @@ class Export:
         """A run of the pair on the first images: the sites that observe the images themselves, its numbers, and the
         codes that sites are parameters of."""
         first, before = self.source.read(0, min(FEW, self.source.chunk, len(self.source))), set(pyro.get_param_store())
+        check_finite(self.model, self.guide)  # by its own name, not the trace's
         guide = poutine.trace(self.guide)
         trace = check_sites(self.model, guide, first)[-1]
         images = first[0]
