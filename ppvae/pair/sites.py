@@ -27,6 +27,7 @@ __all__ = [
     "sample_sites",
     "scale_of",
     "scaled",
+    "weighed_sites",
 ]
 
 Site = dict[str, Any]
@@ -45,6 +46,13 @@ def sample_sites(trace: poutine.Trace) -> list[Site]:
 def latent_sites(trace: poutine.Trace) -> list[Site]:
     """Sample sites whose value was drawn, those marked ``nuisance`` left out, whose density cancels."""
     return [site for site in sample_sites(trace) if not site["is_observed"] and not site["infer"].get("nuisance")]
+
+
+def weighed_sites(guide_trace: poutine.Trace) -> list[Site]:
+    """A guide's sites that log q counts, as Pyro's ELBO does: its latents, and auxiliary sites that it observes."""
+    kept = {id(site) for site in latent_sites(guide_trace)}
+    aside = {id(s) for s in observed_sites(guide_trace) if s["infer"].get("is_auxiliary")}
+    return [site for site in sample_sites(guide_trace) if id(site) in kept | aside]
 
 
 def observed_sites(trace: poutine.Trace) -> list[Site]:

@@ -27,6 +27,7 @@ from ppvae.pair.sites import (
     recorded_sites,
     scale_of,
     scaled,
+    weighed_sites,
 )
 
 __all__ = [
@@ -131,8 +132,8 @@ def terms_of(
     distortion = -sum(expected(s, scaled(s, s["fn"].log_prob(s["value"]))) for s in observed)
     rates: Arrays = {}
     counts, found, parents = {}, set(), {}
-    for site in latent_sites(guide_trace):
-        name, model_site = site["name"], model_trace.nodes.get(site["name"])
+    for site in weighed_sites(guide_trace):
+        name, model_site = site["name"], None if site["is_observed"] else model_trace.nodes.get(site["name"])
         rate, inner = rate_of(site, model_site), 0
         if discrete(model_site or site):
             found.add(name)
@@ -166,7 +167,7 @@ def _of_each_image(site: Site, rate: torch.Tensor, inner: int, like: torch.Tenso
 def _score(guide_trace: poutine.Trace, distortion: torch.Tensor) -> torch.Tensor | None:
     """The score functions of all sites together, (image,); None where there are none."""
     scores = []
-    for site in latent_sites(guide_trace):
+    for site in weighed_sites(guide_trace):
         if enumerated(site):
             continue
         parts = site["fn"].score_parts(site["value"]).scale_and_mask(scale_of(site), site["mask"])

@@ -21,6 +21,7 @@ from ppvae.pair.sites import (
     parameter_of,
     recorded_sites,
     scaled,
+    weighed_sites,
 )
 from ppvae.pair.terms import best_rate, pair_traces
 from ppvae.posterior.first_draw import once
@@ -56,7 +57,7 @@ def groups_of(
     latents = latent_sites(guide_trace)
     groups: dict[str, Arrays] = {
         "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
-        "sample_stats": _statistics(latents, model_trace, recorded_sites(guide_trace)),
+        "sample_stats": _statistics(guide_trace, model_trace),
     }
     observed = observed_sites(model_trace) if wanted.decoded else []
     if wanted.log_likelihood:
@@ -95,9 +96,10 @@ def _terms(sites: list[Site]) -> Arrays:
     return {site["name"]: (("draw", "image"), _log_prob(site)) for site in sites}
 
 
-def _statistics(latents: list[Site], model_trace: poutine.Trace, recorded: list[Site]) -> Arrays:
-    statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, latents)))}
-    statistics |= _kls(latents, model_trace) | _moments(latents, model_trace)
+def _statistics(guide_trace: poutine.Trace, model_trace: poutine.Trace) -> Arrays:
+    weighed, recorded = weighed_sites(guide_trace), recorded_sites(guide_trace)
+    statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, weighed)))}
+    statistics |= _kls(weighed, model_trace) | _moments(latent_sites(guide_trace), model_trace)
     return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
 
 
@@ -105,13 +107,13 @@ def _log_prob(site: Site) -> torch.Tensor:
     return scaled(site, site["fn"].log_prob(site["value"]))
 
 
-def _kls(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
+def _kls(sites: list[Site], model_trace: poutine.Trace) -> Arrays:
     """KL of each code, of each latent where both sides factorise: closed form, else the mean over draws."""
     kls: Arrays = {}
-    for site in latents:
-        kl = best_rate(*once(site, model_trace.nodes.get(site["name"]))).mean(0)
+    for site in sites:
+        kl = best_rate(*once(site, None if site["is_observed"] else model_trace.nodes.get(site["name"]))).mean(0)
         kls[site["name"]] = event_dims(site)[: kl.dim() - 1], kl
-    codes = by_code(kls, {site["name"]: parameter_of(site) for site in latents if parameter_of(site)})
+    codes = by_code(kls, {site["name"]: parameter_of(site) for site in sites if parameter_of(site)})
     names = kl_names(codes)
     return {names[name]: (("image", *dims), kl) for name, (dims, kl) in codes.items()}
 
