@@ -24,9 +24,10 @@ def agree(first: Callable, second: Callable, *inputs: torch.Tensor, preserve: nn
     """
     results = [rehearsed(run, *inputs, preserve=preserve) for run in (first, second)]
     outputs, gradients, buffers = zip(*results, strict=True)
+    largest = max((float(one.abs().max()) for one in gradients[1] if one is not None and one.numel()), default=0.0)
     return (
         all(_same(*pair) for pair in zip(*outputs, strict=True))
-        and all(_same(*pair, largest=_largest(gradients[1])) for pair in zip(*gradients, strict=True))
+        and all(_same(*pair, largest=largest) for pair in zip(*gradients, strict=True))
         and all(_same(*pair) for pair in zip(*buffers, strict=True))
     )
 
@@ -52,10 +53,6 @@ def _same(first: torch.Tensor | None, second: torch.Tensor | None, largest: floa
     relative, floor = ROUNDING.get(second.dtype, COARSE)
     scale = second.abs().max() if second.numel() else 0
     return bool(((first - second).abs() <= relative * scale + floor * largest).all())
-
-
-def _largest(gradients: list[torch.Tensor | None]) -> float:
-    return max((float(one.abs().max()) for one in gradients if one is not None and one.numel()), default=0.0)
 
 
 @contextmanager

@@ -10,7 +10,14 @@ from torch import fx, nn
 
 from ppvae.svi.agreement import agree, in_double, rehearsed
 from ppvae.svi.gradient_modes import detach_ungraded, drop_identities
-from ppvae.svi.merging import merge_repeated, share_attributes, storages_of, update_unread_statistics
+from ppvae.svi.merging import (
+    drop_idle_views,
+    merge_repeated,
+    share_attributes,
+    storages_of,
+    update_unread_statistics,
+    values_of,
+)
 from ppvae.svi.operators import must_stay
 from ppvae.svi.python_state import PythonState, python_draws
 from ppvae.svi.recording import Description, change, description, record, same_operations
@@ -90,8 +97,9 @@ def _merge(graph_module: fx.GraphModule, inputs: tuple[torch.Tensor, ...], modul
     drop_identities(graph_module)
     detach_ungraded(graph_module.graph)
     with unchanged(module, *inputs):
-        storages = storages_of(graph_module, *inputs)
-    merge_repeated(graph_module.graph, storages)
+        values = values_of(graph_module, *inputs)
+    drop_idle_views(graph_module.graph, values)
+    merge_repeated(graph_module.graph, storages_of(values))
     graph_module.graph.eliminate_dead_code(must_stay)
     update_unread_statistics(graph_module.graph)
     graph_module.recompile()

@@ -11,9 +11,24 @@ from torch.utils._pytree import tree_leaves
 from ppvae.svi.operators import argument, is_pure, updates_statistics, written
 from ppvae.svi.recording import fresh_constants
 
-__all__ = ["Storages", "merge_repeated", "share_attributes", "storages_of", "update_unread_statistics"]
+__all__ = [
+    "drop_idle_views",
+    "merge_repeated",
+    "share_attributes",
+    "storages_of",
+    "update_unread_statistics",
+    "values_of",
+]
 
+type Values = dict[fx.Node, Any]
 type Storages = dict[fx.Node, frozenset[int]]
+VIEWS = {
+    torch.ops.aten.expand.default,
+    torch.ops.aten.reshape.default,
+    torch.ops.aten.view.default,
+    torch.ops.aten.flatten.using_ints,
+    torch.ops.aten.contiguous.default,
+}
 
 
 def share_attributes(graph_module: fx.GraphModule) -> None:
@@ -41,19 +56,17 @@ def _content(tensor: torch.Tensor) -> Any:
     return tensor.dtype, tuple(tensor.shape), repr(tensor.tolist())
 
 
-def storages_of(graph_module: fx.GraphModule, *inputs: torch.Tensor) -> Storages:
-    """The memory behind each node's tensors, found by running the graph: a view shares its origin's.
-
-    It advances the random state and the buffers as a step does.
-    """
-    seen = _Seen(graph_module, garbage_collect_values=False)  # values stay: no memory is used twice
+def values_of(graph_module: fx.GraphModule, *inputs: torch.Tensor) -> Values:
+    """Every node's value in one run of the graph, which advances the random state and the buffers as a step does."""
+    run = fx.Interpreter(graph_module, garbage_collect_values=False)  # values stay: no memory is used twice
     with torch.no_grad():
-        seen.run(*inputs)
-    return {node: frozenset(map(_memory, _tensors(value))) for node, value in seen.env.items()}
+        run.run(*inputs)
+    return run.env
 
 
-class _Seen(fx.Interpreter):
-    """Keeps every node's value."""
+def storages_of(values: Values) -> Storages:
+    """The memory behind each node's tensors: a view shares its origin's."""
+    return {node: frozenset(map(_memory, _tensors(value))) for node, value in values.items()}
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -62,6 +75,31 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _memory(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def drop_idle_views(graph: fx.Graph, values: Values) -> None:
+    """Remove each view that is its origin again, such as what broadcasting makes of equal shapes."""
+    for node in list(graph.nodes):
+        origin = _origin(node)
+        if origin is not None and _same_place(values[node], values[origin]):
+            node.replace_all_uses_with(origin)
+            graph.erase_node(node)
+
+
+def _origin(node: fx.Node) -> fx.Node | None:
+    """What the node shows, where it may be the same again."""
+    if node.target in VIEWS:
+        return node.args[0]
+    if node.op == "call_function" and getattr(node.target, "__name__", "") == "getitem":
+        listed, index = node.args
+        if listed.target is torch.ops.aten.broadcast_tensors.default:
+            return listed.args[0][index]
+    return None
+
+
+def _same_place(one: torch.Tensor, other: torch.Tensor) -> bool:
+    shape = one.shape == other.shape and one.stride() == other.stride() and one.dtype == other.dtype
+    return shape and one.data_ptr() == other.data_ptr() and _memory(one) == _memory(other)
 
 
 def merge_repeated(graph: fx.Graph, storages: Storages) -> None:

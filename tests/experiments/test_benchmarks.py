@@ -7,10 +7,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import step_time, swaps, two_view_time
+from experiments.benchmarks import hierarchy_time, step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
 from experiments.benchmarks.hand_written_two_view import CLUSTERS
+from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
 from experiments.benchmarks.setups import CONV, MLP
 from experiments.benchmarks.two_view_setup import TWO_VIEW
 
@@ -160,3 +161,24 @@ def test_two_view_targets_are_judged_the_way_fit_runs():
     assert [line.partition(":")[0] for line in verdicts] == ["held", "MISSED", *["no target"] * 3]
     assert "2.000" in verdicts[2]  # over hand-written, eager
     assert f"{CAPTURED} 2.000" in verdicts[4]  # what the clusters cost
+
+
+TINY_HIERARCHY = HierarchySetup(sides=(2, 2, 4), image_shape=(1, 8, 8), batch_size=4, width=4, latents=2)
+
+
+def test_the_hand_written_hierarchy_is_the_same_computation():
+    assert check_agreement(TINY_HIERARCHY, "") < 1e-6
+    assert [len(setup.sides) for setup in HIERARCHIES.values()] == list(HIERARCHIES)
+
+
+def test_each_convolution_of_a_hierarchy_is_recorded_once():
+    found = hierarchy_time.convolutions(TINY_HIERARCHY)
+    modules = 3 * 4 + 3 + 2 * 3 + 1  # of the groups, their posteriors, the bottom-up cells, the last
+    assert (found.recorded, found.modules) == (modules, modules)
+
+
+def test_the_page_of_hierarchies_holds_what_was_measured():
+    page = hierarchy_time.written([TINY_HIERARCHY], Fabric(accelerator="cpu", devices=1), steps=1, rounds=2, load=0.0)
+    assert "22 of 22" in page
+    assert "held: 3 groups (2x2:2 4x4:1): 22 convolutions recorded" in page
+    assert "captured over by hand: " in page

@@ -280,3 +280,17 @@ def test_a_training_of_captured_steps_has_the_statistics_of_an_eager_one(monkeyp
         ended.append(dict(step.named_buffers()))
     for name, value in ended[0].items():
         torch.testing.assert_close(ended[1][name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_views_that_show_their_origin_again_are_dropped():
+    """Broadcasting of equal shapes; one that spreads stays."""
+    module, x = nn.Linear(4, 4), torch.ones(2, 4)
+
+    def function(x):
+        one, other = torch.broadcast_tensors(module(x), x)
+        return (one.reshape(2, 4).expand(2, 4) * other).exp().sum() + module(x)[:1].expand(2, 4).exp().sum()
+
+    graph = capture(function, x, preserve=module)
+    assert calls(graph, "reshape") == 0
+    assert calls(graph, "expand") == 1
+    torch.testing.assert_close(graph(x), function(x))
