@@ -103,11 +103,11 @@ def test_captured_measurements_are_those_of_eager_pyro(kind, pixels):
 
 
 def test_captured_graph_takes_new_images_and_trained_parameters(pixels):
-    step = make_step("implicit")
+    step, pixels = make_step("implicit").double(), pixels.double()
     graph = capture(step.eager, pixels, WEIGHT, preserve=step)
     optimizer = torch.optim.Adam(step.parameters(), lr=0.05)
     for seed in range(3):
-        other = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(10 + seed))
+        other = torch.rand_like(pixels, generator=torch.Generator().manual_seed(10 + seed))
         eager = loss_and_gradients(step.eager, step, seed, other, WEIGHT)
         captured = loss_and_gradients(graph, step, seed, other, WEIGHT)
         assert_same(eager, captured)
