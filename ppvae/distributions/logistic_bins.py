@@ -10,29 +10,29 @@ from ppvae.distributions.eight_bit import LEVELS
 __all__ = ["LEAST_LOG_SCALE", "bin_moments", "draw_level", "level_at", "log_mass", "smooth_mean"]
 
 TOP = LEVELS - 1
+FAR = 1e30  # an infinity whose gradient is zero, not NaN
+WIDEST = 80.0  # log-scale; past it the bins' width over the scale underflows in single precision
 LEAST_LOG_SCALE = -7 - math.log(2)  # PixelCNN++'s −7, there for pixels in [−1, 1]
 
 
 def log_mass(level: torch.Tensor, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
     """log[σ(u) − σ(l)], u and l the bin's upper and lower edge less the mean, over the scale; nats.
 
-    As log σ(u) + log σ(−l) + log(1 − e^{l−u}), where nothing cancels: no bin is too small for it. The lowest bin is
-    σ(u), the highest σ(−l). Edges are taken in grey levels, where they are exact in floating point, so that
-    neighbouring bins meet and the masses sum to one.
+    As log σ(u) + log σ(−l) + log(1 − e^{l−u}), where nothing cancels: no bin is too small for it. The lowest bin's l is
+    −∞ and the highest's u is ∞, which leaves them σ(u) and σ(−l). A scale past ``WIDEST`` is scored there, and what it
+    is more comes off the inner bins' mass, which is as 1/scale. All without ``torch.where``, a branch an entry on a
+    CPU: each costs more than a logarithm.
 
     Shapes: all arguments broadcast; level in 0 … 255, mean and scale for pixels in [0, 1].
     """
-    width = (-log_scale).exp() / TOP
-    below = logsigmoid((level + 0.5 - TOP * mean) * width)
-    above = logsigmoid((TOP * mean - level + 0.5) * width)
-    inside = below + above + _log1mexp(width, -log_scale - math.log(TOP))
-    return torch.where(level < 0.5, below, torch.where(level > TOP - 0.5, above, inside))
-
-
-def _log1mexp(width: torch.Tensor, log_width: torch.Tensor) -> torch.Tensor:
-    """log(1 − e^{−width}); by its series below 1e-6, where ``width`` may have underflown."""
-    exact = (-torch.expm1(-width.clamp(min=1e-6))).log()
-    return torch.where(width > 1e-6, exact, log_width - 0.5 * width)
+    highest, lowest = (level - (TOP - 0.5)).relu(), (0.5 - level).relu()  # one half in that bin, zero in the others
+    outer = -FAR * (highest + lowest)
+    excess = (log_scale + (outer - WIDEST)).relu()
+    width = (excess - log_scale).exp() / TOP
+    half, centre = 0.5 * width, (level - TOP * mean) * width
+    below = logsigmoid(torch.add(half + centre, highest, alpha=FAR))
+    above = logsigmoid(torch.add(half - centre, lowest, alpha=FAR))
+    return below + above + (-torch.expm1(outer - width)).log() - excess
 
 
 def level_at(logit: torch.Tensor | float, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:

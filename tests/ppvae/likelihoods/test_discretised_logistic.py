@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import logsigmoid
 
 from ppvae.distributions import DiscretisedLogistic
 from ppvae.distributions.logistic_bins import LEAST_LOG_SCALE, bin_moments, smooth_mean
@@ -143,3 +144,36 @@ def test_the_decoder_speaks_of_pixels_in_minus_one_to_one(constant):
     lower = torch.where(x == 0, 0.0, cdf(centred - 1 / 255, mean, scale))
     expected = (upper - lower).log().sum((1, 2, 3))
     torch.testing.assert_close(likelihood(torch.zeros(6, 3)).log_prob(x), expected, rtol=1e-9, atol=0)
+
+
+def by_cases(values: torch.Tensor, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """log[σ(u) − σ(l)] in double precision, where 1/scale does not underflow; the outer bins by case."""
+    scale = log_scale.clamp(min=LEAST_LOG_SCALE).exp()
+    upper, lower = (values + 0.5 / 255 - mean) / scale, (values - 0.5 / 255 - mean) / scale
+    below, above = logsigmoid(upper), logsigmoid(-lower)
+    inside = below + above + torch.log(-torch.expm1(-1 / (255 * scale)))
+    return torch.where(values == 0, below, torch.where(values == 1, above, inside))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_values_and_gradients_are_the_definitions_everywhere(dtype):
+    """To the rounding of the edges, (k − 255·mean ± ½)·w with factors within a few units in the last place.
+
+    Gradients below single precision's least number are nothing.
+    """
+    mean = torch.tensor([-1e4, -2.0, 0.0, 0.3137, 1.0, 30.0], dtype=torch.float64)[:, None, None].expand(6, 10, 7)
+    scales = [-9.0, -7.6, -7.0, -3.0, 0.0, 10.0, 79.9, 80.1, 95.0, 300.0]
+    log_scale = torch.tensor(scales, dtype=torch.float64)[:, None].expand(6, 10, 7)
+    values = torch.tensor([0, 1, 80, 128, 253, 254, 255], dtype=torch.float64).expand(6, 10, 7) / 255
+    inputs = [t.clone().requires_grad_() for t in (mean, log_scale)]
+    exact = by_cases(values, *inputs)
+    exact_gradients = torch.autograd.grad(exact.sum(), inputs)
+    given = [t.to(dtype).requires_grad_() for t in (mean, log_scale)]
+    found = DiscretisedLogistic(*given).log_prob(values.to(dtype))
+    gradients = torch.autograd.grad(found.sum(), given)
+    width = (-log_scale.clamp(min=LEAST_LOG_SCALE)).exp() / 255
+    size = (255 * (values + mean.abs()) + 1) * width  # of an edge's terms, over the scale
+    unit, least = 8 * torch.finfo(dtype).eps, torch.finfo(torch.float32).tiny
+    assert ((found - exact).abs() <= unit * (size + exact.abs())).all()
+    assert ((gradients[0] - exact_gradients[0]).abs() <= unit * 255 * width * (1 + size) + least).all()
+    assert ((gradients[1] - exact_gradients[1]).abs() <= unit * (1 + size) ** 2 + least).all()
