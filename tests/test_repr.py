@@ -76,7 +76,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         datasets.RenderedImages: {"render": drawn, "positions": torch.arange(7), "image_shape": SHAPE},
         datasets.StoredImages: {"pixels": pixels.to(torch.uint8), "binary": False},
         distributions.AutoregressiveFlow: {"latents": LATENTS, "flows": 3, "hidden": (9,), "gate_bias": 1.5},
-        distributions.BatchScaleNormal: {"loc": pixels, "log_scale": torch.tensor(-1.5)},
+        distributions.BatchScaleNormal: {"loc": pixels, "log_scale": torch.tensor(-1.5), "event_dim": 3},
         distributions.DiscretisedLogistic: {"loc": pixels, "log_scale": torch.zeros_like(pixels)},
         distributions.DiscretisedLogisticMixture: {
             "logits": torch.zeros(2, 5, 16, 16),
@@ -85,6 +85,7 @@ def arguments() -> dict[type, dict[str, Any]]:
             "couplings": torch.zeros(2, 5, 3, 16, 16),
         },
         distributions.GRepGamma: {"concentration": positive, "rate": positive},
+        distributions.IsotropicNormal: {"loc": pixels, "scale": torch.tensor(0.25), "event_dim": 3},
         distributions.Membership: {"logits": numbers},
         distributions.PixelCategorical: {"logits": torch.zeros(2, *SHAPE, 256)},
         distributions.PrecisionNormal: {"loc": numbers, "precision": positive, "mean_precision": positive},

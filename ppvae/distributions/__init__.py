@@ -5,6 +5,7 @@ from ppvae.distributions.autoregressive_flow import AutoregressiveFlow
 from ppvae.distributions.batch_scale_normal import BatchScaleNormal
 from ppvae.distributions.discretised_logistic import DiscretisedLogistic
 from ppvae.distributions.g_rep import GRepGamma
+from ppvae.distributions.isotropic_normal import IsotropicNormal
 from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
 from ppvae.distributions.membership import Membership, RelaxedMembership
 from ppvae.distributions.pixel_categorical import PixelCategorical
@@ -20,6 +21,7 @@ __all__ = [
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "GRepGamma",
+    "IsotropicNormal",
     "Membership",
     "PixelCategorical",
     "PrecisionNormal",

@@ -3,32 +3,35 @@
 import math
 
 import torch
-from pyro.distributions import Normal
 
 from ppvae.described import one_line
+from ppvae.distributions.isotropic_normal import IsotropicNormal
 
 __all__ = ["LEAST_SCALE", "BatchScaleNormal"]
 
 LEAST_SCALE = 1 / (255 * math.sqrt(12))  # the rounding error of 8-bit pixels
 
 
-class BatchScaleNormal(Normal):
-    """N(x; loc, σ*²) with σ*² = mean (x − loc)² over all values scored: images, pixels and draws.
+class BatchScaleNormal(IsotropicNormal):
+    """N(x; loc, σ*²·I) with σ*² = mean (x − loc)² over all values scored: images, pixels and draws.
 
     σ* maximises their total log-density. It carries no gradient: by the envelope theorem the total's gradient is the
     same with it. It is at least 1/(255·√12), the rounding error of 8-bit pixels, lest an exact copy be infinitely
     likely. Not a density of one value, as σ* depends on all: for training alone.
 
     ``log_scale``: a tensor () that :meth:`log_prob` overwrites with log σ*; draws use its value of the beginning.
+    Shapes: loc (*batch, *event) with ``event_dim`` event dims.
     Source: Rybkin, Daniilidis and Levine 2021 (σ-VAE).
     """
 
-    def __init__(self, loc: torch.Tensor, log_scale: torch.Tensor, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, loc: torch.Tensor, log_scale: torch.Tensor, event_dim: int, *, validate_args: bool | None = None
+    ) -> None:
         self.log_scale = log_scale
-        super().__init__(loc, log_scale.exp().expand_as(loc), validate_args=validate_args)
+        super().__init__(loc, log_scale.exp(), event_dim, validate_args=validate_args)
 
     def __repr__(self) -> str:
-        return one_line(self, "loc", "log_scale")
+        return one_line(self, "loc", "log_scale", "event_dim")
 
     def expand(self, batch_shape: torch.Size, _instance: "BatchScaleNormal | None" = None) -> "BatchScaleNormal":
         new = super().expand(batch_shape, self._get_checked_instance(BatchScaleNormal, _instance))
@@ -36,9 +39,8 @@ class BatchScaleNormal(Normal):
         return new
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        squares = (value - self.loc).square()
-        log_scale = 0.5 * squares.detach().mean().clamp(min=LEAST_SCALE**2).log()
+        squares = self.squared_error(value)
+        variance = squares.detach().mean() / self.event_shape.numel()
+        log_scale = 0.5 * variance.clamp(min=LEAST_SCALE**2).log()
         self.log_scale.copy_(log_scale)
-        return -0.5 * squares * (-2 * log_scale).exp() - log_scale - 0.5 * math.log(2 * math.pi)
+        return self.log_density(squares, log_scale)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ppvae.described import Described
-from ppvae.distributions import BatchScaleNormal
+from ppvae.distributions import BatchScaleNormal, IsotropicNormal
 from ppvae.errors import check_choice, check_positive
 from ppvae.likelihoods.maps import check_maps
 
@@ -66,5 +66,5 @@ class NormalLikelihood(Described, nn.Module):
     def forward(self, z: torch.Tensor) -> dist.TorchDistribution:
         mean = self.decoder(z).sigmoid()
         if self.scale_mode == "optimal" and self.training:
-            return BatchScaleNormal(mean, self.log_scale).to_event(3)
-        return dist.Normal(mean, self.log_scale.exp().expand_as(mean)).to_event(3)
+            return BatchScaleNormal(mean, self.log_scale, event_dim=3)
+        return IsotropicNormal(mean, self.log_scale.exp(), event_dim=3)
