@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"({len(value)} items)" if len(value) > LISTED else f"({', '.join(map(shown, value))})"
-    name = getattr(value, "__qualname__", None)
+    name = getattr(value, "__name__", None)
     return name or " ".join(ADDRESS.sub("", repr(value)).split())
 
 
