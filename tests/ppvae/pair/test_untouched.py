@@ -95,3 +95,12 @@ def test_without_a_seed_the_callers_stream_goes_on():
 def test_anything_that_is_no_module_is_left_alone(modules):
     with evaluating(modules[0], lambda x: x, None):
         assert not modules[0].training
+
+
+def test_parts_that_two_programs_share_keep_their_mode():
+    """Each part's mode is read before any of it is changed, whichever program comes first."""
+    shared, frozen = nn.Linear(2, 2), nn.Dropout().eval()
+    first, second = nn.Sequential(shared, frozen), nn.Sequential(nn.Linear(2, 2), shared, frozen)
+    with evaluating(first, second):
+        assert not any(part.training for program in (first, second) for part in program.modules())
+    assert [part.training for part in second.modules()] == [True, True, True, False]
