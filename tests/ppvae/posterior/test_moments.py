@@ -53,6 +53,13 @@ def test_one_draw_has_no_variance_between_draws():
     np.testing.assert_allclose(one["sample_stats"]["b_variance"], (SECOND * (1 + a**2)) ** 2, rtol=1e-9)
 
 
+@pytest.mark.parametrize("origin", [None, 1])
+def test_positions_count_from_where_they_are_told(origin):
+    found = from_pyro_svi(model, guide, IMAGES, 2, index_origin=origin)["posterior"]
+    for dim, size in (("chain", 1), ("draw", 2), ("image", 3), ("latent", 2)):
+        assert found[dim].values.tolist() == list(range(origin or 0, size + (origin or 0))), dim
+
+
 def test_kls_are_closed_forms_given_the_earlier_sites_draws(tree):
     """KL(q(b | a) ‖ p(b | a)), averaged over the draws of a, latent by latent; nats."""
     a = torch.from_numpy(tree["posterior"]["a"].values[0])

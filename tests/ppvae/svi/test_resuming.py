@@ -1,5 +1,6 @@
 """What a run may be resumed with: the very settings, data and objective that it was trained with, and nothing else."""
 
+import math
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ppvae import (
     Capacity,
     FreeBits,
     ImportanceWeighted,
+    Objective,
     SoftFreeBits,
     TotalCorrelation,
     UserError,
@@ -23,6 +25,7 @@ from ppvae import (
 from ppvae.datasets import ImageDataset
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.pair.terms import Terms
 from ppvae.priors import NormalPrior
 from ppvae.svi import Plateau
 
@@ -112,6 +115,26 @@ def test_a_state_of_the_objective_and_the_optimisers_moments_come_back(interrupt
     found = train(tmp_path / "parts", objective=objective, **options)
     assert found.identical(whole)
     assert all(map(torch.equal, pair[1].parameters(), resumed[1].parameters()))
+
+
+class Spoilt(Objective):
+    """The ELBO, whose loss becomes ``value`` in the second epoch."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def numbers(self, step: int) -> tuple[float, ...]:
+        return (0.0 if step < 4 else self.value,)
+
+    def loss(self, terms: Terms, numbers: torch.Tensor, warmth: float = 1.0) -> torch.Tensor:
+        return (terms.distortion + warmth * terms.rate).mean() + numbers[0]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_no_number_ends_the_run_and_the_last_epoch_stays(value, tmp_path):
+    with pytest.raises(UserError, match=f"the loss became {value} in epoch 2; lower learning_rate"):
+        train(tmp_path, objective=Spoilt(value), epochs=3)
+    assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"]["loss"]["rows"]) == 1
 
 
 @pytest.mark.parametrize("interrupted_after", range(1, 8))
