@@ -15,7 +15,6 @@ from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of
 from ppvae.interventions import ablate, reconstruct, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
-from ppvae.pair.untouched import device_of
 
 __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 
@@ -74,10 +73,8 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     wanted, model, guide = configuration.posterior, parts.model, parts.guide
     index = slice(min(wanted.images, len(parts.data)))
     factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
-    device = device_of(guide)
-    data = tuple(values.to(device) for values in parts.data.arguments(index, configuration.seed))
     options = {"batch_size": wanted.batch_size, "seed": configuration.seed}
-    tree = from_pyro_svi(model, guide, data, wanted.draws, constant_data=factors, **options)
+    tree = from_pyro_svi(model, guide, parts.data.subset(index), wanted.draws, constant_data=factors, **options)
     few, sites = tree.isel(image=slice(wanted.ablation_images)), codes_of(tree)
     latents = {site: informative_latents(tree, ablate(model, few, site=site), site=site) for site in sites}
     found = _of_held_out(parts, configuration)

@@ -2,15 +2,21 @@
 
 import re
 
+import torch
 import xarray as xr
 
+from experiments.assemble import Parts
 from experiments.codes import mean_codes, sampled_codes
 from experiments.evaluation import Evaluation
 from experiments.report import ReportFigure
+from ppvae.interventions import draw_given
 from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
+from ppvae.models import ConditionalVAE
+from ppvae.networks import LabelCondition
 from ppvae.plots import (
     plot_covariances,
+    plot_image_blocks,
     plot_informative,
     plot_latent_history,
     plot_rate_distortion,
@@ -18,9 +24,10 @@ from ppvae.plots import (
     plot_traversals,
 )
 
-__all__ = ["figures_of_run", "named"]
+__all__ = ["figures_of_run", "named", "samples_by_label"]
 
 MOST = 24  # latents of one code that a figure redraws
+COLUMNS = 12  # codes drawn under each label
 
 
 def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFigure]:
@@ -47,6 +54,21 @@ def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[s
     if len(evaluation.latents) == 1:
         return figure, words
     return f"{figure}_{re.sub('[^A-Za-z0-9_-]', '_', site)}", f"{words}: {site}"
+
+
+def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") -> list[ReportFigure]:
+    """Images drawn under each label, one code a column; nothing for a model that is given none."""
+    if not isinstance(parts.model, ConditionalVAE) or not isinstance(parts.model.condition, LabelCondition):
+        return []
+    labels = torch.arange(parts.model.condition.levels)
+    drawn = draw_given(parts.model, labels, COLUMNS, seed=seed).rename(given="z_local", draw="z_global")
+    (given,) = parts.data.inputs
+    caption = (
+        f"Drawn by the model: a row for each {given}, the first at the top, a column for each code drawn from the "
+        "prior. A row should keep what the label says, a column all else, such as slant and thickness."
+    )
+    figure = plot_image_blocks({"": drawn}, per_line=1, varied=("z", given))
+    return [ReportFigure(name, caption, figure, f"Samples by {given}")]
 
 
 def _reconstructions(evaluation: Evaluation) -> ReportFigure:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.assemble import Parts
 from experiments.diagnostics_page import write_diagnosis
 from experiments.evaluation import EVALUATED, Evaluation
-from experiments.figures import figures_of_run
+from experiments.figures import figures_of_run, samples_by_label
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
 from experiments.training import train_and_evaluate
@@ -60,7 +60,7 @@ def write_pages(
             _metrics_table(evaluation, ngvae="p" in history),
             *(_latents_table(evaluation, site) for site in evaluation.latents),
         ],
-        figures=figures_of_run(history, evaluation),
+        figures=[*figures_of_run(history, evaluation), *samples_by_label(parts, configuration.seed)],
         notes=[*_surrogate(parts), *_notes(evaluation)],
         environment=environment(configuration.seed),
         dpi=dpi,
