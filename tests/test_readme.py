@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+SCRIPT, LOOP, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 SMALLER = {
     "size=8192": "size=96",
     "size=2048": "size=128",
@@ -39,6 +39,14 @@ def test_readme_script_trains_and_exports(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/mine/posterior.zarr").is_dir()
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
+
+
+def test_readme_pairs_take_inputs_beside_images(tmp_path):
+    script = _smaller(INPUTS).replace("draw_given(", "found = draw_given(") + "\nprint(found.sizes)"
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'given': 3, 'draw': 8" in done.stdout
 
 
 def test_readme_two_views_train_and_draw(tmp_path):
@@ -99,6 +107,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "annealing",
         "auxiliary",
         "clusters",
+        "condition",
         "data",
         "experiment",
     }

@@ -206,7 +206,11 @@ def closed_form_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
     """KL(q ‖ p) of a site, latent by latent where both factorise; NotImplementedError where none is registered."""
     if model_site is None:
         return sampled_rate(guide_site, None)
-    return scaled(guide_site, kl_divergence(*elementwise(guide_site["fn"], model_site["fn"])))
+    q, p = elementwise(guide_site["fn"], model_site["fn"])
+    try:
+        return scaled(guide_site, kl_divergence(q, p))
+    except IndexError:  # torch's KL of Bernoullis does not broadcast
+        return scaled(guide_site, kl_divergence(q, p.expand(q.batch_shape)))
 
 
 def best_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from ppvae import BetaELBO, FreeBits, ImportanceWeighted, Program, UserError, check_pair
+from ppvae import BetaELBO, FreeBits, ImportanceWeighted, Program, UserError, check_pair, from_pyro_svi
 from ppvae.svi.history import FEW, measured
 
 SCALES = {"z_1": 0.5, "z_2": 0.25}
@@ -162,3 +162,23 @@ def test_a_shared_site_without_a_pathwise_gradient_is_refused(images):
 def test_no_bound_of_each_image_has_a_shared_site(images):
     with pytest.raises(UserError, match="'theta' is one for all images"):
         check_pair(Shared(), SharedGuide(), images, ImportanceWeighted(samples=3))
+
+
+def test_bernoulli_codes_have_their_kl_under_a_plate_of_draws(images):
+    """Torch's KL of two Bernoullis does not broadcast: p without the dims of the draws is expanded first."""
+
+    def model(images):
+        with pyro.plate("image", len(images), dim=-1):
+            z = pyro.sample("z", dist.Bernoulli(torch.tensor([0.3, 0.6])).to_event(1), infer={"event_dims": ["bit"]})
+            loc = z.sum(-1)[..., None, None, None].expand(*z.shape[:-1], *images.shape[1:])
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(3), obs=images)
+
+    def guide(images):
+        with pyro.plate("image", len(images), dim=-1):
+            p = images.flatten(1)[:, :2]
+            pyro.sample("z", dist.Bernoulli(p).to_event(1), infer={"event_dims": ["bit"]})
+
+    found = from_pyro_svi(model, guide, images, 3)["sample_stats"]["kl"]
+    expected = kl_divergence(dist.Bernoulli(images.flatten(1)[:, :2]), dist.Bernoulli(torch.tensor([[0.3, 0.6]] * 5)))
+    torch.testing.assert_close(torch.from_numpy(found.values), expected)
+    torch.testing.assert_close(BetaELBO(estimator="mean_field").measure(model, guide, images).rate, expected.sum(-1))
