@@ -17,7 +17,7 @@ from ppvae.diagnostics.weight_findings import chance_above
 LEVEL = 0.01  # of each of the seven tests by chance
 IMAGES, DRAWS, SIMULATIONS, LATENTS = 120, 80, 300, 3
 SAMPLE, PIXELS = ("chain", "draw"), ("channel", "row", "column")
-FAULTS = np.concatenate([np.linspace(-1.2, 1.2, 25), [-3.0, 3.0]])
+FAULTS = np.concatenate([np.linspace(-1.8, 1.8, 31), [-3.0, 3.0]])
 
 
 def pixels(values: np.ndarray, *dims: str) -> xr.Dataset:
@@ -111,6 +111,8 @@ def test_verdicts_follow_from_statistic_threshold_and_limit(swept):
             assert row["verdict"].item() == judged(*numbers), (test, numbers)
             seen.setdefault(test, set()).add(row["verdict"].item())
     assert all({"pass", "fail"} <= verdicts for verdicts in seen.values()), seen
+    shares = [float(found["statistic"].sel(test="posterior predictive")) for _, found in swept]
+    assert any(0.25 < share < 0.4 for share in shares)  # between its limit and what is far beyond
 
 
 def test_statistics_are_those_of_their_definitions(swept):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ppvae import BetaELBO, Capacity, FreeBits, SoftFreeBits, TotalCorrelation
+from ppvae import Annealed, BetaELBO, Capacity, FreeBits, SoftFreeBits, TotalCorrelation
 from ppvae.pair.terms import Terms
 
 DISTORTION = torch.tensor([10.0, 20.0, 12.0])
@@ -63,6 +63,18 @@ def test_a_soft_weight_multiplies_the_rate_and_stays_between_its_ends():
     for _ in range(3):
         rising.loss(terms)
     assert float(rising.state.weight) == 1.5
+
+
+def test_weights_of_schedules_inside_each_other_multiply(build):
+    """By loss and by evaluation: a quarter of the way of the one, half of the other's."""
+    pair = build("normal")
+    nested = Annealed(objective=Annealed(objective=BetaELBO(beta=2.0), steps=10, start=0.0), steps=20, start=0.0)
+    numbers = torch.tensor(nested.numbers(5))
+    torch.manual_seed(3)
+    loss, terms = nested.evaluate(pair.model, pair.guide, (pair.images,), numbers)
+    expected = terms.distortion.mean() + 0.25 * 0.5 * 2.0 * terms.rate.mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(nested.loss(terms, numbers), expected)
 
 
 @pytest.mark.parametrize("per_image", [False, True])

@@ -117,6 +117,16 @@ def test_each_programs_scale_and_mask_weigh_its_own_densities(on_model, on_guide
         torch.testing.assert_close(terms.score, q.score_parts(z).score_function.sum(-1))
 
 
+def test_pixels_are_those_of_all_observed_sites():
+    def two_observed(images: torch.Tensor) -> None:
+        gamma_model(images)
+        with pyro.plate("more", len(images), dim=-1):
+            pyro.sample("y", dist.Normal(torch.zeros(5).double(), 2.0).to_event(1), obs=images.flatten(1).expand(-1, 5))
+
+    terms = BetaELBO().measure(two_observed, gamma_guide_of(dist.Gamma), (IMAGES,))
+    assert (terms.pixels, terms.latents) == (1 + 5, 2)
+
+
 def guide_of_two(images: torch.Tensor) -> None:
     """An auxiliary site and two draws whose gradients need scores."""
     with pyro.plate("image", len(images), dim=-1):

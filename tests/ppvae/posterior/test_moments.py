@@ -73,6 +73,24 @@ def test_kls_are_closed_forms_given_the_earlier_sites_draws(tree):
     )
 
 
+def test_the_mode_of_a_discrete_site_is_its_most_probable_value():
+    """By q(y | x) = softmax of three logits that move with the image; a count's mean and variance beside it."""
+    logits = IMAGES.flatten(1) * torch.tensor([-1.0, 0.1, 1.0]).double()
+
+    def counted(images: torch.Tensor) -> None:
+        with pyro.plate("image", len(images), dim=-1):
+            y = pyro.sample("y", dist.Categorical(torch.ones(3).double()))
+            pyro.sample("x", dist.Normal(y.double()[..., None, None, None], 1.0).to_event(3), obs=images)
+
+    def guess(images: torch.Tensor) -> None:
+        with pyro.plate("image", len(images), dim=-1):
+            pyro.sample("y", dist.Categorical(logits=images.flatten(1) * torch.tensor([-1.0, 0.1, 1.0]).double()))
+
+    statistics = from_pyro_svi(counted, guess, IMAGES, 5)["sample_stats"]
+    np.testing.assert_array_equal(statistics["y_mode"], logits.argmax(1))
+    assert set(statistics["y_mode"].values.tolist()) == {0, 2}
+
+
 def test_the_priors_variance_is_total_too(tree):
     """Var b = 1 + Var a = 2, of 1 024 draws of a for two latents: a standard error of √(2/2 048) = 0.03."""
     statistics = tree["sample_stats"]
