@@ -190,3 +190,14 @@ def test_codes_that_have_collapsed_place_nothing():
 def test_a_q_of_another_width_is_refused():
     with pytest.raises(UserError, match=r"q has event shape \(1,\), the clusters 2 latents"):
         make_prior().rates(Independent(Normal(torch.zeros(4, 1).double(), 1.0), 1))
+
+
+def test_places_follow_the_seed():
+    """In what order k-means finds the clusters is chance: one order a seed, and not one for all seeds."""
+    prior, means = ClusterPrior(2, 5), torch.randn(60, 2)
+    orders = []
+    for seed in (0, 0, 1, 2):
+        prior.place(means, torch.ones(60, 2), seed=seed)
+        orders.append(prior.loc.detach().clone())
+    assert torch.equal(orders[0], orders[1])
+    assert not all(torch.equal(order, orders[0]) for order in orders[2:])
