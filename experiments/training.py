@@ -35,6 +35,7 @@ __all__ = [
 RUNNING = (
     "trainer.progress",
     "trainer.compile",
+    "trainer.execution",
     "trainer.accelerator",
     "trainer.devices",
     "resume",
@@ -126,6 +127,7 @@ def fit_configured(
         learning_rate=trainer.learning_rate,
         stopping=stopping,
         seed=configuration.seed,
+        execution=trainer.get("execution", "auto"),
         compile=trainer.compile,
         accelerator=trainer.accelerator,
         devices=trainer.devices,

@@ -29,25 +29,32 @@ logger = logging.getLogger(__name__)
 
 
 def capture(
-    function: Callable, *inputs: torch.Tensor, preserve: nn.Module, later: Callable[[], object] = lambda: None
+    function: Callable,
+    *inputs: torch.Tensor,
+    preserve: nn.Module,
+    later: Callable[[], object] = lambda: None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> fx.GraphModule:
     """``function`` as a graph of ATen operations that gives the same values, gradients and buffers.
 
     ``inputs`` set the shapes the graph is for; tensors are its only step-dependent inputs. What ``function`` computes
     twice is computed once. Recording runs it: the random states, and buffers and attributes of ``preserve``, the
     module whose parameters it trains, are put back. ``later`` is called before the function is recorded again, and
-    does what else may change between two steps.
+    does what else may change between two steps; ``tell`` hears what is going on.
 
     Errors: RuntimeError where Python would change what is recorded (a number that a step changes, a branch on a
     random number or a tensor's value), and where values, gradients or buffers differ from the function's under one
     seed. A custom ``autograd.Function`` (of Beta, Dirichlet, straight-through draws) does not survive recording.
     """
     with unchanged(preserve, *inputs), pyro.validation_enabled(False):
+        tell("recording the step")
         graph_module = record(function, *inputs)
         recorded = description(graph_module)
         _refuse_python(function, inputs, preserve)
         later()
+        tell("merging what repeats")
         _merge(graph_module, inputs, preserve)
+        tell("comparing with the eager step")
         wide, agreed = _in_double(function, description(graph_module), inputs, preserve)
         if wide is None or change(recorded, wide):  # float64 may have numbers of its own, such as its smallest
             _refuse(change(recorded, description(record(function, *inputs))))

@@ -17,9 +17,10 @@ from ppvae.objectives import Objective
 from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
+from ppvae.svi.execution import Execution, Wish
 from ppvae.svi.history import History
 from ppvae.svi.logs import Logs
-from ppvae.svi.step import Execution, Step
+from ppvae.svi.step import Step
 from ppvae.svi.stopping import Plateau
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Settings:
     learning_rate: float
     stopping: Plateau | None
     seed: int
-    compile: bool
+    execution: Wish
     progress: bool
 
 
@@ -106,20 +107,38 @@ class Loop:
         cuda = [fabric.device] if fabric.device.type == "cuda" else []
         with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
             torch.manual_seed(settings.seed)
-            first = self.batches.first()
-            self.step.prepare(*first, self.numbers(0), execution=self.execution if settings.compile else "eager")
-            module, optimizer = self.step, self.adam
-            if fabric.world_size > 1:  # alone, Fabric's wrappers would only cost time: 3 % of a small network's step
-                module, optimizer = fabric.setup(self.step, self.adam, move_to_device=False)
-            with pyro.validation_enabled(False), self._logs() as logs, self._bar() as bar:
-                while self._epochs_left() > 0:
-                    self._epoch(module, optimizer, bar)
-                    self._apply_stopping_rule()
-                    logs.write(self.history)
-                    if logs.directory is not None:
-                        save_checkpoint(self.run.checkpoint, self._content())
+            with self._bar() as bar:
+                self._prepare(bar)
+                self._train(bar)
         self.history.execution = self.step.execution
         return self.history
+
+    def _prepare(self, bar: tqdm) -> None:
+        """Make the step ready; the first of several processes chooses for all, as rounding differs between the ways."""
+        fabric, wish = self.fabric, self.run.settings.execution
+        if wish == "auto" and self.execution is not None:
+            wish = self.execution
+        batch = (*self.batches.first(), self.numbers(0))
+        if fabric.is_global_zero:
+            steps = self._epochs_left() * self.batches.steps
+            self.step.prepare(*batch, execution=wish, steps=steps, tell=bar.set_postfix_str)
+        way = fabric.broadcast(self.step.execution) if fabric.world_size > 1 else self.step.execution
+        if not fabric.is_global_zero:
+            self.step.prepare(*batch, execution=way)
+        bar.set_postfix_str("")
+        bar.unpause()  # the speed is that of training
+
+    def _train(self, bar: tqdm) -> None:
+        module, optimizer = self.step, self.adam
+        if self.fabric.world_size > 1:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
+            module, optimizer = self.fabric.setup(self.step, self.adam, move_to_device=False)
+        with pyro.validation_enabled(False), self._logs() as logs:
+            while self._epochs_left() > 0:
+                self._epoch(module, optimizer, bar)
+                self._apply_stopping_rule()
+                logs.write(self.history)
+                if logs.directory is not None:
+                    save_checkpoint(self.run.checkpoint, self._content())
 
     def _epoch(self, module: Any, optimizer: Any, bar: tqdm) -> None:
         epoch, batches = len(self.history), self.batches

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import pyro
 import torch
@@ -12,14 +12,13 @@ from torch import nn
 from ppvae.datasets.conversion import Conversion
 from ppvae.objectives import Objective
 from ppvae.svi.capture import capture, compile_graph
+from ppvae.svi.execution import Execution, Wish, faster
 from ppvae.svi.history import Layout, measured
 from ppvae.svi.rehearsal import unchanged
 
-__all__ = ["Execution", "Step", "usual_execution"]
+__all__ = ["Step"]
 
 logger = logging.getLogger(__name__)
-
-Execution = Literal["eager", "captured", "compiled"]
 
 
 class Step(nn.Module):
@@ -61,28 +60,40 @@ class Step(nn.Module):
         values, self.layout = measured(loss, terms, self.objective.reported(numbers))
         return loss, values
 
-    def prepare(self, pixels: torch.Tensor, *given: torch.Tensor, execution: Execution | None = None) -> None:
+    def prepare(
+        self,
+        pixels: torch.Tensor,
+        *given: torch.Tensor,
+        execution: Wish = "captured",
+        steps: int = 0,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         """Rehearse one validated eager step on a batch, then capture and compile for its shape.
 
-        ``execution`` says how the step is to run, by default :func:`usual_execution`. Where that is not possible the
-        step runs the next simpler way and the log says why. Parameters, buffers and the random state stay as they were.
+        ``execution`` says how the step is to run; "auto" is "compiled" where that is worth it for ``steps`` steps, else
+        "captured". Where a way is not possible the step runs the next simpler one and the log says why. ``tell`` hears
+        what is going on. Parameters, buffers, random states and the programs' attributes stay as they were.
         """
-        wanted = execution or usual_execution(self, pixels.device)
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
             self.eager(pixels, *given)
             layout = self.layout
         self.layout = layout  # all else that the rehearsal left behind is gone
-        if wanted == "eager":
+        if execution == "eager":
             return
         try:
-            graph = capture(self.eager, pixels, *given, preserve=self, later=self._take_a_step)
+            graph = capture(self.eager, pixels, *given, preserve=self, later=self._take_a_step, tell=tell)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
             return
         self._run_by("captured", graph)
-        compiled = compile_graph(graph, pixels, *given, preserve=self) if wanted == "compiled" else None
+        tell("compiling the step" if execution == "compiled" else "timing the step")
+        compiled = None
+        if execution == "compiled":
+            compiled = compile_graph(graph, pixels, *given, preserve=self)
+        elif execution == "auto":
+            compiled = faster(graph, pixels, *given, preserve=self, steps=steps)
         if compiled is not None:
             self._run_by("compiled", compiled)
 
@@ -105,9 +116,3 @@ class _Spread(Messenger):
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if self.part != 1 and not any(frame.vectorized and frame.dim == -1 for frame in msg["cond_indep_stack"]):
             msg["scale"] = msg["scale"] * self.part
-
-
-def usual_execution(step: nn.Module, device: torch.device) -> Execution:
-    """``compiled``, but ``captured`` for convolutions on a CPU, where the compiled step is slower (measured)."""
-    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in step.modules())
-    return "captured" if convolutions and device.type == "cpu" else "compiled"

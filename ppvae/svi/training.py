@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 import xarray as xr
@@ -14,12 +14,13 @@ from torch import nn
 from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
-from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
 from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
+from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
 from ppvae.svi.loop import Loop, Run, Settings
 from ppvae.svi.stopping import Plateau
@@ -41,6 +42,7 @@ def fit(
     learning_rate: float = 1e-3,
     stopping: Plateau | None = None,
     seed: int = 0,
+    execution: Wish = "auto",
     compile: bool = True,
     accelerator: str = "auto",
     devices: int = 1,
@@ -55,8 +57,12 @@ def fit(
     each, (image, ...), such as labels, as an ``ImageDataset`` with ``inputs`` does.
     ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
     earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
-    ``compile`` captures the step and compiles it (convolutions on a CPU are captured only, which is faster there);
-    where that fails, training runs eagerly and the log says why. The history's ``execution`` attribute says which.
+    ``execution`` is how steps run: "eager", by Pyro's handlers; "captured", recorded once as a graph of tensor
+    operations in which nothing is computed twice; "compiled", that graph through ``torch.compile``; "auto", captured or
+    compiled, whichever takes this run less time, compilation included. The first run that is long enough to repay a
+    compilation times both; the outcome is kept in ``~/.cache/ppvae``. Where a way fails, or Python changes between
+    steps what a graph would freeze, the next simpler one is taken and the log says why. ``compile=False`` means
+    "eager". The history's ``execution`` attribute says which it was; a resumed run goes on that way.
     ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch; ``resume``
     continues from that checkpoint with the numbers of an uninterrupted run.
 
@@ -66,7 +72,11 @@ def fit(
     """
     if stopping is not None and stopping.floor is None:
         stopping = replace(stopping, floor=getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0))
-    settings = Settings(epochs, batch_size, learning_rate, stopping, seed, compile, progress)
+    check_choice("execution", execution, get_args(Wish))
+    if not compile and execution not in ("auto", "eager"):
+        raise UserError(f"execution={execution!r} with compile=False, which means 'eager'; leave one of them out")
+    way = execution if compile else "eager"
+    settings = Settings(epochs, batch_size, learning_rate, stopping, seed, way, progress)
     where = None if directory is None else Path(directory)
     pixels, given, conversion = _pixels(data)
     run = Run(model, guide, objective or BetaELBO(), pixels, given, conversion, settings, where, resume)

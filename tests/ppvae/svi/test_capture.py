@@ -256,7 +256,7 @@ POSTERIORS = {
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
-def test_draws_with_a_backward_of_their_own_keep_it(name, pixels, monkeypatch, caplog):
+def test_draws_with_a_backward_of_their_own_keep_it(name, pixels, caplog):
     """torch.autograd.Function does not survive capture: such a pair must train with eager's gradients all the same."""
 
     class Guide(MeanFieldNormal):
@@ -277,7 +277,6 @@ def test_draws_with_a_backward_of_their_own_keep_it(name, pixels, monkeypatch, c
     torch.manual_seed(0)
     model = VAE(Prior(), NormalLikelihood(MLPDecoder(LATENTS, SHAPE, hidden=[16]), scale=0.3))
     step = Step(model, Guide(MLPEncoder(SHAPE, hidden=[16]), LATENTS), BetaELBO(estimator="trace"))
-    monkeypatch.setattr("ppvae.svi.step.compile_graph", lambda graph, *_, **__: graph)
     with caplog.at_level(logging.WARNING, logger="ppvae"):
         step.prepare(pixels, WEIGHT)
     eager = loss_and_gradients(step.eager, step, 5, pixels, WEIGHT)
@@ -375,7 +374,7 @@ def test_the_compiled_step_gives_eager_losses_and_gradients(pixels, caplog):
     state = torch.get_rng_state()
     # Inductor's own random numbers differ from ATen's under one seed; with ATen's the step must agree with eager's.
     with torch._inductor.config.patch(fallback_random=True), caplog.at_level(logging.WARNING, logger="ppvae"):
-        step.prepare(pixels, WEIGHT)
+        step.prepare(pixels, WEIGHT, execution="compiled")
         assert torch.equal(torch.get_rng_state(), state)
         assert isinstance(step.run, torch._dynamo.OptimizedModule)
         for seed in range(2):

@@ -19,7 +19,6 @@ from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior, VampPrior
 from ppvae.svi import Plateau, load_pair
 from ppvae.svi.loop import Loop
-from ppvae.svi.step import usual_execution
 
 SHAPE, LATENTS = (1, 8, 8), 3
 SPEED = ("seconds", "images_per_second")
@@ -118,14 +117,13 @@ def test_training_lowers_the_loss_in_place(images):
     assert all(module.training for part in pair for module in part.modules())
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "captured"])
-def test_frozen_parameters_stay(images, compiled, monkeypatch):
-    monkeypatch.setattr("ppvae.svi.step.compile_graph", lambda graph, *_, **__: graph)
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+def test_frozen_parameters_stay(images, execution):
     model, guide = make_pair()
     model.requires_grad_(False)
     guide.log_variance.bias.requires_grad_(False)
     before = states((model, guide))
-    train(images, pair=(model, guide), compile=compiled)
+    train(images, pair=(model, guide), compile=True, execution=execution)
     after = states((model, guide))
     frozen = {name for name in before if name.startswith("0.") or name == "1.log_variance.bias"}
     assert {name for name in before if torch.equal(before[name], after[name])} == frozen
@@ -164,11 +162,9 @@ def test_random_state_and_parameter_store_stay_as_they_were(images):
     pyro.get_param_store().clear()
 
 
-def test_captured_training_is_eager_training(images, monkeypatch):
-    """The graph that is compiled, uncompiled: the same losses as eager Pyro's."""
+def test_captured_training_is_eager_training(images):
     eager, _ = train(images, kind="normal_gamma")
-    monkeypatch.setattr("ppvae.svi.step.compile_graph", lambda graph, *_, **__: graph)
-    captured, _ = train(images, kind="normal_gamma", compile=True)
+    captured, _ = train(images, kind="normal_gamma", compile=True, execution="captured")
     np.testing.assert_allclose(captured.loss, eager.loss, rtol=1e-5)
 
 
@@ -597,11 +593,3 @@ def test_a_parameter_of_the_global_store_ends_in_one_line(images):
     with pytest.raises(UserError, match="'shift' lives in Pyro's global store") as caught:
         train(images, pair=(make_pair()[0], Stored()), epochs=1)
     one_line(caught)
-
-
-def test_convolutions_on_a_cpu_are_captured_and_dense_layers_compiled():
-    """Compiled convolutions were slower there (experiments/results/step_time.md); no stopwatch decides."""
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert usual_execution(nn.Sequential(nn.Linear(2, 2)), cpu) == "compiled"
-    assert usual_execution(nn.Sequential(nn.ConvTranspose2d(2, 2, 3)), cpu) == "captured"
-    assert usual_execution(nn.Sequential(nn.Conv2d(2, 2, 3)), cuda) == "compiled"
