@@ -15,7 +15,6 @@ from ppvae.svi.merging import (
     merge_repeated,
     share_attributes,
     storages_of,
-    update_unread_statistics,
     values_of,
 )
 from ppvae.svi.operators import must_stay
@@ -108,7 +107,6 @@ def _merge(graph_module: fx.GraphModule, inputs: tuple[torch.Tensor, ...], modul
     drop_idle_views(graph_module.graph, values)
     merge_repeated(graph_module.graph, storages_of(values))
     graph_module.graph.eliminate_dead_code(must_stay)
-    update_unread_statistics(graph_module.graph)
     graph_module.recompile()
 
 

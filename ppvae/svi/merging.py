@@ -16,7 +16,6 @@ __all__ = [
     "merge_repeated",
     "share_attributes",
     "storages_of",
-    "update_unread_statistics",
     "values_of",
 ]
 
@@ -197,15 +196,6 @@ def _fold_momenta(calls: list[tuple[fx.Node, float]]) -> None:
     for call, weight in weights.items():
         total += weight
         call.update_arg(6, weight / total if total else 0.0)
-
-
-def update_unread_statistics(graph: fx.Graph) -> None:
-    """Normalisations whose output nobody reads, as operations that say what they write: compilers would drop them."""
-    for node in list(graph.nodes):
-        if node.target is torch.ops.aten.batch_norm.default and updates_statistics(node) and not node.users:
-            with graph.inserting_before(node):
-                graph.call_function(torch.ops.aten._native_batch_norm_legit.default, node.args[:8])
-            graph.erase_node(node)
 
 
 def _frozen(value: Any) -> Any:
