@@ -10,6 +10,14 @@ from torch import nn
 __all__ = ["HandWrittenHierarchy"]
 
 
+def normal_divergence(
+    loc: torch.Tensor, scale: torch.Tensor, prior_loc: torch.Tensor, prior_scale: torch.Tensor
+) -> torch.Tensor:
+    """KL(N(loc, scale²) ‖ N(prior_loc, prior_scale²)), elementwise."""
+    ratio, distance = scale / prior_scale, (loc - prior_loc) / prior_scale
+    return 0.5 * (ratio.square() + distance.square() - 1) - ratio.log()
+
+
 class HandWrittenHierarchy(nn.Module):
     """The networks of a (model, guide) pair, copied together, as they share one.
 
@@ -27,15 +35,15 @@ class HandWrittenHierarchy(nn.Module):
         return distortion + rate
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(distortion, rate), each (); KL(N(m + s, (r σ)²) ‖ N(m, σ²)) = ½ (s²/σ² + r² − 1) − log r."""
+        """(distortion, rate), each ()."""
         found, rates = self.bottom_up(images), []
 
         def draw(group: int, features: torch.Tensor, loc: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
             seen = torch.cat([features, found[features.shape[-1]]], 1)
             shift, log_ratio = self.posteriors[group](F.silu(seen)).chunk(2, 1)
-            scale, ratio = log_scale.exp(), log_ratio.exp()
-            rates.append((0.5 * ((shift / scale).square() + ratio.square() - 1) - log_ratio).sum())
-            return loc + shift + scale * ratio * torch.randn_like(loc)
+            posterior = loc + shift, (log_scale + log_ratio).exp()
+            rates.append(normal_divergence(*posterior, loc, log_scale.exp()).sum())
+            return posterior[0] + posterior[1] * torch.randn_like(loc)
 
         features = self.top_down.walk(len(images), draw)
         error = F.mse_loss(self.out(F.silu(features)), images, reduction="sum") / len(images)
