@@ -62,7 +62,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         models.Quantise: {"levels": 32},
         guides.EnumeratedClusters: {"features": 8, "clusters": 3},
         guides.FullCovarianceNormal: head,
-        guides.InverseAutoregressiveGuide: {**head, "flows": 3, "hidden": [9], "gate_bias": 1.5},
+        guides.InverseAutoregressiveGuide: {**head, "flows": 3, "hidden": [9], "context": 5, "gate_bias": 1.5},
         guides.MeanFieldNormal: head,
         guides.MixtureOfEncoders: {**head, "components": 3},
         guides.NormalGammaGuide: {**ngvae, "estimator": "g-rep"},

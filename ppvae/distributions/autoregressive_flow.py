@@ -3,17 +3,15 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from pyro.distributions.transforms import AffineAutoregressive, ConditionalAffineAutoregressive
-from pyro.nn import ConditionalAutoRegressiveNN
+from pyro.distributions.transforms import AffineAutoregressive
 from torch import nn
 
 from ppvae.described import Described
 from ppvae.errors import UserError, check_positive, check_whole
 from ppvae.networks.images import check_widths
+from ppvae.networks.masked import MaskedNetwork
 
 __all__ = ["AutoregressiveFlow"]
-
-START = 1e-3  # of torch's own initial weights in the last layers: the map starts near a constant scale
 
 
 class AutoregressiveFlow(Described, nn.Module):
@@ -52,9 +50,9 @@ class AutoregressiveFlow(Described, nn.Module):
         self.latents = latents
         self.context = context
         self.gated = gate_bias is not None
-        options = {} if gate_bias is None else {"stable": True, "sigmoid_bias": float(gate_bias)}
-        networks = [_MaskedNetwork(latents, context, widths, reverse=bool(step % 2)) for step in range(flows)]
-        self.steps = nn.ModuleList(ConditionalAffineAutoregressive(network, **options) for network in networks)
+        self.options = {} if gate_bias is None else {"stable": True, "sigmoid_bias": float(gate_bias)}
+        networks = (MaskedNetwork(latents, context, widths, reverse=bool(step % 2)) for step in range(flows))
+        self.steps = nn.ModuleList(networks)
 
     def transforms(
         self, context: torch.Tensor | None = None, strength: torch.Tensor | None = None
@@ -63,35 +61,15 @@ class AutoregressiveFlow(Described, nn.Module):
 
         ``strength`` () multiplies all m_t and s_t: at zero a map without a gate is the identity.
         """
-        found = [step.condition(context) for step in self.steps]
-        for transform in found if strength is not None else []:
-            transform.arn = _weakened(transform.arn, strength)
-        return found
+        return [AffineAutoregressive(_given(network, context, strength), **self.options) for network in self.steps]
 
 
-def _weakened(network: Callable, strength: torch.Tensor) -> Callable:
-    """The network with its outputs multiplied; it keeps its order, which the inverse follows."""
+def _given(network: MaskedNetwork, context: torch.Tensor | None, strength: torch.Tensor | None) -> Callable:
+    """The network at a context, its outputs multiplied; it keeps its order, which the inverse follows."""
 
     def outputs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(strength * output for output in network(x))
+        found = network(x, context)
+        return found if strength is None else tuple(strength * output for output in found)
 
     outputs.permutation = network.permutation
     return outputs
-
-
-class _MaskedNetwork(ConditionalAutoRegressiveNN):
-    """Pyro's masked network with or without a context, (m, s) of each latent from those before it."""
-
-    def __init__(self, latents: int, context: int, hidden: Sequence[int], *, reverse: bool) -> None:
-        order = torch.arange(latents)
-        order = order.flip(0) if reverse else order
-        super().__init__(
-            latents, context, list(hidden), permutation=order, skip_connections=True, nonlinearity=nn.ELU()
-        )
-        with torch.no_grad():
-            for parameter in (*self.layers[-1].parameters(), *self.skip_layer.parameters()):
-                parameter.mul_(START)
-
-    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> Sequence[torch.Tensor]:
-        x = x.to(self.layers[0].weight.dtype)  # Pyro's inverse starts from zeros of the default type
-        return super().forward(x, context) if self.context_dim else self._forward(x)

@@ -49,7 +49,7 @@ def randomised(module: nn.Module, std: float = 0.5) -> nn.Module:
 
 
 def make_guide(**options: object) -> InverseAutoregressiveGuide:
-    return randomised(InverseAutoregressiveGuide(Features(), LATENTS, **{"hidden": [5], **options}))
+    return randomised(InverseAutoregressiveGuide(Features(), LATENTS, **{"hidden": [5], "context": 4, **options}))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_density_is_the_bases_less_the_log_gates(flows, images):
     noise = dist.Normal(torch.zeros_like(scale), 1.0).rsample()
     z, log_q = guide.loc(features) + scale * noise, dist.Normal(0.0, 1.0).log_prob(noise) - scale.log()
     for step in guide.flow.steps:
-        mean, logit = step.nn(z, features)
+        mean, logit = step(z, guide.context(features))
         gate = (logit + 2.0).sigmoid()
         z, log_q = gate * z + (1 - gate) * mean, log_q - gate.log()
     torch.testing.assert_close(drawn, z)
@@ -96,13 +96,25 @@ def test_posteriors_of_images_differ_beyond_their_base(images):
     assert (z - other).abs().max() > 0.01
 
 
+def test_the_context_is_a_head_of_its_own_the_features_themselves_or_nothing(images):
+    features = images.flatten(1)
+    guide = make_guide(context=2)
+    assert [step.context.in_features for step in guide.flow.steps] == [2, 2]
+    torch.testing.assert_close(guide.context(features), nn.functional.linear(features, *guide.context.parameters()))
+    shared = InverseAutoregressiveGuide(Features(), LATENTS, flow=AutoregressiveFlow(LATENTS, 2, [5], context=4))
+    assert shared.double().context(features) is features
+    blind = make_guide(context=0)
+    assert {name.partition(".")[0] for name, _ in blind.named_parameters()} == {"loc", "log_variance", "flow"}
+    assert all(step.context is None for step in blind.flow.steps)
+
+
 @pytest.mark.parametrize("flows", [1, 4])
 def test_a_step_of_training_runs_each_network_once(flows, images):
     """Drawing and scoring the own draw are parallel: the cached values are used; any other z costs a pass a latent."""
     guide, calls = make_guide(flows=flows), []
     model = VAE(NormalPrior(LATENTS), NormalLikelihood(MLPDecoder(LATENTS, SHAPE, [4]))).double()
     for step in guide.flow.steps:
-        step.nn.register_forward_hook(lambda *_: calls.append(1))
+        step.register_forward_hook(lambda *_: calls.append(1))
     trace(model, guide, images)
     assert len(calls) == flows
     calls.clear()
@@ -157,6 +169,7 @@ def test_flow_prior_is_inverse_autoregressive_posterior(gate_bias, images):
         ({"latents": 1}, "latents=1.*at least 2"),
         ({"flows": 0}, "flows=0.*expected"),
         ({"hidden": [2]}, r"hidden=\[2\].*at least as many units as latents, 3"),
+        ({"context": -1}, "context=-1.*expected"),
         ({"gate_bias": -1.0}, "gate_bias=-1.0.*above zero"),
         ({"flow": AutoregressiveFlow(4, 1, [4])}, "flow is of 4 latents, the guide of 3"),
         ({"flow": AutoregressiveFlow(3, 1, [4], context=2)}, "context of 2, the encoder gives 4"),

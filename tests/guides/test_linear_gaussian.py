@@ -98,11 +98,11 @@ def exact_flow() -> InverseAutoregressiveGuide:
     gate = torch.tensor(2.0, dtype=torch.float64).sigmoid()
     scale = TRIANGLE.diagonal() / gate
     below = TRIANGLE.tril(-1) / ((1 - gate) * scale)
-    network = guide.flow.steps[0].nn
+    network = guide.flow.steps[0]
     with torch.no_grad():
-        for parameter in (*network.layers[-1].parameters(), network.skip_layer.weight):
-            parameter.zero_()
-        network.skip_layer.weight[:LATENTS, PIXELS:] = below  # the features come first
+        for parameter in (network.last.weight, network.context.weight, network.first.weight, network.first.bias):
+            parameter[-2 * LATENTS :].zero_()
+        network.first.weight[-2 * LATENTS : -LATENTS] = below
     reading(guide.loc, torch.linalg.solve(gate * EYE + (1 - gate) * below, READOUT))
     constant(guide.log_variance, 2 * scale.log())
     return guide

@@ -73,11 +73,11 @@ def test_log_determinant_and_inverse(context, gate_bias):
 def test_linear_networks_give_every_triangular_matrix(gate_bias):
     """The connections from input to output alone: f(z) = Dz + Bz, B strictly lower."""
     flow, z = make_flow(3, 1, gate_bias), torch.randn(5, 3, dtype=torch.float64)
-    network, below = flow.steps[0].nn, torch.randn(3, 3, dtype=torch.float64).tril(-1)
+    network, below = flow.steps[0], torch.randn(3, 3, dtype=torch.float64).tril(-1)
     with torch.no_grad():
-        for parameter in (*network.layers[-1].parameters(), network.skip_layer.weight):
+        for parameter in (network.last.weight, network.first.weight[-6:], network.first.bias[-6:]):
             parameter.zero_()
-        network.skip_layer.weight[:3] = below
+        network.first.weight[-6:-3] = below
     gate = 1.0 if gate_bias is None else torch.tensor(gate_bias).double().sigmoid()
     matrix = gate * torch.eye(3, dtype=torch.float64) + (1 if gate_bias is None else 1 - gate) * below
     torch.testing.assert_close(forward(flow, z), z @ matrix.T)
@@ -125,7 +125,7 @@ def test_draws_are_whitened_back_to_noise(dtype, within_errors):
 def test_scoring_is_one_pass_and_drawing_one_for_each_latent():
     prior, calls = AutoregressiveFlowPrior(4, flow=make_flow(flows=3)).double(), []
     for step in prior.flow.steps:
-        step.nn.register_forward_hook(lambda *_: calls.append(1))
+        step.register_forward_hook(lambda *_: calls.append(1))
     drawn = site(prior, 5)
     assert len(calls) == 3 * 4
     calls.clear()
