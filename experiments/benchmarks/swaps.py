@@ -35,6 +35,7 @@ __all__ = ["main", "swaps", "table"]
 
 PLAIN = "plain mean-field VAE"
 LIMIT, SAMPLES_LIMIT = 1.3, 1.1
+LIMITS = {"autoregressive flow": 1.15}  # where less than a third more is wanted
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "annealed": lambda: Annealed(objective=BetaELBO()),
@@ -95,7 +96,7 @@ def table(times: Times) -> str:
     for (part, name), row in times.items():
         ratio, samples = row / plain, _samples(name)
         low, median, high = np.percentile(ratio, [25, 50, 75])
-        limit, share = (LIMIT, median) if samples is None else (SAMPLES_LIMIT, median / samples)
+        limit, share = (LIMITS.get(name, LIMIT), median) if samples is None else (SAMPLES_LIMIT, median / samples)
         held = f"{'held' if share <= limit else 'MISSED'}: " + (
             f"≤ {limit}" if samples is None else f"{share:.2f} a sample, ≤ {limit}"
         )
