@@ -25,7 +25,6 @@ from ppvae.pair.sites import (
     observed_sites,
     parameter_of,
     recorded_sites,
-    scale_of,
     scaled,
     weighed_sites,
 )
@@ -170,10 +169,10 @@ def _score(guide_trace: poutine.Trace, distortion: torch.Tensor) -> torch.Tensor
     for site in weighed_sites(guide_trace):
         if enumerated(site):
             continue
-        parts = site["fn"].score_parts(site["value"]).scale_and_mask(scale_of(site), site["mask"])
-        if is_identically_zero(parts.score_function):
+        score = site["fn"].score_parts(site["value"]).score_function  # bare: the cost it multiplies has scale and mask
+        if is_identically_zero(score):
             continue
-        if parts.score_function.dim() > distortion.dim():
+        if score.dim() > distortion.dim():
             raise UserError(
                 f"site {site['name']!r} is drawn given an enumerated site and is not reparameterised, for which its "
                 "score function would be wrong; draw the other site (no enumerate) or reparameterise this one"
@@ -183,7 +182,7 @@ def _score(guide_trace: poutine.Trace, distortion: torch.Tensor) -> torch.Tensor
                 f"site {site['name']!r} is one for all images and is not reparameterised, for which a baseline over "
                 "the images would be wrong; give it a reparameterised distribution"
             )
-        scores.append(parts.score_function)
+        scores.append(score)
     return sum(scores) if scores else None
 
 
