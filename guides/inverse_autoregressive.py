@@ -37,7 +37,7 @@ class InverseAutoregressiveGuide(Program):
         *,
         flows: int = 2,
         hidden: Sequence[int] = (320,),
-        context: int = 32,
+        context: int = 16,
         gate_bias: float = 2.0,
         flow: AutoregressiveFlow | None = None,
     ) -> None:
