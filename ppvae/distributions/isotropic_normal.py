@@ -18,8 +18,8 @@ ONE = torch.Size()
 class IsotropicNormal(TorchDistribution):
     """N(x; loc, scale²·I) over the last ``event_dim`` dims: ``Normal(loc, scale).to_event(event_dim)``, faster.
 
-    log p(x) = −‖x − loc‖² / (2·scale²) − n·(log scale + ½ log 2π) for n entries. The scale enters after the sum, so the
-    entries are passed over once forwards and once backwards; the factorised normal passes over them seven times each.
+    log p(x) = −‖x − loc‖² / (2·scale²) − n·(log scale + ½ log 2π) for n entries. The scale enters after the sum:
+    forwards and backwards that is three passes over the entries, where the factorised normal makes sixteen.
 
     Shapes: loc (*batch, *event), scale () → batch shape (*batch), event shape (*event).
     """
