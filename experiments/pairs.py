@@ -112,8 +112,13 @@ def two_views(
 
 
 def _global_prior(group: DictConfig, site: str) -> nn.Module:
-    prior = None if _open(group) else built(group)
-    if getattr(prior, "site", None) != site:
+    try:
+        prior = None if _open(group) else built(group, site=site)
+    except InstantiationException as error:
+        if "unexpected keyword argument 'site'" not in str(error):
+            raise
+        prior = None
+    if prior is None:
         name = group._target_.rpartition(".")[2]
         raise UserError(f"{name} names its site itself; with two codes give prior=normal or prior=cluster")
     return prior

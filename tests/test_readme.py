@@ -109,6 +109,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "clusters",
         "condition",
         "data",
+        "model",
         "experiment",
     }
     for group, choices in rows.items():
