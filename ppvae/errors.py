@@ -5,7 +5,15 @@ import re
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["UserError", "check_choice", "check_not_negative", "check_positive", "check_whole", "one_line"]
+__all__ = [
+    "Interrupted",
+    "UserError",
+    "check_choice",
+    "check_not_negative",
+    "check_positive",
+    "check_whole",
+    "one_line",
+]
 
 
 class UserError(ValueError):
@@ -13,6 +21,14 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to end, by SIGINT (``code`` 130) or SIGTERM (143); one line that tells what was saved."""
+
+    def __init__(self, said: str, code: int = 130) -> None:
+        super().__init__(said)
+        self.code = code
 
 
 def one_line(error: BaseException, most: int = 250) -> str:
