@@ -1,7 +1,7 @@
 """From a composed configuration to data, pair and objective."""
 
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from hydra.utils import instantiate
@@ -11,7 +11,7 @@ from experiments.pairs import built, pair
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
-from ppvae.svi import Plateau
+from ppvae.svi import Recipe
 
 __all__ = ["Parts", "assemble", "held_out", "training_data"]
 
@@ -21,10 +21,11 @@ class Parts:
     """Everything a run trains and trains on."""
 
     data: ImageDataset
+    validation: ImageDataset | None
     model: torch.nn.Module
     guide: torch.nn.Module
     objective: Objective
-    stopping: Plateau | None
+    recipe: Recipe
 
 
 def assemble(configuration: DictConfig) -> Parts:
@@ -39,7 +40,7 @@ def assemble(configuration: DictConfig) -> Parts:
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
     _check_held_out(configuration)
-    data = training_data(configuration)
+    data, validation = training_data(configuration)
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
     with torch.random.fork_rng(devices=[]):
@@ -48,25 +49,56 @@ def assemble(configuration: DictConfig) -> Parts:
     objective = built(configuration.objective)
     if configuration.get("annealing") is not None:
         objective = built(configuration.annealing)(objective=objective)
-    stopping = configuration.trainer.stopping
-    return Parts(data, model, guide, objective, None if stopping is None else built(stopping))
+    return Parts(data, validation, model, guide, objective, _recipe(configuration))
 
 
-def training_data(configuration: DictConfig) -> ImageDataset:
-    """The images that the configuration trains on, with what the pair is given beside them."""
+def _recipe(configuration: DictConfig) -> Recipe:
+    """The group ``recipe``, with the trainer's learning rate and stopping rule."""
+    trainer = configuration.trainer
+    stopping = None if trainer.stopping is None else built(trainer.stopping)
+    return replace(built(configuration.recipe), learning_rate=trainer.learning_rate, stopping=stopping)
+
+
+def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | None]:
+    """The images that the configuration trains on, and those of its validation, with what the pair is given."""
     data = _with_inputs(instantiate(configuration.data, _convert_="all"), configuration)
     condition = configuration.get("condition")
     if condition is not None and condition.transformation is None:
         condition.levels = int(data.factors[condition.input].attrs["levels"])
-    return data
+    share = configuration.validation
+    if share is None:
+        return data, None
+    if not isinstance(share, str):
+        return data.split(share, configuration.seed)
+    if "split" not in configuration.data:
+        raise UserError(f"validation={share}: these data have no split of that name; give a share, such as 0.1")
+    return data, _of_split(configuration, share)
+
+
+def _of_split(configuration: DictConfig, split: str, size: int | None = None) -> ImageDataset:
+    """Images of a published split; ``size`` of them drawn at random by the seed, or all."""
+    changes = {"split": split, "size": size, "seed": configuration.seed}
+    return _with_inputs(instantiate(configuration.data, _convert_="all", **changes), configuration)
 
 
 def held_out(configuration: DictConfig) -> ImageDataset | None:
-    """Images of the data's test split, drawn at random by ``seed``; None where the configuration wants none."""
-    if configuration.held_out.images == 0:
+    """Images of the data's test split, drawn at random by ``seed``; None where the configuration wants none.
+
+    Of data without splits the first images of the validation, the same for every run with these data and this seed.
+    """
+    wanted = configuration.held_out.images
+    if wanted == 0:
         return None
-    changes = {"split": "test", "size": configuration.held_out.images, "seed": configuration.seed}
-    return _with_inputs(instantiate(configuration.data, _convert_="all", **changes), configuration)
+    if "split" in configuration.data:
+        return _of_split(configuration, "test", wanted)
+    _, validation = training_data(configuration)
+    if validation is None:
+        raise UserError(f"held_out.images={wanted}: these data have no test split; give validation=0.1, or images=0")
+    if wanted > len(validation):
+        raise UserError(
+            f"held_out.images={wanted} of the validation's {len(validation)}; give fewer, or a larger share"
+        )
+    return validation.subset(slice(wanted))
 
 
 def _with_inputs(data: ImageDataset, configuration: DictConfig) -> ImageDataset:
@@ -83,10 +115,6 @@ def _check_held_out(configuration: DictConfig) -> None:
     check_whole("held_out.images", configuration.held_out.images, 0)
     for name in ("samples", "batch_size"):
         check_whole(f"held_out.{name}", configuration.held_out[name], 1)
-    if configuration.held_out.images and "split" not in configuration.data:
-        raise UserError(
-            f"held_out.images={configuration.held_out.images}: these data have no test split; give held_out.images=0"
-        )
     held_out(configuration)  # whether they can be read, too
 
 

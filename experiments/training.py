@@ -19,7 +19,7 @@ from experiments.rehearsal import Follow, rehearse
 from ppvae import UserError, fit, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
-from ppvae.svi import Plateau
+from ppvae.svi import Recipe
 
 __all__ = [
     "TRAINED",
@@ -45,10 +45,13 @@ FREE = (
     *RUNNING,
     "trainer.epochs",
     "trainer.stopping",
+    "trainer.learning_rate",
+    "trainer.save_",
     "posterior",
     "diagnosis",
     "job",
 )  # what a resumed run may change
+CONFIGURATIONS = Path(__file__).parent / "conf"
 TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told of any training
 
 
@@ -99,9 +102,7 @@ def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: i
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
-    return fit_configured(
-        parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume, stopping=parts.stopping
-    )
+    return fit_configured(parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume)
 
 
 def fit_configured(
@@ -113,9 +114,12 @@ def fit_configured(
     *,
     epochs: int,
     resume: bool,
-    stopping: Plateau | None = None,
+    recipe: Recipe | None = None,
 ) -> xr.Dataset:
-    """Train a pair on the parts' data and objective with the configuration's trainer, checkpoints in ``directory``."""
+    """Train a pair on the parts' data and objective with the configuration's trainer, checkpoints in ``directory``.
+
+    A run that was ended before its first checkpoint begins anew.
+    """
     trainer = configuration.trainer
     return fit(
         model,
@@ -124,15 +128,17 @@ def fit_configured(
         parts.objective,
         epochs=epochs,
         batch_size=trainer.batch_size,
-        learning_rate=trainer.learning_rate,
-        stopping=stopping,
+        recipe=recipe or parts.recipe,
+        validation=parts.validation,
         seed=configuration.seed,
         execution=trainer.get("execution", "auto"),
         compile=trainer.compile,
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         directory=directory,
-        resume=resume,
+        resume=resume and (directory / "checkpoint.pt").exists(),
+        save_steps=trainer.get("save_steps"),
+        save_minutes=trainer.get("save_minutes"),
         progress=trainer.progress,
     )
 
@@ -142,7 +148,9 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
     path = directory / "config.yaml"
     if not path.is_file():
         return
-    then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (OmegaConf.load(path), configuration))
+    earlier = OmegaConf.create({"validation": None, "recipe": OmegaConf.load(CONFIGURATIONS / "recipe" / "adam.yaml")})
+    stored = OmegaConf.merge(earlier, OmegaConf.load(path))  # of a version that had neither
+    then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (stored, configuration))
     for key in sorted(then.keys() | now.keys()):
         derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood
         if then.get(key) != now.get(key) and not derived and not key.startswith(may_change):

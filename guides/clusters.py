@@ -74,6 +74,7 @@ class RelaxedClusters(Described, nn.Module):
             check_positive("final", final)
             check_whole("steps", steps, 1)
         self.first, self.final, self.steps = temperature, final or temperature, steps or 1
+        self.settles = steps or 0
         self.logits = nn.Linear(features, clusters)
         self.register_buffer("step", torch.zeros(()))
         warnings.warn(

@@ -33,7 +33,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         raise UserError(
             "capacity_sprites needs objective=capacity, annealing=null and data with factors, such as data=sprites"
         )
-    if parts.stopping is not None:
+    if parts.recipe.stopping is not None:
         raise UserError("capacity_sprites follows C to the last epoch; give trainer.stopping=null")
     epochs, looks = configuration.trainer.epochs, []
     stages = [*range(configuration.every, epochs, configuration.every), epochs]

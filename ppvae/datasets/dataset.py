@@ -13,6 +13,7 @@ from ppvae.datasets.factors import factor_table
 from ppvae.datasets.images import Images, Index, StoredImages, positions
 from ppvae.datasets.inputs import checked_inputs
 from ppvae.datasets.pixels import checked_pixels
+from ppvae.datasets.splitting import held_apart
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["ImageDataset"]
@@ -116,6 +117,13 @@ class ImageDataset:
             raise UserError(f"subset of {self.name!r}: the index selects no image of {len(self)}; select at least one")
         inputs = {name: values[rows] for name, values in self.inputs.items()}
         return self._with(self.images.subset(index), self._table.isel(image=rows.numpy()), inputs)
+
+    def split(self, share: float, seed: int = 0) -> tuple["ImageDataset", "ImageDataset"]:
+        """The images without a `share` of them, drawn by `seed`, and that share: for training and for validation.
+
+        Any source, drawn on demand or not, is split alike; the `image` coordinates keep the original numbers.
+        """
+        return tuple(self.subset(index) for index in held_apart(len(self), share, seed))
 
     def resident(self) -> "ImageDataset":
         """The same dataset with all images drawn, or decoded, now and kept in memory."""

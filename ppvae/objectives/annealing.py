@@ -81,6 +81,10 @@ class Annealed(Objective):
         shape = {"start": self.start, "cycles": self.cycles, "rising": self.rising}
         return (warmth(self.schedule, step / self.steps, **shape), *self.objective.numbers(step))
 
+    @property
+    def settles(self) -> int:
+        return max(self.steps, self.objective.settles)  # a cycle reaches 1 before the last one does
+
     def evaluate(
         self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
     ) -> tuple[torch.Tensor, Terms]:

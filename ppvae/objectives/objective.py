@@ -72,6 +72,19 @@ class Objective(abc.ABC):
         del step
         return ()
 
+    @property
+    def settles(self) -> int:
+        """The step from which :meth:`numbers` no longer changes; before it no stopping rule judges."""
+        last, before, step = self.numbers(LATE), 0, 1
+        if self.numbers(0) == last:
+            return 0
+        while self.numbers(step) != last and step < LATE:
+            before, step = step, 2 * step
+        while step - before > 1:  # it changed at `before`, no more at `step`
+            middle = (before + step) // 2
+            before, step = (before, middle) if self.numbers(middle) == last else (middle, step)
+        return step
+
     def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the history should hold beside the measurements, a scalar each: weights and targets of the step."""
         del numbers

@@ -8,14 +8,13 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from torch import nn
 
+from ppvae.pair.settings import plain_attributes
 from ppvae.pair.sites import sample_sites, scaled
 from ppvae.pair.untouched import modules_of
 
 __all__ = ["hashed", "probed", "weights_of"]
 
-SETTINGS = (bool, int, float, str, tuple)
 PROBED = 8  # numbers of each site and kind
 
 
@@ -29,7 +28,7 @@ def weights_of(*programs: Callable) -> str:
     digest = hashlib.sha256()
     for program in programs:
         modules = [part for owner in modules_of([program]) for part in owner.modules()]
-        digest.update(repr([(type(module).__qualname__, _settings(module)) for module in modules]).encode())
+        digest.update(repr([(type(module).__qualname__, plain_attributes(module)) for module in modules]).encode())
         digest.update((getattr(program, "__qualname__", None) or type(program).__qualname__).encode())
         for module in modules[:1]:
             _add(digest, {**dict(module.named_parameters()), **dict(module.named_buffers())})
@@ -61,12 +60,6 @@ def _add(digest: Any, tensors: dict[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         digest.update(repr((name, tuple(tensor.shape))).encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-
-
-def _settings(module: nn.Module) -> dict[str, Any]:
-    """The plain numbers and names that a module keeps beside its tensors; not its mode."""
-    settings = {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
-    return {name: value for name, value in sorted(settings.items()) if isinstance(value, SETTINGS)}
 
 
 def _plain(value: Any) -> Any:

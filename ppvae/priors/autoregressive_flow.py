@@ -53,7 +53,7 @@ class AutoregressiveFlowPrior(Described, nn.Module):
             )
         if delay and self.flow.gated:
             raise UserError(f"delay={delay} needs a flow that can be the identity; this one has a gate: give delay=0")
-        self.delay = delay
+        self.delay = self.settles = delay
         self.register_buffer("passes", torch.zeros(()))  # training passes so far
         self.register_buffer("loc", torch.zeros(latents), persistent=False)
         self.register_buffer("scale", torch.ones(latents), persistent=False)

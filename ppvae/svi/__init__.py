@@ -1,7 +1,8 @@
-"""Stochastic variational inference: capture, the training loop, its stopping rule and its checkpoints."""
+"""Stochastic variational inference: capture, recipes, the training loop, stopping rules and checkpoints."""
 
 from ppvae.svi.checkpoints import load_pair
-from ppvae.svi.stopping import Plateau
+from ppvae.svi.recipe import Recipe
+from ppvae.svi.stopping import Patience, Plateau, StoppingRule
 from ppvae.svi.training import fit
 
-__all__ = ["Plateau", "fit", "load_pair"]
+__all__ = ["Patience", "Plateau", "Recipe", "StoppingRule", "fit", "load_pair"]

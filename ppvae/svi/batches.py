@@ -20,6 +20,9 @@ SHARE = 0.4
 FEW_FILES = 1024
 """So few files are decoded faster by the training process than workers start."""
 
+SOME = 32
+"""Batches that BatchNorm's statistics are estimated from again."""
+
 _MOST_WORKERS = 8
 
 
@@ -31,6 +34,7 @@ class Batches:
     are decoded by worker processes, at most eight and one a core; what is stored or drawn on demand comes from this
     process. A last, smaller batch is left out; fewer images than a batch make one.
     ``given``: what comes with each image, (image, ...) each, kept where resident images are, else in memory.
+    ``parts``: a step's images come in so many batches, one after another; ``size`` is that of one.
     """
 
     def __init__(
@@ -43,16 +47,18 @@ class Batches:
         ranks: int,
         *,
         given: tuple[torch.Tensor, ...] = (),
+        parts: int = 1,
     ) -> None:
         self.source = _placed(source, device)
         self.device = device
         self.seed = seed
         self.rank = rank
-        self.size = min(batch_size, len(source)) // ranks
+        self.size = min(batch_size, len(source)) // (ranks * parts)
         if self.size == 0:
-            raise UserError(f"{len(source)} images cannot be shared by {ranks} devices; give more images")
-        self.ranks = ranks
-        self.steps = len(source) // (self.size * ranks)
+            shared = f"{ranks} devices" if parts == 1 else f"{ranks} devices with {parts} parts a step each"
+            raise UserError(f"{len(source)} images cannot be shared by {shared}; give more images")
+        self.ranks, self.parts = ranks, parts
+        self.steps = len(source) // (self.size * ranks * parts)
         self._shares: list[Any] = []
         self.given = tuple(_placed(values, device) for values in given)
 
@@ -65,10 +71,17 @@ class Batches:
         """A batch to rehearse on: images and what is given with them."""
         return self._with_given(torch.arange(self.size), self._take(torch.arange(self.size)))
 
-    def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
-        """This process's batches of an epoch, images and what is given with them."""
+    def some(self) -> Iterator[list[tuple[torch.Tensor, ...]]]:
+        """A few batches, the same always, each as what a pass over batches takes for its inputs."""
+        count = min(SOME, len(self.source) // self.size)
+        for index in torch.linspace(0, len(self.source) - 1, count * self.size).long().view(count, self.size):
+            yield [self._with_given(index, self._take(index))]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
+        """This process's batches of an epoch from step ``start`` on, images and what is given with them."""
         order = torch.randperm(len(self.source), generator=torch.Generator().manual_seed(mixed(self.seed, epoch)))
-        shares = order[: self.steps * self.size * self.ranks].view(self.steps, self.ranks, self.size)[:, self.rank]
+        used = order[: self.steps * self.parts * self.size * self.ranks]
+        shares = used.view(self.steps * self.parts, self.ranks, self.size)[start * self.parts :, self.rank]
         if self.resident:
             shares = shares.to(self.device)
             return map(self._with_given, shares, map(self._take, shares))

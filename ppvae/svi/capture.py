@@ -33,13 +33,15 @@ def capture(
     preserve: nn.Module,
     later: Callable[[], object] = lambda: None,
     tell: Callable[[str], object] = lambda _: None,
+    rounding: tuple[float, float] | None = None,
 ) -> fx.GraphModule:
     """``function`` as a graph of ATen operations that gives the same values, gradients and buffers.
 
     ``inputs`` set the shapes the graph is for; tensors are its only step-dependent inputs. What ``function`` computes
     twice is computed once. Recording runs it: the random states, and buffers and attributes of ``preserve``, the
     module whose parameters it trains, are put back. ``later`` is called before the function is recorded again, and
-    does what else may change between two steps; ``tell`` hears what is going on.
+    does what else may change between two steps; ``tell`` hears what is going on. ``rounding``: how far a function that
+    computes in bf16 may be off its own graph, as :func:`~ppvae.svi.agreement.agree` takes it; it knows no float64.
 
     Errors: RuntimeError where Python would change what is recorded (a number that a step changes, a branch on a
     random number or a tensor's value), and where values, gradients or buffers differ from the function's under one
@@ -54,17 +56,25 @@ def capture(
         tell("merging what repeats")
         _merge(graph_module, inputs, preserve)
         tell("comparing with the eager step")
+        if rounding is not None:
+            _refuse(change(recorded, description(record(function, *inputs))))
+            _refuse_difference(agree(graph_module, function, *inputs, preserve=preserve, rounding=rounding))
+            return graph_module
         wide, agreed = _in_double(function, description(graph_module), inputs, preserve)
         if wide is None or change(recorded, wide):  # float64 may have numbers of its own, such as its smallest
             _refuse(change(recorded, description(record(function, *inputs))))
-        if not agreed and not agree(graph_module, function, *inputs, preserve=preserve):
-            raise RuntimeError("the recorded step's values, gradients or buffers differ from the eager step's")
+        _refuse_difference(agreed or agree(graph_module, function, *inputs, preserve=preserve))
     return graph_module
 
 
 def _refuse(reason: str | None) -> None:
     if reason:
         raise RuntimeError(reason)
+
+
+def _refuse_difference(agreed: bool) -> None:
+    if not agreed:
+        raise RuntimeError("the recorded step's values, gradients or buffers differ from the eager step's")
 
 
 def _refuse_python(function: Callable, inputs: tuple[torch.Tensor, ...], module: nn.Module) -> None:

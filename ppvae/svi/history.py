@@ -1,5 +1,6 @@
 """What each epoch measured."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["History", "Layout", "measured"]
 NATS = (
     *("loss", "elbo", "rate", "distortion", "kl"),
     *("capacity", "mutual_information", "total_correlation", "marginal_kl"),
+    *("validation_loss", "validation_elbo", "validation_rate", "validation_distortion"),
 )
 FEW = 10_000
 """So many numbers an epoch are kept; a history of more would fill its checkpoints."""
@@ -76,10 +78,20 @@ class History:
         scalars["elbo"] = -self.rows["distortion"][-1] - self.rows["rate"][-1]
         for name, value in scalars.items():
             self.dims[name] = ()
-            self.rows.setdefault(name, []).append(value)
+            earlier = [math.nan] * (len(self) - 1)  # epochs of a version that did not measure it
+            self.rows.setdefault(name, earlier).append(value)
 
     def __len__(self) -> int:
         return len(self.rows.get("loss", []))
+
+    def last(self) -> dict[str, float]:
+        """The last epoch's scalars."""
+        return {name: rows[-1] for name, rows in self.rows.items() if not self.dims[name]}
+
+    def is_best(self, name: str) -> bool:
+        """Whether the last epoch's ``name`` is the lowest so far."""
+        rows = [value for value in self.rows[name] if not math.isnan(value)]
+        return bool(rows) and rows[-1] == min(rows)
 
     def state(self) -> dict[str, Any]:
         """Lists and strings alone, for a checkpoint."""

@@ -1,233 +1,276 @@
 """The training loop of one process."""
 
 import copy
+import logging
+import math
+import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import nullcontext
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from ppvae.datasets.conversion import Conversion
-from ppvae.errors import UserError
+from ppvae.errors import Interrupted, UserError
 from ppvae.objectives import Objective
+from ppvae.pair.finite import check_finite
 from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.svi.batches import Batches, mixed
-from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
-from ppvae.svi.execution import Execution, Wish
 from ppvae.svi.history import History
+from ppvae.svi.keeping import Keeping
 from ppvae.svi.logs import Logs
+from ppvae.svi.optimisation import Optimisation
+from ppvae.svi.position import Position
+from ppvae.svi.progress import bar, drawable, epoch_line, step_line
+from ppvae.svi.run import Run
+from ppvae.svi.schedules import settled
+from ppvae.svi.signals import Asked, asked_to_end
 from ppvae.svi.step import Step
-from ppvae.svi.stopping import Plateau
+from ppvae.svi.validation import Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Loop", "Run", "Settings"]
+__all__ = ["Loop"]
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; the arguments of :func:`ppvae.fit` of the same names."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    stopping: Plateau | None
-    seed: int
-    execution: Wish
-    progress: bool
-
-
-@dataclass(frozen=True)
-class Run:
-    """What to train, on what, how, and where to keep it."""
-
-    model: nn.Module
-    guide: nn.Module
-    objective: Objective
-    pixels: Any  # (image, C, H, W): a tensor, or images drawn on demand
-    given: tuple[torch.Tensor, ...]  # what the programs take beside them, (image, ...) each
-    conversion: Conversion  # of stored pixels to what the likelihood takes
-    settings: Settings
-    directory: Path | None
-    resume: bool
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.directory / "checkpoint.pt"
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What must not change between a run and its continuation."""
-        same = ("seed", "batch_size", "learning_rate")
-        settings = {name: getattr(self.settings, name) for name in same}
-        fields = {f"objective.{name}": _plain(value) for name, value in vars(self.objective).items()}
-        objective = {"objective": type(self.objective).__name__, **fields}
-        inputs = {"inputs": len(self.given)} if self.given else {}
-        return {**settings, "images": len(self.pixels), **inputs, **vars(self.conversion), **objective}
-
-
-def _plain(value: Any) -> str:
-    """A setting as a string that is the same in every process: a function by its name, not its address."""
-    return getattr(value, "__qualname__", None) or repr(value)
+logger = logging.getLogger("ppvae.svi")
 
 
 class Loop:
-    """Trains a run's pair epoch by epoch; what an epoch needs of the past is in the checkpoint.
+    """Trains a run's pair step by step; what a step needs of the past is in the checkpoint.
 
-    Each epoch's shuffling and noise come from (seed, epoch, process) alone, which is why a resumed run continues
-    with the numbers of an uninterrupted one.
+    An epoch's order comes from (seed, epoch), a step's noise from (seed, step, process) alone, which is why a resumed
+    run continues with the numbers of an uninterrupted one, in the middle of an epoch too.
     """
 
     def __init__(self, fabric: "Fabric", run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
-        self.objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
-        self.step = Step(run.model, run.guide, self.objective, run.conversion, population=len(run.pixels))
-        self.step.to(fabric.device).train()
-        self.adam = torch.optim.Adam(self.step.parameters(), lr=settings.learning_rate, fused=True)
+        self.recipe, device = settings.recipe, fabric.device
         ranks = (fabric.global_rank, fabric.world_size)
-        self.batches = Batches(run.pixels, settings.batch_size, settings.seed, fabric.device, *ranks, given=run.given)
-        self.numbers = _Numbers(self.objective, fabric.device)
-        self.history = History(units=unit_of(run.model))
-        self.drops = 0  # learning-rate drops so far
-        self.stable_from = 0  # epochs before this one no longer count for the plateau
-        self.finished = False
-        self.execution: Execution | None = None  # how the resumed run's steps ran: rounding differs between the ways
-        if run.resume:
-            self._restore()
+        objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
+        options = {"population": len(run.pixels), "precision": self.recipe.precision}
+        self.step = Step(run.model, run.guide, objective, run.conversion, **options).to(device).train()
+        self.module: Any = self.step  # or Fabric's wrapper of it
+        sizes = {"given": run.given, "parts": self.recipe.accumulate}
+        self.batches = Batches(run.pixels, settings.batch_size, settings.seed, device, *ranks, **sizes)
+        self.optimisation = Optimisation(self.recipe, self.step, settings.epochs * self.batches.steps)
+        self.numbers = _Numbers(objective, device)
+        self.validation = None
+        if run.validation is not None:
+            self.validation = Validation(run.validation, objective, settings.batch_size, device, *ranks)
+        self.settles = settled(objective, run.model, run.guide, warmup=self.recipe.warmup)
+        self.position = Position(
+            History(units=unit_of(run.model)),
+            torch.full((self.batches.steps,), math.nan, device=device),
+            stable_from=math.ceil(self.settles / self.batches.steps),
+        )
+        self.keeping = Keeping(fabric, run, self.step, self.optimisation, self.batches, self.position)
+        self.execution = self.keeping.restore() if run.resume else None  # rounding differs between the ways
 
     def train(self) -> History:
-        """Train to the last epoch or to the stopping rule's end."""
-        settings, fabric = self.run.settings, self.fabric
-        if self._epochs_left() == 0:
-            return self.history
-        cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(settings.seed)
-            with self._bar() as bar:
-                self._prepare(bar)
-                self._train(bar)
-        self.history.execution = self.step.execution
-        return self.history
+        """Train to the last epoch or to the stopping rule's end.
 
-    def _prepare(self, bar: tqdm) -> None:
+        Errors: :class:`~ppvae.errors.Interrupted` where a signal asked to end, once the step is done and saved.
+        """
+        settings, fabric, position = self.run.settings, self.fabric, self.position
+        if self._epochs_left() > 0:
+            self._warn_of_unfinished_schedules()
+            cuda = [fabric.device] if fabric.device.type == "cuda" else []
+            with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
+                torch.manual_seed(settings.seed % 2**63)
+                with bar(self._steps_left(), wanted=settings.progress and fabric.is_global_zero) as shown:
+                    self._prepare(shown)
+                    with asked_to_end() as asked:
+                        self._train(shown, asked)
+            self.execution = self.step.execution
+        elif position.finished and settings.epochs > len(position.history):
+            logger.warning(
+                "the stopping rule ended this run after %d epochs; give another rule, or none, to go on to %d",
+                len(position.history),
+                settings.epochs,
+            )
+        position.history.execution = self.execution
+        self.keeping.settle()
+        return position.history
+
+    def _warn_of_unfinished_schedules(self) -> None:
+        steps = self.run.settings.epochs * self.batches.steps
+        if self.settles > steps:
+            logger.warning(
+                "annealing, a capacity's ramp, a delay or a warm-up lasts %d steps, this run %d: it ends before them; "
+                "train longer or shorten them",
+                self.settles,
+                steps,
+            )
+
+    def _prepare(self, shown: tqdm) -> None:
         """Make the step ready; the first of several processes chooses for all, as rounding differs between the ways."""
         fabric, wish = self.fabric, self.run.settings.execution
         if wish == "auto" and self.execution is not None:
             wish = self.execution
         batch = (*self.batches.first(), self.numbers(0))
         if fabric.is_global_zero:
-            steps = self._epochs_left() * self.batches.steps
-            self.step.prepare(*batch, execution=wish, steps=steps, tell=bar.set_postfix_str)
+            steps = self._steps_left() * self.recipe.accumulate
+            self.step.prepare(*batch, execution=wish, steps=steps, tell=shown.set_postfix_str)
         way = fabric.broadcast(self.step.execution) if fabric.world_size > 1 else self.step.execution
         if not fabric.is_global_zero:
             self.step.prepare(*batch, execution=way)
-        bar.set_postfix_str("")
-        bar.unpause()  # the speed is that of training
+        if fabric.world_size > 1:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
+            optimizer = self.optimisation.optimizer
+            self.module, self.optimisation.taken = fabric.setup(self.step, optimizer, move_to_device=False)
+        shown.set_postfix_str("")
+        shown.unpause()  # the speed is that of training
 
-    def _train(self, bar: tqdm) -> None:
-        module, optimizer = self.step, self.adam
-        if self.fabric.world_size > 1:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
-            module, optimizer = self.fabric.setup(self.step, self.adam, move_to_device=False)
+    def _train(self, shown: tqdm, asked: Asked) -> None:
         with pyro.validation_enabled(False), self._logs() as logs:
+            if self.run.directory is not None and not self.run.resume:
+                self.keeping.save()  # a kill in the first epoch loses steps, not the run
             while self._epochs_left() > 0:
-                self._epoch(module, optimizer, bar)
+                self._epoch(shown, asked)
                 self._apply_stopping_rule()
-                logs.write(self.history)
-                if logs.directory is not None:
-                    save_checkpoint(self.run.checkpoint, self._content())
+                logs.write(self.position.history)
+                if self.run.directory is not None:
+                    self.keeping.save()
+                self._end_if_asked(asked)
 
-    def _epoch(self, module: Any, optimizer: Any, bar: tqdm) -> None:
-        epoch, batches = len(self.history), self.batches
-        torch.manual_seed(mixed(self.run.settings.seed, epoch, self.fabric.global_rank))
-        total, start = 0, time.perf_counter()
-        for count, batch in enumerate(batches.epoch(epoch), start=1):
-            optimizer.zero_grad()
-            loss, values = module(*batch, self.numbers(epoch * batches.steps + count - 1))
-            loss.backward()
-            optimizer.step()
-            total = total + values
-            if bar.update():  # only when it draws: reading the numbers waits for the device
-                bar.set_postfix_str(self._said(total / count, time.perf_counter() - start, count))
-        means = self.fabric.all_reduce(total / batches.steps, reduce_op="mean").cpu()  # waits for the device
-        self._record(means, time.perf_counter() - start)
+    def _epoch(self, shown: tqdm, asked: Asked) -> None:
+        position, steps, parts = self.position, self.batches.steps, self.recipe.accumulate
+        epoch, start, before = len(position.history), time.perf_counter(), position.seconds
+        for batch in batched(self.batches.epoch(epoch, position.taken), parts):
+            self._step(epoch * steps + position.taken, batch)
+            position.seconds = before + time.perf_counter() - start
+            if shown.update():  # only when it draws: reading the numbers waits for the device
+                shown.set_postfix_str(self._said())
+            if position.taken < steps:
+                if self.keeping.due():
+                    self._save_unfinished()
+                self._end_if_asked(asked)
+        means = self.fabric.all_reduce(position.total / steps, reduce_op="mean").cpu()  # waits for the device
+        position.seconds = before + time.perf_counter() - start
+        self._check()
+        self._record(means)
 
-    def _said(self, means: torch.Tensor, seconds: float, steps: int) -> str:
+    def _step(self, number: int, batch: tuple[tuple[torch.Tensor, ...], ...]) -> None:
+        """Step ``number`` of the run, on a batch in one part or more."""
+        position, parts, several = self.position, len(batch), self.fabric.world_size > 1
+        self.optimisation.taken.zero_grad()
+        numbers = self.numbers(number)
+        for index, part in enumerate(batch):
+            self._seed(mixed(self.run.settings.seed, number * parts + index, self.fabric.global_rank))
+            with self.fabric.no_backward_sync(self.module) if several and index + 1 < parts else nullcontext():
+                loss, values = self.module(*part, numbers)
+                (loss if parts == 1 else loss / parts).backward()
+            position.total = position.total + (values if parts == 1 else values / parts)
+        position.count(values)
+        self.optimisation.step(last=position.taken == self.batches.steps)
+
+    def _seed(self, seed: int) -> None:
+        """Of the generator that a step draws from; ``torch.manual_seed`` sets all, in more time than a small step."""
+        device = self.fabric.device
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+
+    def _said(self) -> str:
         """Progress so far in this epoch."""
-        loss, distortion, rate = means[:3].tolist()
-        speed = steps * self.batches.size * self.batches.ranks / seconds
-        return (
-            f"epoch {len(self.history) + 1} loss {loss:.6g} rate {rate:.4g} "
-            f"distortion {distortion:.6g} {speed:.0f} images/s"
-        )
+        position = self.position
+        means = (position.total[:3] / position.taken).tolist()
+        if not math.isfinite(means[0]):
+            self._check()
+        speed = position.taken * self._images_a_step / position.seconds
+        return step_line(position.epoch, means, position.checked, speed)
 
-    def _record(self, means: torch.Tensor, seconds: float) -> None:
-        learning_rate = self.adam.param_groups[0]["lr"]
-        if not torch.isfinite(means[0]):
-            raise UserError(
-                f"the loss became {means[0].item()} in epoch {len(self.history) + 1}; lower learning_rate "
-                f"(now {learning_rate:g}) or look for extreme pixels; the last epoch's checkpoint is kept"
-            )
-        speed = self.batches.steps * self.batches.size * self.batches.ranks / seconds
-        scalars = {"learning_rate": learning_rate, "seconds": seconds, "images_per_second": speed}
-        self.history.append(means, self.step.layout, **scalars)
+    @property
+    def _images_a_step(self) -> int:
+        return self.batches.size * self.batches.parts * self.batches.ranks
+
+    def _check(self) -> None:
+        """UserError where this epoch's losses or last gradient, the parameters or the buffers are not finite."""
+        position, rate = self.position, self.optimisation.learning_rate
+        kept = "" if self.run.directory is None else f"; {self.run.checkpoint} keeps the last good state"
+        advice = f"lower learning_rate (now {rate:g}) or look for extreme pixels{kept}"
+        epoch, step = position.epoch, position.first_broken_step()
+        if step is not None:
+            loss = float(position.losses[step - 1])
+            raise UserError(f"the loss became {loss} in step {step} of epoch {epoch}; {advice}")
+        if self.recipe.skip_norm is None and self.optimisation.gradient_is_broken():
+            raise UserError(f"the gradient was not finite in step {position.taken} of epoch {epoch}; {advice}")
+        try:
+            check_finite(self.run.model, self.run.guide)
+        except UserError as error:
+            what = str(error).partition(";")[0]
+            raise UserError(f"{what}, by step {position.taken} of epoch {epoch}; {advice}") from None
+
+    def _record(self, means: torch.Tensor) -> None:
+        position, images = self.position, self.batches.steps * self._images_a_step
+        scalars = {
+            "learning_rate": self.optimisation.learning_rate,
+            **self.optimisation.measured(),
+            "seconds": position.seconds,
+            "images_per_second": images / position.seconds,
+        }
+        if self.validation is not None:
+            with self.keeping.evaluated():
+                sums = self.validation.sums(self.run.model, self.run.guide)
+            position.checked = Validation.told(self.fabric.all_reduce(sums, reduce_op="sum"))
+        position.history.append(means, self.step.layout, **scalars, **position.checked)
+        position.new_epoch()
+        self.optimisation.new_epoch()
+        if self.validation is not None and position.history.is_best("validation_loss"):
+            self.keeping.save_best()
+        self._log()
+
+    def _log(self) -> None:
+        history, progress = self.position.history, self.run.settings.progress
+        if self.fabric.is_global_zero:
+            line = epoch_line(len(history), self.run.settings.epochs, history.last())
+            logger.info("%s", line)
+            if progress and not drawable() and not logger.isEnabledFor(logging.INFO):
+                print(line, file=sys.stderr)  # noqa: T201 - without a terminal there is no bar
 
     def _epochs_left(self) -> int:
-        return 0 if self.finished else max(0, self.run.settings.epochs - len(self.history))
+        return 0 if self.position.finished else max(0, self.run.settings.epochs - len(self.position.history))
+
+    def _steps_left(self) -> int:
+        return self._epochs_left() * self.batches.steps - self.position.taken
 
     def _apply_stopping_rule(self) -> None:
-        rule = self.run.settings.stopping
-        if rule is None or not rule.reached(self.history.rows["loss"][self.stable_from :]):
+        rule, position = self.recipe.stopping, self.position
+        watches = rule.watches if rule else "loss" if self.validation is None else "validation_loss"
+        self.optimisation.end_epoch(position.history.rows[watches][-1])
+        if rule is None or not position.judged(rule):
             return
-        if self.drops == rule.drops:
-            self.finished = True
+        if position.drops == rule.drops:
+            position.finished = True
             return
-        self.drops += 1
-        self.stable_from = len(self.history)
-        for group in self.adam.param_groups:
-            group["lr"] *= rule.factor
+        position.drops += 1
+        position.stable_from = len(position.history)
+        self.optimisation.lower(rule.factor)
 
     def _logs(self) -> Logs:
         """One process writes for all."""
-        return Logs(self.run.directory if self.fabric.is_global_zero else None, len(self.history))
+        return Logs(self.run.directory if self.fabric.is_global_zero else None, len(self.position.history))
 
-    def _bar(self) -> tqdm:
-        hidden = not (self.run.settings.progress and self.fabric.is_global_zero)
-        return tqdm(total=self._epochs_left() * self.batches.steps, unit="step", disable=hidden)
+    def _save_unfinished(self) -> None:
+        """In the middle of an epoch."""
+        self._check()
+        self.keeping.save()
 
-    def _content(self) -> dict[str, Any]:
-        """The checkpoint."""
-        return {
-            "model": self.run.model.state_dict(),
-            "guide": self.run.guide.state_dict(),
-            "objective": {} if self.objective.state is None else self.objective.state.state_dict(),
-            "optimizer": self.adam.state_dict(),
-            "history": self.history.state(),
-            "stopping": {"drops": self.drops, "stable_from": self.stable_from, "finished": self.finished},
-            "settings": self.run.fingerprint(),
-            "execution": self.step.execution,
-        }
-
-    def _restore(self) -> None:
-        path, content = self.run.checkpoint, load_checkpoint(self.run.checkpoint)
-        now, then = self.run.fingerprint(), content.get("settings", {})
-        for name in sorted(now.keys() | then.keys()):
-            if then.get(name) != now.get(name):
-                raise UserError(
-                    f"checkpoint {path} was trained with {name}={then.get(name)}, now it is {now.get(name)}; "
-                    "give the same to resume"
-                )
-        load_states(path, content, model=self.run.model, guide=self.run.guide)
-        if self.objective.state is not None:
-            load_states(path, content, objective=self.objective.state)
-        self.adam.load_state_dict(content["optimizer"])
-        self.history = History.from_state(content["history"], unit_of(self.run.model))
-        self.execution = self.history.execution = content["execution"]
-        for name, value in content["stopping"].items():
-            setattr(self, name, value)
+    def _end_if_asked(self, asked: Asked) -> None:
+        if asked.code is None:
+            return
+        position, there = self.position, self.run.checkpoint if self.run.directory else None
+        if position.taken:
+            where = f"after step {position.taken} of epoch {position.epoch}"
+        else:
+            where = f"after epoch {len(position.history)}"
+        if there is None:
+            raise Interrupted(f"interrupted {where}; nothing was saved, as there is no directory", asked.code)
+        if position.taken:
+            self._save_unfinished()
+        raise Interrupted(f"interrupted {where}, which {there} holds; resume continues there", asked.code)
 
 
 class _Numbers:

@@ -2,18 +2,22 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyro
 import torch
 from pyro.poutine.messenger import Messenger
-from torch import nn
+from torch import fx, nn
 
 from ppvae.datasets.conversion import Conversion
 from ppvae.objectives import Objective
+from ppvae.svi.agreement import BF16
 from ppvae.svi.capture import capture, compile_graph
 from ppvae.svi.execution import Execution, Wish, faster
 from ppvae.svi.history import Layout, measured
+from ppvae.svi.precision import in_bf16, networks_of
+from ppvae.svi.recipe import Precision
 from ppvae.svi.rehearsal import unchanged
 
 __all__ = ["Step"]
@@ -38,6 +42,7 @@ class Step(nn.Module):
         conversion: Conversion | None = None,
         *,
         population: int | None = None,
+        precision: Precision = "full",
     ) -> None:
         super().__init__()
         self.model = model
@@ -46,7 +51,9 @@ class Step(nn.Module):
         self.objective_state = objective.state  # a submodule where there is one, so that its buffers follow the device
         self.conversion = conversion or Conversion()
         self.population = population
+        self.precision = precision
         self.layout: Layout = []
+        self.__dict__["networks"] = []  # what runs in bf16, found in the rehearsal; no submodules anew
         self._run_by("eager", self.eager)
 
     def forward(self, pixels: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,10 +62,18 @@ class Step(nn.Module):
     def eager(self, pixels: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The step through Pyro's handlers; the last of ``given`` are the objective's numbers."""
         data, numbers = (self.conversion(pixels), *given[:-1]), given[-1]
-        with _Spread(1.0 if self.population is None else len(pixels) / self.population):
+        with _Spread(1.0 if self.population is None else len(pixels) / self.population), self._narrowed(pixels.device):
             loss, terms = self.objective.evaluate(self.model, self.guide, data, numbers)
         values, self.layout = measured(loss, terms, self.objective.reported(numbers))
         return loss, values
+
+    @property
+    def measuring(self) -> nn.Module:
+        """A pass of the pair as in training, without gradients, for what only passes update: BatchNorm's statistics."""
+        return _Measuring(self)
+
+    def _narrowed(self, device: torch.device) -> AbstractContextManager:
+        return in_bf16(self.__dict__["networks"], device) if self.precision == "bf16" else nullcontext()
 
     def prepare(
         self,
@@ -76,13 +91,16 @@ class Step(nn.Module):
         """
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
+            if self.precision == "bf16":
+                self.__dict__["networks"] = []
+                self.__dict__["networks"] = networks_of(self, lambda: self.eager(pixels, *given))
             self.eager(pixels, *given)
             layout = self.layout
         self.layout = layout  # all else that the rehearsal left behind is gone
         if execution == "eager":
             return
         try:
-            graph = capture(self.eager, pixels, *given, preserve=self, later=self._take_a_step, tell=tell)
+            graph = self._captured(pixels, *given, tell=tell)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
@@ -97,6 +115,18 @@ class Step(nn.Module):
         if compiled is not None:
             self._run_by("compiled", compiled)
 
+    def _captured(self, *inputs: torch.Tensor, tell: Callable[[str], object]) -> fx.GraphModule:
+        """The graph of a step; in bf16 once that of full precision has been compared."""
+        options = {"preserve": self, "later": self._take_a_step, "tell": tell}
+        if self.precision == "full":
+            return capture(self.eager, *inputs, **options)
+        self.precision = "full"
+        try:
+            capture(self.eager, *inputs, **options)
+        finally:
+            self.precision = "bf16"
+        return capture(self.eager, *inputs, **options, rounding=BF16)
+
     def _take_a_step(self) -> None:
         """What Python does between two steps: the objective's numbers are asked for."""
         self.objective.numbers(1)
@@ -104,6 +134,19 @@ class Step(nn.Module):
     def _run_by(self, execution: Execution, run: Callable) -> None:
         self.execution = execution
         self.__dict__["run"] = run  # not a submodule: a graph's parameters are this module's own
+
+
+class _Measuring(nn.Module):
+    """Takes a batch as the step does; its modules are the step's own."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.model, self.guide = step.model, step.guide
+        self.objective, self.conversion = step.objective, step.conversion
+
+    def forward(self, batch: tuple[torch.Tensor, ...]) -> None:
+        pixels, *given = batch
+        self.objective.measure(self.model, self.guide, (self.conversion(pixels), *given))
 
 
 class _Spread(Messenger):

@@ -4,6 +4,7 @@ import copy
 import tempfile
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,7 +15,7 @@ from torch import nn
 from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
-from ppvae.errors import UserError, check_choice, check_positive, check_whole
+from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
@@ -22,8 +23,11 @@ from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
-from ppvae.svi.loop import Loop, Run, Settings
-from ppvae.svi.stopping import Plateau
+from ppvae.svi.loop import Loop
+from ppvae.svi.recipe import Recipe
+from ppvae.svi.run import Run, Settings
+from ppvae.svi.stopping import Patience, Plateau, StoppingRule
+from ppvae.svi.validation import split
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -39,8 +43,10 @@ def fit(
     *,
     epochs: int = 100,
     batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    stopping: Plateau | None = None,
+    learning_rate: float | None = None,
+    stopping: StoppingRule | None = None,
+    recipe: Recipe | None = None,
+    validation: float | ImageDataset | Data | None = None,
     seed: int = 0,
     execution: Wish = "auto",
     compile: bool = True,
@@ -48,6 +54,8 @@ def fit(
     devices: int = 1,
     directory: Path | str | None = None,
     resume: bool = False,
+    save_steps: int | None = None,
+    save_minutes: float | None = 10.0,
     progress: bool = True,
 ) -> xr.Dataset:
     """Train a pair by SVI, in place, and return its history.
@@ -55,31 +63,39 @@ def fit(
     ``data``: an :class:`~ppvae.datasets.ImageDataset`, or images (image, C, H, W): floats as the likelihood takes
     them, or uint8 in 0..255, which are divided by 255; or a tuple of images and whatever else the programs take of
     each, (image, ...), such as labels, as an ``ImageDataset`` with ``inputs`` does.
-    ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; ``stopping`` may end
+    ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; a stopping rule may end
     earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
+    ``recipe``: how the parameters are moved, by default Adam at 1e-3; ``learning_rate`` and ``stopping`` take the place
+    of the recipe's own. ``validation``: a share of the images, drawn by ``seed``, that is held apart, or other images;
+    after each epoch the history has their loss, bound, rate and distortion, and ``best.pt`` the lowest loss's pair.
     ``execution`` is how steps run: "eager", by Pyro's handlers; "captured", recorded once as a graph of tensor
     operations in which nothing is computed twice; "compiled", that graph through ``torch.compile``; "auto", captured or
     compiled, whichever takes this run less time, compilation included. The first run that is long enough to repay a
     compilation times both; the outcome is kept in ``~/.cache/ppvae``. Where a way fails, or Python changes between
     steps what a graph would freeze, the next simpler one is taken and the log says why. ``compile=False`` means
     "eager". The history's ``execution`` attribute says which it was; a resumed run goes on that way.
-    ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch; ``resume``
-    continues from that checkpoint with the numbers of an uninterrupted run.
+    ``directory`` receives ``checkpoint.pt``, ``history.csv`` and TensorBoard's events after each epoch, and the
+    checkpoint every ``save_steps`` steps and ``save_minutes`` minutes too; ``resume`` continues from it, in the middle
+    of an epoch as well, with the numbers of an uninterrupted run. SIGINT and SIGTERM end a run once its step is
+    finished and saved.
 
     Returns: Dataset over ``epoch`` with loss, elbo, rate, distortion, kl and the guide's recorded sites, epoch means
-    in nats per image, and learning_rate, seconds, images_per_second.
-    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit.
+    in nats per image, and learning_rate, gradient_norm, seconds, images_per_second.
+    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit, and where the loss
+    diverges: the checkpoint then keeps the last good state. :class:`~ppvae.errors.Interrupted` after a signal.
     """
-    if stopping is not None and stopping.floor is None:
-        stopping = replace(stopping, floor=getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0))
     check_choice("execution", execution, get_args(Wish))
     if not compile and execution not in ("auto", "eager"):
         raise UserError(f"execution={execution!r} with compile=False, which means 'eager'; leave one of them out")
     way = execution if compile else "eager"
-    settings = Settings(epochs, batch_size, learning_rate, stopping, seed, way, progress)
+    recipe = _recipe(recipe, learning_rate, stopping, model)
+    settings = Settings(epochs, batch_size, recipe, seed, way, progress, save_steps, save_minutes)
     where = None if directory is None else Path(directory)
+    if isinstance(validation, Real):
+        _pixels(data)
+        data, validation = split(data, validation, seed)
     pixels, given, conversion = _pixels(data)
-    run = Run(model, guide, objective or BetaELBO(), pixels, given, conversion, settings, where, resume)
+    run = Run(model, guide, objective or BetaELBO(), pixels, given, conversion, validation, settings, where, resume)
     if isinstance(data, ImageDataset):
         check_kind(model, data)
     _check(run, devices)
@@ -96,6 +112,21 @@ def fit(
     history = History.from_state(content["history"], unit_of(model))
     history.execution = content["execution"]
     return history.to_xarray()
+
+
+def _recipe(
+    recipe: Recipe | None, learning_rate: float | None, stopping: StoppingRule | None, model: nn.Module
+) -> Recipe:
+    """The recipe with what is given beside it, its plateau measured from the likelihood's floor."""
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise UserError(f"recipe is a {type(recipe).__name__}; expected a Recipe, such as Recipe(optimizer='adamax')")
+    given = {"learning_rate": learning_rate, "stopping": stopping}
+    recipe = replace(recipe or Recipe(), **{name: value for name, value in given.items() if value is not None})
+    rule = recipe.stopping
+    if isinstance(rule, Plateau) and rule.floor is None:
+        floor = getattr(getattr(model, "likelihood", None), "distortion_floor", 0.0)
+        recipe = replace(recipe, stopping=replace(rule, floor=floor))
+    return recipe
 
 
 def _fabric(accelerator: str, devices: int) -> "Fabric":
@@ -132,11 +163,17 @@ def _check(run: Run, devices: int) -> None:
     for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size), ("devices", devices)):
         check_whole(name, value, 1)
     check_whole("seed", settings.seed, 0)
-    check_positive("learning_rate", settings.learning_rate)
-    if settings.batch_size % devices:
-        raise UserError(f"batch_size {settings.batch_size} cannot be shared by {devices} devices; give a multiple")
-    if run.resume and run.directory is None:
-        raise UserError("resume=True needs the directory of the run to continue")
+    if settings.save_steps is not None:
+        check_whole("save_steps", settings.save_steps, 1)
+    if settings.save_minutes is not None:
+        check_not_negative("save_minutes", settings.save_minutes)
+    if settings.batch_size % (devices * settings.recipe.accumulate):
+        shared = f"{devices} devices" + (f" in {p} parts" if (p := settings.recipe.accumulate) > 1 else "")
+        raise UserError(f"batch_size {settings.batch_size} cannot be shared by {shared}; give a multiple")
+    if isinstance(settings.recipe.stopping, Patience) and run.validation is None:
+        raise UserError("Patience judges the validation's loss and there is none; give validation=0.1 or Plateau()")
+    _check_folder(run)
+    _check_validation(run)
     few = torch.arange(min(8, len(run.pixels)))
     sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
     with torch.random.fork_rng(devices=[]):
@@ -146,6 +183,29 @@ def _check(run: Run, devices: int) -> None:
     data = images, *(values[few] for values in run.given)
     check_pair(run.model, run.guide, data, run.objective)
     _check_parameters(run, data)
+
+
+def _check_folder(run: Run) -> None:
+    """UserError where there is no run to continue, or one that would be written over."""
+    if run.resume and run.directory is None:
+        raise UserError("resume=True needs the directory of the run to continue")
+    if not run.resume and run.directory is not None and run.checkpoint.exists():
+        raise UserError(f"{run.directory} holds a run already; give resume=True to continue it, or another directory")
+
+
+def _check_validation(run: Run) -> None:
+    if run.validation is None:
+        return
+    pixels, given, _ = _pixels(run.validation)
+    few = pixels[:1] if isinstance(pixels, torch.Tensor) else pixels.stored(slice(1))
+    if not len(few) or tuple(few.shape[1:]) != tuple(run.pixels.shape[1:]):
+        expected, came = tuple(run.pixels.shape[1:]), tuple(few.shape[1:])
+        raise UserError(f"validation has {len(pixels)} images of shape {came}; expected some of shape {expected}")
+    if len(given) != len(run.given):
+        raise UserError(f"validation has {len(given)} inputs beside its images, the training's data {len(run.given)}")
+    check_given(given, len(pixels))
+    if isinstance(pixels, torch.Tensor) and pixels.dtype != torch.uint8:
+        check_images(pixels, run.model, run.guide)
 
 
 def _check_parameters(run: Run, data: tuple[torch.Tensor, ...]) -> None:

@@ -122,7 +122,7 @@ def trained_two_steps(data: ImageDataset, *overrides: str) -> None:
     parts = assemble(composed(*overrides))
     before = {name: value.clone() for name, value in parts.guide.state_dict().items()}
     settings = {"epochs": 1, "batch_size": 12, "compile": False, "progress": False, "accelerator": "cpu"}
-    history = fit(parts.model, parts.guide, data, parts.objective, stopping=parts.stopping, **settings)
+    history = fit(parts.model, parts.guide, data, parts.objective, recipe=parts.recipe, **settings)
     for name in ("loss", "elbo", "rate", "distortion"):
         assert np.isfinite(history[name]).all()
     np.testing.assert_allclose(history.elbo, -history.rate - history.distortion, rtol=1e-6)
@@ -300,8 +300,8 @@ def test_networks_depend_on_the_seed_alone():
 
 
 def test_the_stopping_rule_can_be_left_out():
-    assert assemble(composed("network=mlp")).stopping.window == 5
-    assert assemble(composed("network=mlp", "trainer.stopping=null")).stopping is None
+    assert assemble(composed("network=mlp")).recipe.stopping.window == 5
+    assert assemble(composed("network=mlp", "trainer.stopping=null")).recipe.stopping is None
 
 
 @pytest.mark.parametrize("number", ["images", "draws", "ablation_images"])

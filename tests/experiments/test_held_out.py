@@ -165,8 +165,16 @@ def test_a_missing_test_file_is_found_before_the_training(binarised, tmp_path):
 
 
 @pytest.mark.parametrize("data", ["sprites", "npz"])
-def test_data_without_a_test_split_end_in_one_line(archive, data):
+def test_data_without_a_test_split_hold_out_their_validation(archive, data):
     path = [f"data.path={archive}"] if data == "npz" else ["data.size=8"]
-    with pytest.raises(UserError, match=r"held_out\.images=5.*no test split.*held_out\.images=0") as caught:
-        assemble(composed(*SMALL, f"data={data}", *path, "held_out.images=5"))
-    assert "\n" not in str(caught.value)
+    own = [*SMALL, f"data={data}", *path]
+    parts = assemble(configuration := composed(*own, "validation=0.3", "held_out.images=2"))
+    apart = held_out(configuration)
+    numbers = [set(part.to_xarray()["image"].values.tolist()) for part in (parts.data, parts.validation, apart)]
+    assert not numbers[0] & numbers[1]
+    assert numbers[2] <= numbers[1]
+    assert len(apart) == 2
+    for change, said in (("validation=null", "no test split.*give validation=0.1"), ("validation=0.3", "give fewer")):
+        with pytest.raises(UserError, match=rf"held_out\.images=5.*{said}") as caught:
+            assemble(composed(*own, change, "held_out.images=5"))
+        assert "\n" not in str(caught.value)

@@ -55,7 +55,9 @@ def run(request, tmp_path_factory):
 def test_the_directory_holds_everything(run):
     directory, configuration, *_ = run
     names = {path.name for path in directory.iterdir()}
-    wanted = "config.yaml checkpoint.pt history.csv history.zarr posterior.zarr latents.csv metrics.json tensorboard"
+    wanted = (
+        "config.yaml checkpoint.pt best.pt history.csv history.zarr posterior.zarr latents.csv metrics.json tensorboard"
+    )
     assert names == set(wanted.split())
     assert OmegaConf.load(directory / "config.yaml") == configuration
 
@@ -97,7 +99,7 @@ def test_metrics_are_valid_json(run):
 def test_sizes_are_the_configurations(run):
     _, _, parts, history, evaluation = run
     assert evaluation.tree["posterior"]["z"].shape == (1, 2, 40, 4)
-    assert len(parts.data) == 96
+    assert (len(parts.data), len(parts.validation)) == (86, 10)
     assert history.sizes["latent"] == 4
     np.testing.assert_array_equal(evaluation.tree["observed_data"]["x"], parts.data.images[:40])
     for name, factor in parts.data.factors.data_vars.items():
@@ -128,7 +130,7 @@ def test_more_images_than_there_are_is_all_of_them(tmp_path):
     _, _, evaluation = train_and_evaluate(
         configured("posterior.images=5000", "trainer.epochs=1"), tmp_path, resume=False
     )
-    assert evaluation.tree["posterior"].sizes["image"] == 96
+    assert evaluation.tree["posterior"].sizes["image"] == 86
 
 
 def test_cores_are_shared_fairly():

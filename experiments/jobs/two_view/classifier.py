@@ -61,7 +61,7 @@ def prepare(configuration: DictConfig, directory: Path) -> None:
     path = directory / "classifier.pt"
     if path.is_file():
         return
-    data = training_data(configuration)
+    data, _ = training_data(configuration)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         classifier = _trained(data, configuration.classifier.epochs, progress=configuration.trainer.progress)

@@ -1,5 +1,6 @@
 """Local codes first, then both, then clusters: what each stage leaves is where the next one starts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,4 +73,5 @@ def _stage(
 ) -> None:
     """Train, or continue from the stage's own checkpoint."""
     resume = (directory / "checkpoint.pt").is_file()
-    fit_configured(model, guide, parts, configuration, directory, epochs=epochs, resume=resume)
+    recipe = replace(parts.recipe, stopping=None)
+    fit_configured(model, guide, parts, configuration, directory, epochs=epochs, resume=resume, recipe=recipe)

@@ -187,7 +187,9 @@ def test_a_resumed_run_goes_on_the_way_it_began(images, tmp_path, timed):
     assert fit(*make_pair(), images, epochs=1, **other).execution == "compiled"
 
 
-def test_preparation_shows_what_it_does(images, capsys):
+def test_preparation_shows_what_it_does(images, capsys, monkeypatch):
+    for user in ("progress", "loop"):
+        monkeypatch.setattr(f"ppvae.svi.{user}.drawable", lambda: True)
     fit(*make_pair(), images, epochs=1, **{**SETTINGS, "progress": True})
     shown = capsys.readouterr().err
     for stage in ("recording the step", "merging what repeats", "comparing with the eager step", "timing the step"):

@@ -68,7 +68,7 @@ def one_line(caught) -> str:
 @pytest.mark.parametrize("kind", ["normal", "normal_gamma"])
 def test_history_holds_epoch_means_in_nats(images, kind):
     history = fit(*make_pair(kind), images, epochs=3, batch_size=16, **EAGER)
-    scalars = {"loss", "elbo", "rate", "distortion", "learning_rate", *SPEED}
+    scalars = {"loss", "elbo", "rate", "distortion", "learning_rate", "gradient_norm", *SPEED}
     latent = {"kl"} if kind == "normal" else {"kl", "p"}
     assert set(history.data_vars) == scalars | latent
     assert dict(history.sizes) == {"epoch": 3, "latent": LATENTS}
@@ -371,10 +371,13 @@ def test_a_checkpoint_without_a_part_ends_in_one_line(images, tmp_path):
     one_line(caught)
 
 
-def test_a_directory_of_another_run_is_replaced_without_resume(images, tmp_path):
-    train(images, epochs=3, directory=tmp_path)
-    train(images, epochs=1, directory=tmp_path)
-    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
+def test_a_directory_of_another_run_is_left_alone_without_resume(images, tmp_path):
+    train(images, epochs=2, directory=tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match="holds a run already; give resume=True") as caught:
+        train(images, epochs=1, directory=tmp_path)
+    one_line(caught)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == kept
 
 
 # Files
@@ -415,10 +418,21 @@ def test_nothing_is_written_without_a_directory(images, tmp_path, monkeypatch):
 def test_progress_is_the_only_thing_said(images, capfd):
     train(images, epochs=1)
     assert capfd.readouterr() == ("", "")
+    train(images, epochs=2, progress=True)  # no terminal, no bar
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert [line[:10] for line in said.err.splitlines()] == ["epoch 1/2:", "epoch 2/2:"]
+    assert "\r" not in said.err
+
+
+def test_a_terminal_shows_a_bar(images, capfd, monkeypatch):
+    for user in ("progress", "loop"):
+        monkeypatch.setattr(f"ppvae.svi.{user}.drawable", lambda: True)
     train(images, epochs=1, progress=True)
     said = capfd.readouterr()
     assert said.out == ""
-    assert "step" in said.err
+    assert "step/s" in said.err
+    assert "epoch 1/1" not in said.err
 
 
 # Users' mistakes
@@ -570,7 +584,7 @@ def test_the_stopping_rule_is_blind_to_the_constant_of_the_likelihood(images, li
     """Eq. 8 leaves the constant out; a floor that the user gives stays."""
     seen = []
     monkeypatch.setattr(
-        "ppvae.svi.training.Loop", lambda _fabric, run: seen.append(run.settings.stopping) or Loop(_fabric, run)
+        "ppvae.svi.training.Loop", lambda _fabric, run: seen.append(run.settings.recipe.stopping) or Loop(_fabric, run)
     )
     model = VAE(NormalPrior(LATENTS), likelihood(MLPDecoder(LATENTS, SHAPE, hidden=[16])))
     for rule in (Plateau(), Plateau(floor=3.0)):

@@ -132,7 +132,7 @@ class Spoilt(Objective):
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_no_number_ends_the_run_and_the_last_epoch_stays(value, tmp_path):
-    with pytest.raises(UserError, match=f"the loss became {value} in epoch 2; lower learning_rate"):
+    with pytest.raises(UserError, match=f"the loss became {value} in step 2 of epoch 2; lower learning_rate"):
         train(tmp_path, objective=Spoilt(value), epochs=3)
     assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"]["loss"]["rows"]) == 1
 
