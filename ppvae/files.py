@@ -3,20 +3,21 @@
 import errno
 import os
 import platform
-import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ppvae.errors import UserError
+from ppvae.leftovers import beside, left_in, remove, restore, sweep
 
 try:
     import fcntl
 except ImportError:  # not a Unix: folders are not locked there
     fcntl = None
 
-__all__ = ["claimed", "explained", "locked", "replace_atomically"]
+__all__ = ["claimed", "explained", "locked", "replace_atomically", "settled"]
 
 LOCK = ".lock"  # holds the process and host that write into the folder
 MISTAKES = {
@@ -32,6 +33,7 @@ MISTAKES = {
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
     errno.ELOOP: "its links go round in a circle; give another path",
 }
+WAITS = 500  # times 2 ms: renaming takes microseconds
 
 _held: dict[Path, list[int]] = {}  # by folder: the lock's file descriptor, and how often this process entered
 _guard = threading.RLock()
@@ -147,11 +149,79 @@ if fcntl is not None:
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file or folder beside ``path``, then put it in its place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Let ``write`` fill a temporary file or folder beside ``path``, then put it in its place by renaming.
+
+    A kill at any moment leaves the old one or the new one; what :func:`settled` says of the old one holds of a folder.
+    What killed processes of this machine left beside ``path`` is cleared away.
+    Errors: :class:`~ppvae.errors.UserError` for a full disk, missing rights and the like; the old one stays.
+    """
+    path = Path(path)
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        temporary = beside(path, "partial")
+        try:
+            write(temporary)
+            _exchange(temporary, path) if temporary.is_dir() else os.replace(temporary, path)
+        finally:
+            remove(temporary)
+
+
+def settled(path: Path) -> bool:
+    """Whether ``path`` is there, once nobody is replacing it.
+
+    Two renames replace a folder; between them it is set aside. This waits for the second one, and undoes the first
+    where its process was killed.
+    """
+    for attempt in range(WAITS):
+        if os.path.lexists(path):
+            return True
+        left = [one for one in left_in(path.parent, path.name) if one.aside or one.alive]
+        asides = [one for one in left if one.aside]
+        if not left and attempt >= 3:
+            break
+        if asides and (attempt == WAITS - 1 or not any(one.alive for one in asides)):
+            restore(asides, path)
+        else:
+            time.sleep(0.002)
+    return os.path.lexists(path)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Put the folder ``new`` in the place of ``path``, whoever else does so at the same time."""
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    placed = False
+    while not placed:
+        aside = beside(path, "aside")
+        try:
+            with suppress(FileNotFoundError):
+                os.rename(path, aside)
+            placed = _renamed(new, path)
+        finally:
+            if not placed and not os.path.lexists(path):
+                with suppress(OSError):
+                    os.rename(aside, path)
+            if aside.is_dir():
+                _discard(aside, path)
+
+
+def _renamed(new: Path, path: Path) -> bool:
+    """Whether it could be: not where another process has just put a folder of its own."""
     try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        os.rename(new, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _discard(aside: Path, path: Path) -> None:
+    """Under a name from which nobody restores it: half of it may be gone when this process is killed."""
+    removed = beside(path, "partial")
+    with suppress(OSError):
+        os.rename(aside, removed)
+    remove(removed)
