@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,29 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import LocalStore
 
-from ppvae.errors import UserError
-from ppvae.files import replace_atomically
+from ppvae.errors import UserError, one_line
+from ppvae.files import explained, replace_atomically, settled
 from ppvae.pair.sites import Arrays
+from ppvae.posterior.checksums import (
+    Replaced,
+    attributes_of,
+    change_attributes,
+    check_metadata,
+    checked_store,
+    damaged,
+    seal,
+    with_checksums,
+)
 
 __all__ = ["STREAMED", "Stream", "open_posterior"]
 
 BLOCK = 2**25  # bytes of the largest variable in one Zarr chunk: few files, little memory
 PIXELS = ("observed_data", "posterior_predictive")  # compress well; the mantissas of codes do not
 STREAMED = ("fingerprint", "images_per_block")  # attributes of a streamed store, and of no copy or subset of it
+REPLACED = 20  # stores that may take each other's place while one is opened
 PENDING = 2  # blocks that wait to be written while the next is computed
 
 
@@ -29,14 +42,16 @@ class Stream:
     """A Zarr folder that fills up along ``image``, ``chunk`` images being computed at a time.
 
     ``fingerprint``: all that the content depends on, kept in the store; a store with another one is refused.
-    Errors: :class:`~ppvae.errors.UserError` where ``path`` is no posterior, or another call's.
+    Errors: :class:`~ppvae.errors.UserError` where ``path`` is no posterior, another call's, or damaged.
     """
 
     def __init__(self, path: Path, images: int, chunk: int, fingerprint: dict[str, Any]) -> None:
         self.path, self.images, self.chunk, self.fingerprint = path, images, chunk, fingerprint
-        if path.exists() and not (path / "zarr.json").is_file():
+        if settled(path) and not (path / "zarr.json").is_file():
             raise UserError(f"{path} is there and is no posterior; give store a path of its own")
+        self.found = self.started and self.done == images
         if self.started:
+            check_metadata(path)
             self._check()
 
     @property
@@ -47,7 +62,7 @@ class Stream:
     @property
     def done(self) -> int:
         """How many images, from the first on, are written."""
-        return _attributes(self.path).get("images_done", self.images)
+        return attributes_of(self.path).get("images_done", self.images)
 
     def start(self, template: xr.DataTree) -> None:
         """Make the arrays of ``template``, whose variables along ``image`` have no values yet, and write all others."""
@@ -58,40 +73,40 @@ class Stream:
         bare.attrs = {**template.attrs, "fingerprint": self.fingerprint, "images_per_block": block, "images_done": 0}
 
         def write(temporary: Path) -> None:
-            bare.to_zarr(temporary, consolidated=False)
+            bare.to_zarr(LocalStore(temporary), consolidated=False, write_empty_chunks=True)
             for name, array in growing.items():
-                _create(temporary, name, array, block)
+                _create(LocalStore(temporary), name, array, block)
+            seal(temporary)
 
         replace_atomically(self.path, write)
 
     def write(self, parts: Iterator[dict[str, Arrays]]) -> None:
         """Write the chunks behind the ``done`` ones; a thread of its own writes while the next are computed."""
-        root, start = zarr.open_group(self.path, mode="r+"), self.done
+        root, start = zarr.open_group(LocalStore(self.path), mode="r+"), self.done
         pending: deque[Future] = deque()
         with ThreadPoolExecutor(max_workers=1) as writer:
             while start < self.images:
                 stop = min(start + root.attrs["images_per_block"], self.images)
                 block = _filled(parts, stop - start)
-                pending.append(writer.submit(_write_block, root, block, start, stop))
+                pending.append(writer.submit(_write_block, self.path, root, block, start, stop))
                 start = stop
                 while len(pending) > PENDING:
                     pending.popleft().result()
             while pending:
                 pending.popleft().result()
-        self._finish(root)
+        self._finish()
 
     def opened(self) -> xr.DataTree:
-        """The finished store, read lazily."""
-        return open_posterior(self.path)
+        """The finished store, read lazily; one that was found finished is verified first, whatever its size."""
+        return open_posterior(self.path, verify=True if self.found else None)
 
-    def _finish(self, root: zarr.Group) -> None:
+    def _finish(self) -> None:
         for left in self.path.rglob("*.partial"):  # of a write that was killed
             left.unlink()
-        if "images_done" in root.attrs:
-            del root.attrs["images_done"]
+        change_attributes(self.path, {"images_done": None})
 
     def _check(self) -> None:
-        then, now = _attributes(self.path).get("fingerprint"), _plain(self.fingerprint)
+        then, now = attributes_of(self.path).get("fingerprint"), _plain(self.fingerprint)
         if then is None:
             raise UserError(f"{self.path} holds a posterior that no call with store= wrote; give store another path")
         for name in sorted((then.keys() | now.keys()) - {"probe"}):
@@ -108,23 +123,32 @@ class Stream:
             )
 
 
-def open_posterior(path: Path) -> xr.DataTree:
+def open_posterior(path: Path, verify: bool | None = None) -> xr.DataTree:
     """Open a store lazily; one that was streamed as dask arrays where dask is installed.
 
-    Errors: :class:`~ppvae.errors.UserError` for a store that a killed export left unfinished.
+    Errors: :class:`~ppvae.errors.UserError` for a store that a killed export left unfinished, or that is damaged.
     """
-    attributes = _attributes(path)
+    for _ in range(REPLACED):
+        with suppress(Replaced):
+            return _opened(path, verify)
+    return _opened(path, verify)
+
+
+def _opened(path: Path, verify: bool | None) -> xr.DataTree:
+    attributes = attributes_of(path)
     if "images_done" in attributes:
         raise UserError(
             f"the posterior at {path} is unfinished, {attributes['images_done']} of "
             f"{attributes['fingerprint']['images']} images: make the same from_pyro_svi call again to complete it"
         )
     large = "fingerprint" in attributes and find_spec("dask") is not None
-    return xr.open_datatree(path, engine="zarr", consolidated=False, chunks={} if large else None)
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    return dict(zarr.open_group(path, mode="r").attrs)
+    store = checked_store(path, verify)
+    try:
+        return xr.open_datatree(store, engine="zarr", consolidated=False, chunks={} if large else None)
+    except UserError:
+        raise
+    except Exception as error:  # whatever Zarr and xarray make of metadata without checksums
+        raise damaged(path, one_line(error)) from None
 
 
 def _plain(fingerprint: dict[str, Any]) -> dict[str, Any]:
@@ -148,20 +172,21 @@ def _variables(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataArray]]:
 
 
 def _without(group: xr.DataTree, names: Iterable[str]) -> xr.Dataset:
-    return group.to_dataset().drop_vars([name.split("/")[1] for name in names if name.split("/")[0] == group.name])
+    growing = [name.split("/")[1] for name in names if name.split("/")[0] == group.name]
+    return with_checksums(group.to_dataset().drop_vars(growing))
 
 
-def _create(path: Path, name: str, array: xr.DataArray, block: int) -> None:
+def _create(store: LocalStore, name: str, array: xr.DataArray, block: int) -> None:
     sizes = {**array.sizes, "image": block}
     zarr.create_array(
-        path,
+        store,
         name=name,
         shape=array.shape,
         chunks=tuple(sizes.values()),
         dtype=array.dtype,
         dimension_names=array.dims,
         attributes=array.attrs,
-        compressors=ZstdCodec(level=1) if name.split("/")[0] in PIXELS else None,
+        compressors=[*([ZstdCodec(level=1)] if name.split("/")[0] in PIXELS else []), Crc32cCodec()],
         config={"write_empty_chunks": True},  # looking for empty ones costs a pass
     )
 
@@ -186,10 +211,11 @@ def _columns(part: dict[str, Arrays]) -> Iterator[tuple[str, int, np.ndarray]]:
             yield f"{group}/{name}", dims.index("image"), array.detach().cpu().numpy()
 
 
-def _write_block(root: zarr.Group, block: dict[str, np.ndarray], start: int, stop: int) -> None:
-    for name, values in block.items():
-        array = root[name]
-        axis = array.metadata.dimension_names.index("image")
-        shape = (*array.shape[:axis], stop - start, *array.shape[axis + 1 :])  # with the one chain
-        array[(*(slice(None),) * axis, slice(start, stop))] = values.reshape(shape)
-    root.attrs["images_done"] = stop
+def _write_block(path: Path, root: zarr.Group, block: dict[str, np.ndarray], start: int, stop: int) -> None:
+    with explained(path):
+        for name, values in block.items():
+            array = root[name]
+            axis = array.metadata.dimension_names.index("image")
+            shape = (*array.shape[:axis], stop - start, *array.shape[axis + 1 :])  # with the one chain
+            array[(*(slice(None),) * axis, slice(start, stop))] = values.reshape(shape)
+        change_attributes(path, {"images_done": stop})
