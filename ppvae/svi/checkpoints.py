@@ -25,7 +25,12 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Errors: :class:`~ppvae.errors.UserError`, the old file kept, where a parameter or a buffer has diverged.
     """
     check_finite_states(content)
-    replace_atomically(path, lambda temporary: torch.save({"format": FORMAT, **content}, temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # torch's own writer would say nothing of a full disk
+            torch.save({"format": FORMAT, **content}, file)
+
+    replace_atomically(path, write)
 
 
 def check_finite_states(content: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,7 +86,7 @@ class Keeping:
         programs = {"model": self.run.model, "guide": self.run.guide}
         early = isinstance(self.run.settings.recipe.stopping, Patience) and len(self.position.history) > 0
         if early and self.best is not None:
-            load_states(self.run.best, self.best, **programs)
+            load_states(Path("best.pt"), self.best, **programs)
         elif early:
             load_states(self.run.best, load_checkpoint(self.run.best), **programs)
         elif self.optimisation.average is not None:

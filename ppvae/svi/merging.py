@@ -145,7 +145,8 @@ class _Merging:
             ignored = {*self._layer(node)}
         read = tuple((one, tuple(sorted((m, self.versions[m]) for m in self._of(one)))) for one in node.all_input_nodes)
         state = tuple(entry for entry in read if entry[0] not in ignored)
-        return self.seen.setdefault((node.target, _frozen(arguments), _frozen(node.kwargs), state), node)
+        kind = getattr(node.meta.get("val"), "dtype", None)  # under autocast it is not the arguments' alone
+        return self.seen.setdefault((node.target, kind, _frozen(arguments), _frozen(node.kwargs), state), node)
 
     def _layer(self, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
         """The running statistics of a normalisation whose calls may be merged."""

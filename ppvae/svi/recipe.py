@@ -124,7 +124,7 @@ class Recipe:
         """UserError now for what torch would refuse later."""
         try:
             optimizer = self.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
-            schedule = self.make_schedule(optimizer, 1)
+            schedule = self.make_schedule(optimizer, 1) if isinstance(optimizer, Optimizer) else None
         except (TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"optimizer={shown(self.optimizer)}, schedule={shown(self.schedule)}: {reason}") from None

@@ -91,12 +91,11 @@ class Step(nn.Module):
         """
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
-            if self.precision == "bf16":
-                self.__dict__["networks"] = []
-                self.__dict__["networks"] = networks_of(self, lambda: self.eager(pixels, *given))
             self.eager(pixels, *given)
             layout = self.layout
+            networks = networks_of(self, lambda: self.eager(pixels, *given)) if self.precision == "bf16" else []
         self.layout = layout  # all else that the rehearsal left behind is gone
+        self.__dict__["networks"] = networks
         if execution == "eager":
             return
         try:

@@ -2,6 +2,7 @@
 
 import copy
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Real
@@ -16,6 +17,7 @@ from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
+from ppvae.files import locked
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
@@ -100,6 +102,13 @@ def fit(
         check_kind(model, data)
     _check(run, devices)
     fabric = _fabric(accelerator, devices)
+    with nullcontext() if where is None else locked(where):
+        return _trained(fabric, run, devices)
+
+
+def _trained(fabric: "Fabric", run: Run, devices: int) -> xr.Dataset:
+    """The history of a run in this process, or of one that is shared by several."""
+    model, guide = run.model, run.guide
     if devices == 1:
         return Loop(fabric, run).train().to_xarray()
     with tempfile.TemporaryDirectory() as folder:
