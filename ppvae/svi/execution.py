@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import fx, nn
 
+from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 from ppvae.svi.capture import compile_graph
 from ppvae.svi.rehearsal import unchanged
@@ -127,5 +128,5 @@ def _remember(key: str, pace: Pace) -> None:
     content = json.dumps({name: asdict(one) for name, one in known.items()}, indent=1)
     try:
         replace_atomically(_file(), lambda path: path.write_text(content))
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, UserError):
         return  # no home, no room, no right: the next run times anew
