@@ -4,7 +4,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from zarr.abc.store import ByteRequest
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from ppvae.errors import UserError
@@ -25,8 +25,6 @@ __all__ = [
     "Replaced",
     "attributes_of",
     "change_attributes",
-    "check_metadata",
-    "checked_store",
     "damaged",
     "seal",
     "with_checksums",
@@ -40,6 +38,11 @@ FILES, OWN = (
 ROOT = "zarr.json"
 CHUNK = re.compile(r"(.+)/c((?:/\d+)*)")
 SMALL = 2**25  # bytes of chunks that are verified at opening; larger stores are where they are read
+MISSING, VALUES, METADATA = (
+    "is missing",
+    "holds other values than were written",
+    "holds other metadata than were written",
+)
 
 
 class Replaced(UserError):
@@ -56,9 +59,7 @@ def with_checksums(group: xr.Dataset) -> xr.Dataset:
 
 def seal(path: Path) -> None:
     """Note the checksums of the store's metadata in its root; those of chunks are at their end, by Zarr's crc32c."""
-    files = sorted(file.relative_to(path).as_posix() for file in path.rglob(ROOT))
-    sums = {file: zlib.crc32((path / file).read_bytes()) for file in files if file != ROOT}
-    change_attributes(path, {FILES: sums})
+    change_attributes(path, {FILES: {key: zlib.crc32((path / key).read_bytes()) for key in _metadata_files(path)}})
 
 
 def attributes_of(path: Path) -> dict[str, Any]:
@@ -77,57 +78,65 @@ def change_attributes(path: Path, changes: Mapping[str, Any]) -> None:
     replace_atomically(path / ROOT, lambda temporary: temporary.write_text(content))
 
 
-def checked_store(path: Path, verify: bool | None = None) -> "CheckedStore":
-    """The finished store at ``path``, to be read: its metadata verified, and all of its chunks there.
-
-    ``verify``: read all chunks too, which else only small stores do (32 MiB).
-    Errors: :class:`~ppvae.errors.UserError` that names the first file that is damaged or missing.
-    """
-    store = CheckedStore(path)
-    nodes = _nodes(store)
-    store.summed = frozenset(name for name, node in nodes.items() if _ends_in_checksum(node))
-    sizes = {
-        key: _size(store, key, least, most) for name in store.summed for key, least, most in _chunks(name, nodes[name])
-    }
-    if verify or (verify is None and sum(sizes.values()) <= SMALL):
-        for key in sizes:
-            if not _sound(np.frombuffer(_content(store, key), np.uint8)):
-                raise store.complaint(key, "holds other numbers than were written")
-    return store
-
-
-def check_metadata(path: Path) -> None:
-    """UserError where the metadata of a store, finished or not, are damaged."""
-    _nodes(CheckedStore(path))
-
-
 def damaged(path: Path, what: str) -> UserError:
     """One line: which store, what is wrong with it, what to do."""
     return UserError(f"the store at {path} is damaged: {what}; remove it and make it again, or bring back a copy")
 
 
 class CheckedStore(LocalStore):
-    """A folder whose chunks are verified when they are read, lazily too, and that never mixes two stores.
+    """A folder to be read: its metadata verified and kept, its chunks verified when they are read, lazily too.
 
-    Errors: :class:`~ppvae.errors.UserError` for a chunk that is missing or damaged, or where another store has taken
+    It never mixes the folder with one that takes its place.
+    Errors: :class:`~ppvae.errors.UserError` for a file that is missing or damaged, or where another store has taken
     this one's place since it was opened.
     """
 
-    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:  # noqa: ARG002
-        super().__init__(Path(root), read_only=True)
-        settled(self.root)
-        self.identity = _identity(self.root)
-        self.summed: frozenset[str] = frozenset()  # arrays whose chunks end in their CRC32C
+    def __init__(self, root: Path, *, read_only: bool = True) -> None:  # noqa: ARG002
+        super().__init__(root, read_only=True)
+        settled(root)
+        self.identity = _identity(root)
+        try:
+            self.attributes = attributes_of(root)
+        except UserError:
+            raise self.complaint(ROOT, METADATA) from None
+        self.metadata = {key: _content(self, key) for key in self.attributes.get(FILES, _metadata_files(root))}
+        for key, number in self.attributes.get(FILES, {}).items():
+            if zlib.crc32(self.metadata[key]) != number:
+                raise self.complaint(key, METADATA)
+        self.metadata[ROOT] = _content(self, ROOT)
+        self._check_place()
+        sealed = {} if FILES not in self.attributes else self.metadata
+        nodes = {key.removesuffix(f"/{ROOT}"): json.loads(content) for key, content in sealed.items()}
+        self.arrays = {name: node for name, node in nodes.items() if _ends_in_checksum(node)}
+
+    def check_chunks(self, verify: bool | None = None) -> None:
+        """UserError unless all chunks are there; ``verify``: and hold what was written, as small stores are always
+        asked (32 MiB)."""
+        chunks = (chunk for name, array in self.arrays.items() for chunk in _chunks(name, array))
+        sizes = {key: _size(self, key, least, most) for key, least, most in chunks}
+        if verify or (verify is None and sum(sizes.values()) <= SMALL):
+            for key in sizes:
+                if not _sound(np.frombuffer(_content(self, key), np.uint8)):
+                    raise self.complaint(key, VALUES)
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        if key.endswith(ROOT):
+            return self._kept(key, prototype)
         return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
 
     def get_sync(
         self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        if key.endswith(ROOT):
+            return self._kept(key, prototype)
         return self._checked(key, super().get_sync(key, prototype=prototype, byte_range=byte_range), byte_range)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        start = f"{prefix.rstrip('/')}/".lstrip("/")
+        for name in {key.removeprefix(start).split("/")[0] for key in self.metadata if key.startswith(start)}:
+            yield name
 
     def complaint(self, key: str, what: str) -> UserError:
         """What to raise for a file that is not as it should be: the store may just have been replaced."""
@@ -136,16 +145,23 @@ class CheckedStore(LocalStore):
             return Replaced(f"the store at {self.root} was replaced since it was opened; read it again")
         return damaged(self.root, f"{key} {what}")
 
+    def _kept(self, key: str, prototype: BufferPrototype | None) -> Buffer | None:
+        content = self.metadata.get(key)
+        return None if content is None else (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+
     def _checked(self, key: str, value: Buffer | None, byte_range: ByteRequest | None) -> Buffer | None:
         chunk = CHUNK.fullmatch(key)
-        if chunk and chunk[1] in self.summed:
+        if chunk and chunk[1] in self.arrays:
             if value is None:
-                raise self.complaint(key, "is missing")
+                raise self.complaint(key, MISSING)
             if byte_range is None and not _sound(value.as_numpy_array()):
-                raise self.complaint(key, "holds other numbers than were written")
-        if _identity(self.root) != self.identity:
-            raise self.complaint(key, "has changed")
+                raise self.complaint(key, VALUES)
+        self._check_place()
         return value
+
+    def _check_place(self) -> None:
+        if _identity(self.root) != self.identity:
+            raise self.complaint(ROOT, "comes and goes")
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
@@ -165,7 +181,7 @@ def _root(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, TypeError):
         whole = False
     if not whole:
-        raise damaged(path, f"{ROOT} holds other metadata than were written")
+        raise damaged(path, f"{ROOT} {METADATA}")
     return root
 
 
@@ -178,20 +194,13 @@ def _content(store: CheckedStore, key: str) -> bytes:
     try:
         return (store.root / key).read_bytes()
     except OSError:
-        raise store.complaint(key, "is missing") from None
+        raise store.complaint(key, MISSING) from None
 
 
-def _nodes(store: CheckedStore) -> dict[str, dict[str, Any]]:
-    """The metadata of groups and arrays by name; none of a store of an earlier version, which has no checksums."""
-    sums = _root(store.root)["attributes"].get(FILES, {})
-    return {file.removesuffix(f"/{ROOT}"): _metadata(store, file, number) for file, number in sums.items()}
-
-
-def _metadata(store: CheckedStore, key: str, number: int) -> dict[str, Any]:
-    content = _content(store, key)
-    if zlib.crc32(content) != number:
-        raise store.complaint(key, "holds other metadata than were written")
-    return json.loads(content)
+def _metadata_files(path: Path) -> list[str]:
+    """Of all groups and arrays but the root."""
+    files = (file.relative_to(path).as_posix() for file in path.rglob(ROOT))
+    return sorted(file for file in files if file != ROOT)
 
 
 def _ends_in_checksum(node: Mapping[str, Any]) -> bool:
@@ -213,7 +222,7 @@ def _size(store: CheckedStore, key: str, least: int, most: float) -> int:
     try:
         size = (store.root / key).stat().st_size
     except OSError:
-        raise store.complaint(key, "is missing") from None
+        raise store.complaint(key, MISSING) from None
     if not least <= size <= most:
         raise store.complaint(key, f"has {size} bytes, {least} were written" if least == most else "is cut off")
     return size

@@ -19,12 +19,10 @@ from ppvae.errors import UserError, one_line
 from ppvae.files import explained, replace_atomically, settled
 from ppvae.pair.sites import Arrays
 from ppvae.posterior.checksums import (
+    CheckedStore,
     Replaced,
     attributes_of,
     change_attributes,
-    check_metadata,
-    checked_store,
-    damaged,
     seal,
     with_checksums,
 )
@@ -51,7 +49,7 @@ class Stream:
             raise UserError(f"{path} is there and is no posterior; give store a path of its own")
         self.found = self.started and self.done == images
         if self.started:
-            check_metadata(path)
+            CheckedStore(path)
             self._check()
 
     @property
@@ -135,20 +133,21 @@ def open_posterior(path: Path, verify: bool | None = None) -> xr.DataTree:
 
 
 def _opened(path: Path, verify: bool | None) -> xr.DataTree:
-    attributes = attributes_of(path)
+    store = CheckedStore(path)
+    attributes = store.attributes
     if "images_done" in attributes:
         raise UserError(
             f"the posterior at {path} is unfinished, {attributes['images_done']} of "
             f"{attributes['fingerprint']['images']} images: make the same from_pyro_svi call again to complete it"
         )
     large = "fingerprint" in attributes and find_spec("dask") is not None
-    store = checked_store(path, verify)
+    store.check_chunks(verify)
     try:
         return xr.open_datatree(store, engine="zarr", consolidated=False, chunks={} if large else None)
     except UserError:
         raise
     except Exception as error:  # whatever Zarr and xarray make of metadata without checksums
-        raise damaged(path, one_line(error)) from None
+        raise store.complaint("its metadata", f"cannot be read ({one_line(error)})") from None
 
 
 def _plain(fingerprint: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import xarray as xr
 from guides import NormalGammaGuide
 from ppvae import VAE, UserError, from_pyro_svi, read_posterior, write_posterior
 from ppvae.datasets import sprites
-from ppvae.files import replace_atomically
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior
@@ -102,18 +101,3 @@ def test_what_is_no_posterior_ends_in_one_line(content, tmp_path):
     with pytest.raises(UserError, match=r"posterior\.zarr") as caught:
         read_posterior(path)
     assert "\n" not in str(caught.value)
-
-
-def test_files_are_whole_or_not_there(tmp_path):
-    path = tmp_path / "new" / "numbers.txt"
-    replace_atomically(path, lambda temporary: temporary.write_text("one"))
-    assert path.read_text() == "one"
-
-    def broken(temporary):
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        replace_atomically(path, broken)
-    assert path.read_text() == "one"
-    assert [entry.name for entry in path.parent.iterdir()] == ["numbers.txt"]
