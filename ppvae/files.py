@@ -33,6 +33,7 @@ MISTAKES = {
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
     errno.ELOOP: "its links go round in a circle; give another path",
 }
+AWAY = 8  # looks in a row, 20 ms apart, that find nothing
 WAITS = 500  # times 2 ms: renaming takes microseconds
 
 _held: dict[Path, list[int]] = {}  # by folder: the lock's file descriptor, and how often this process entered
@@ -156,9 +157,9 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Errors: :class:`~ppvae.errors.UserError` for a full disk, missing rights and the like; the old one stays.
     """
     path = Path(path)
-    if path.is_symlink() and path.is_dir():
-        path = path.resolve()
     with explained(path):
+        if path.is_symlink() and path.is_dir():
+            path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         temporary = beside(path, "partial")
@@ -166,7 +167,7 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
             write(temporary)
             _exchange(temporary, path) if temporary.is_dir() else os.replace(temporary, path)
         finally:
-            remove(temporary)
+            _clear(temporary)
 
 
 def settled(path: Path) -> bool:
@@ -187,6 +188,18 @@ def settled(path: Path) -> bool:
         else:
             time.sleep(0.002)
     return os.path.lexists(path)
+
+
+def _clear(temporary: Path) -> None:
+    """Remove what was not put in its place; for as long as threads of a writer that failed still add files."""
+    away = 0 if temporary.is_dir() else AWAY
+    remove(temporary)
+    for _ in range(WAITS):
+        if away == AWAY:
+            return
+        time.sleep(0.02)
+        away = 0 if temporary.exists() else away + 1
+        remove(temporary)
 
 
 def _exchange(new: Path, path: Path) -> None:

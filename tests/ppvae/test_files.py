@@ -34,6 +34,14 @@ except UserError as error:
 """
 
 
+def folder_of(text):
+    def write(temporary):
+        temporary.mkdir()
+        (temporary / "content").write_text(text)
+
+    return write
+
+
 def start(*arguments):
     return subprocess.Popen(
         [sys.executable, "-c", *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -115,7 +123,9 @@ def test_what_a_user_can_mend_is_one_line(number, tmp_path):
     assert not isinstance(caught.value, UserError)
 
 
-@pytest.mark.parametrize("make", [claimed, lambda path: locked(path).__enter__()])
+@pytest.mark.parametrize(
+    "make", [claimed, lambda path: locked(path).__enter__(), lambda path: replace_atomically(path, folder_of("new"))]
+)
 def test_folders_under_a_file_are_one_line(make, tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "run", tmp_path / "file" / "deep" / "run", tmp_path / ("n" * 300)):
@@ -136,14 +146,6 @@ def test_files_are_whole_or_not_there(tmp_path):
         replace_atomically(path, broken)
     assert path.read_text() == "one"
     assert [entry.name for entry in path.parent.iterdir()] == ["numbers.txt"]
-
-
-def folder_of(text):
-    def write(temporary):
-        temporary.mkdir()
-        (temporary / "content").write_text(text)
-
-    return write
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
