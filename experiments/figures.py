@@ -42,7 +42,8 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
         ReportFigure(
             "rate_distortion",
             "Rate KL(q ‖ p) and distortion −log p(x | z), epoch means in nats per image. A density's distortion may be "
-            "negative. Where the axis says so it is logarithmic above the value named.",
+            "negative. Dashed: of the images held apart for validation, by the pair as it is evaluated. Where the axis "
+            "says so it is logarithmic above the value named.",
             plot_rate_distortion(history),
             "Rate and distortion over training",
         ),

@@ -20,7 +20,7 @@ from ppvae import datasets, distributions, likelihoods, metrics, models, network
 from ppvae.priors import ClusterPrior, NormalPrior
 
 SHAPE, LATENTS = (3, 16, 16), 4
-ABSTRACT = {"Condition", "Images", "Objective", "Program"}
+ABSTRACT = {"Condition", "Images", "Objective", "Program", "StoppingRule"}
 SUMMED_UP = {"Compose", "ImageDataset"}  # in words of their own, below
 RELAXED = "ignore:RelaxedClusters trains on an objective that is no bound:UserWarning"
 
@@ -130,6 +130,8 @@ def arguments() -> dict[type, dict[str, Any]]:
             "guide": MeanFieldNormal(encoder, LATENTS),
         },
         svi.Plateau: {"window": 7, "tolerance": 0.25, "floor": 0.5},
+        svi.Patience: {"window": 3, "least": 0.5, "drops": 1},
+        svi.Recipe: {"optimizer": "adamax", "warmup": 7, "average": 0.75},
     }
 
 

@@ -21,8 +21,9 @@ PANELS = (("distortion", "distortion  E[−log p(x | z)]", INK), ("rate", "rate 
 def plot_rate_distortion(history: xr.Dataset) -> Figure:
     """Distortion above rate, nats per image, over the epochs, with the steps down of the learning rate.
 
-    history: `rate` and `distortion` (epoch); `learning_rate` (epoch) is optional. An axis whose values span orders
-    of magnitude becomes logarithmic above a floor that its label names. UserError for missing variables or dims.
+    history: `rate` and `distortion` (epoch); optional are `learning_rate`, and `validation_rate` and
+    `validation_distortion`, drawn dashed. An axis whose values span orders of magnitude becomes logarithmic above a
+    floor that its label names. UserError for missing variables or dims.
     """
     curves = {name: require_variable(history, name, ("epoch",), "history") for name, _, _ in PANELS}
     epochs = coordinate(require_dataset(history, "history"), "epoch", start=1)
@@ -30,6 +31,8 @@ def plot_rate_distortion(history: xr.Dataset) -> Figure:
     panels = figure.subplots(len(PANELS), 1, sharex=True)
     for axes, (name, label, colour) in zip(panels, PANELS, strict=True):
         _draw(axes, epochs, curves[name].values.astype(float), label, colour)
+        if f"validation_{name}" in history:
+            _draw_validation(axes, epochs, require_variable(history, f"validation_{name}", ("epoch",), "history"))
     _mark_drops(panels, epochs, history)
     epoch_axis(panels[-1], epochs)
     figure.align_ylabels()
@@ -47,6 +50,12 @@ def _draw(axes: Axes, epochs: np.ndarray, values: np.ndarray, title: str, colour
         axes.plot(epochs[-1:], values[-1:], "o", color=colour, markersize=4)
         style = {"color": colour, "ha": "left", "va": "center", "fontsize": 9, "annotation_clip": False}
         axes.annotate(number(values[-1], 4), (epochs[-1], values[-1]), (8, 0), textcoords="offset points", **style)
+
+
+def _draw_validation(axes: Axes, epochs: np.ndarray, values: xr.DataArray) -> None:
+    """Of images that are not trained on: where it leaves the training's, the pair learns those by heart."""
+    axes.plot(epochs, values, color=MUTED, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1, label="validation")
+    axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=MUTED)
 
 
 def _mark_drops(panels: np.ndarray, epochs: np.ndarray, history: xr.Dataset) -> None:

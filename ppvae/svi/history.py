@@ -1,5 +1,6 @@
 """What each epoch measured."""
 
+import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,5 +118,12 @@ class History:
     def write_csv(self, path: Path) -> None:
         """One row an epoch, scalars alone; replaced atomically."""
         scalars = [name for name in self.rows if not self.dims[name]]
-        table = self.to_xarray()[scalars].to_dataframe()
-        replace_atomically(path, lambda temporary: table.to_csv(temporary))
+        rows = zip(range(1, len(self) + 1), *(self.rows[name] for name in scalars), strict=True)
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(["epoch", *scalars])
+                table.writerows([("" if value != value else value) for value in row] for row in rows)
+
+        replace_atomically(path, write)

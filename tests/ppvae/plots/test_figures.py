@@ -235,6 +235,17 @@ def test_rate_distortion_draws_both_and_marks_the_drop() -> None:
     assert rate.get_xlabel() == "epoch"
 
 
+def test_rate_distortion_draws_the_validation_dashed() -> None:
+    record = history()
+    shifted = {f"validation_{name}": record[name] + 1.0 for name in ("rate", "distortion")}
+    for axes, values in zip(
+        plots.plot_rate_distortion(record.assign(shifted)).axes, reversed(shifted.values()), strict=True
+    ):
+        (dashed,) = [line for line in axes.lines if line.get_label() == "validation"]
+        np.testing.assert_array_equal(dashed.get_ydata(), values)
+        assert dashed.is_dashed()
+
+
 def test_rate_distortion_does_without_learning_rate_and_with_one_epoch() -> None:
     short = history()[["rate", "distortion"]].isel(epoch=slice(0, 1))
     figure = plots.plot_rate_distortion(short)
