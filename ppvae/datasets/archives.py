@@ -9,11 +9,13 @@ import xarray as xr
 from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.factors import factor
-from ppvae.datasets.reading import reading
+from ppvae.datasets.numpy_archives import Archive, numpy_archive
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError
 
 __all__ = ["npz"]
+
+LISTED = 12  # arrays that an error names
 
 
 def npz(
@@ -35,37 +37,27 @@ def npz(
     not fit.
     """
     selection = Selection(binarise, dequantise, size, seed)
-    arrays = _arrays(path)
-    if images not in arrays:
-        raise UserError(f"{str(path)!r} has no array images={images!r}: name one of {', '.join(arrays) or 'none'}")
-    if labels not in arrays and labels != "labels":
-        raise UserError(f"{str(path)!r} has no array labels={labels!r}: name one of {', '.join(arrays)}")
+    arrays = _arrays(path, images, labels)
     pixels = _channels_first(arrays.pop(images))
-    factors = {("label" if name == labels else name): a for name, a in arrays.items() if _is_factor(a, len(pixels))}
-    return selection.dataset(pixels, {name: _levels(array) for name, array in factors.items()}, Path(path).stem)
+    factors = {("label" if name == labels else name): _levels(array) for name, array in arrays.items()}
+    return selection.dataset(pixels, factors, Path(path).stem)
 
 
-def _arrays(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """The archive's arrays, but for those that would have to be unpickled."""
-    arrays = {}
-    remedy = "give an archive written by numpy.savez"
-    with (
-        reading(path, ".npz archive", remedy),
-        open(path, "rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
-        for name in archive.files:
-            if not _is_pickled(archive, name):
-                arrays[name] = archive[name]
-    return arrays
+def _arrays(path: str | PathLike[str], images: str, labels: str) -> dict[str, np.ndarray]:
+    """The images and the factors; nothing else of the archive is read."""
+    with numpy_archive(path, ".npz archive", "give an archive written by numpy.savez") as archive:
+        if images not in archive:
+            hint = ", as what is pickled is never read" if images in archive.pickled else ""
+            raise UserError(f"{str(path)!r} has no array images={images!r}{hint}: name one of {_names(archive)}")
+        if labels not in archive and labels != "labels":
+            raise UserError(f"{str(path)!r} has no array labels={labels!r}: name one of {_names(archive)}")
+        count = archive[images].shape[:1]
+        factors = [name for name, header in archive.items() if header.shape == count and header.dtype.kind in "iu"]
+        return archive.read(dict.fromkeys([images, *factors]))
 
 
-def _is_pickled(archive: np.lib.npyio.NpzFile, name: str) -> bool:
-    member = name if name in archive.zip.namelist() else f"{name}.npy"
-    with archive.zip.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return read(file)[2].hasobject
+def _names(archive: Archive) -> str:
+    return ", ".join(list(archive)[:LISTED]) + ", …" * (len(archive) > LISTED) or "none"
 
 
 def _channels_first(array: np.ndarray) -> np.ndarray:
@@ -77,10 +69,6 @@ def _channels_first(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool or (array.dtype == np.uint8 and array.size and array.max() == 1):
         array = array.astype(np.uint8) * np.uint8(255)
     return array
-
-
-def _is_factor(array: np.ndarray, n: int) -> bool:
-    return array.shape == (n,) and array.dtype.kind in "iu"
 
 
 def _levels(numbers: np.ndarray) -> xr.DataArray:

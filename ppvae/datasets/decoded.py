@@ -1,5 +1,6 @@
 """Images that stay in their files until they are asked for."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from torch import Tensor
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.images import Images, Index, positions
 from ppvae.errors import UserError
+from ppvae.ordinary import available_memory, readable_size
 
 __all__ = ["RESIDENT_BYTES", "DecodedImages", "Resident", "settle"]
 
@@ -19,6 +21,8 @@ RESIDENT_BYTES = 2**31
 """Images of at most this size are decoded at once when nothing else is asked for: CelebA's 162 770 at 64 × 64."""
 
 Resident = Literal["auto"] | bool
+
+UNASKED_BYTES = 2**26  # so much is taken without looking what is left, which takes as long as an image
 
 _AT_ONCE = 256
 
@@ -44,6 +48,7 @@ class DecodedImages(Images):
 
     def stored(self, index: Index = slice(None)) -> Tensor:
         files = self.files[positions(index, len(self)).numpy()].tolist()
+        self._check_fits(len(files))
         pixels = torch.empty((len(files), *self.shape[1:]), dtype=torch.uint8)
         if len(files) <= _AT_ONCE:
             self._fill(pixels, files)
@@ -57,6 +62,14 @@ class DecodedImages(Images):
         files = self.files[positions(index, len(self)).numpy()]
         return DecodedImages(files, self.decode, self.shape[1:], self.binary)
 
+    def _check_fits(self, count: int) -> None:
+        needed = count * math.prod(self.shape[1:])
+        if needed > UNASKED_BYTES and needed > (left := available_memory()):
+            raise UserError(
+                f"{count} images of {self.shape[1:]} take {readable_size(needed)}, {readable_size(left)} of memory are"
+                " left; give a smaller image_size or size, or resident=False"
+            )
+
     def _fill(self, pixels: Tensor, files: list[str]) -> None:
         for image, path in zip(pixels, files, strict=True):
             image.copy_(self.decode(path))
@@ -66,5 +79,5 @@ def settle(data: ImageDataset, resident: Resident) -> ImageDataset:
     """The dataset with its files decoded now, or later; `"auto"`: now where they take at most `RESIDENT_BYTES`."""
     if resident not in ("auto", True, False):
         raise UserError(f"resident={resident!r}: expected 'auto', true (decode all now) or false (decode on demand)")
-    fits = int(np.prod(data.images.shape)) <= RESIDENT_BYTES
+    fits = math.prod(data.images.shape) <= min(RESIDENT_BYTES, available_memory() // 2)
     return data.resident() if resident is True or (resident == "auto" and fits) else data

@@ -9,8 +9,8 @@ from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.factors import factor
 from ppvae.datasets.images import StoredImages
+from ppvae.datasets.numpy_archives import Archive, numpy_archive
 from ppvae.datasets.pixels import checked_pixels
-from ppvae.datasets.reading import reading
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError
 
@@ -29,6 +29,7 @@ _ARRAYS = {
     "latents_values": (np.floating, (len(_FACTORS),)),
     "latents_classes": (np.integer, (len(_FACTORS),)),
 }
+_LEVELS = 1000  # of a factor, at most; the published file has 40
 _REMEDY = (
     "take dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz from the GitHub repository deepmind/dsprites-dataset"
     " and give its path"
@@ -65,32 +66,33 @@ def dsprites(
 
 def _read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """The three arrays, checked; every fault is a UserError that names the path."""
-    with (
-        reading(path, "the dSprites .npz", _REMEDY),
-        open(path, "rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
-        missing = sorted(set(_ARRAYS) - set(archive))
-        arrays = {} if missing else {name: archive[name] for name in _ARRAYS}
-    if missing:
-        raise UserError(f"{str(path)!r} has no array {', '.join(missing)}: {_REMEDY}")
+    with numpy_archive(path, "the dSprites .npz", _REMEDY) as archive:
+        if missing := sorted(set(_ARRAYS) - set(archive)):
+            raise UserError(f"{str(path)!r} has no array {', '.join(missing)}: {_REMEDY}")
+        _check_shapes(path, archive)
+        arrays = archive.read(_ARRAYS)
     _check(path, arrays)
     return arrays
 
 
-def _check(path: str | PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    count = len(arrays["imgs"]) if arrays["imgs"].ndim else 0
+def _check_shapes(path: str | PathLike[str], archive: Archive) -> None:
+    count = next(iter(archive["imgs"].shape), 0)
     for name, (kind, shape) in _ARRAYS.items():
-        array = arrays[name]
+        array = archive[name]
         if not np.issubdtype(array.dtype, kind) or array.shape != (count, *shape) or not count:
             wanted = f"{kind.__name__} {(count or 'N', *shape)} with at least one image"
             raise UserError(f"{str(path)!r}: {name} is {array.dtype} {array.shape}, expected {wanted}: {_REMEDY}")
+
+
+def _check(path: str | PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     if arrays["imgs"].max() > 1:
         raise UserError(
             f"{str(path)!r}: imgs reaches {arrays['imgs'].max()}, expected binary images of 0 and 1: {_REMEDY}"
         )
     if arrays["latents_classes"].min() < 0 or not np.isfinite(arrays["latents_values"]).all():
         raise UserError(f"{str(path)!r}: negative latents_classes or non-finite latents_values: {_REMEDY}")
+    if arrays["latents_classes"].max() >= _LEVELS:
+        raise UserError(f"{str(path)!r}: latents_classes reach {arrays['latents_classes'].max()}, too many: {_REMEDY}")
 
 
 def _level_values(classes: np.ndarray, values: np.ndarray) -> list[float]:

@@ -12,6 +12,7 @@ from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.decoded import DecodedImages, Resident, settle
 from ppvae.datasets.decoding import decode
 from ppvae.datasets.factors import factor
+from ppvae.datasets.image_files import image_files
 from ppvae.datasets.published import published
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError, check_choice, check_whole
@@ -119,36 +120,17 @@ def image_folder(
 
     The images directly in `path`, or, where there are none, those below its folders (torchvision's ImageFolder),
     whose names are the levels of the factor `label`; in alphabetical order. `resident` as for `celeba`, other
-    arguments as for `mnist`. Raises UserError where there are no images, and for a file that cannot be decoded, when
-    it is read.
+    arguments as for `mnist`. Raises UserError where there are no images, where links make a circle of folders, and for
+    a file that cannot be decoded, when it is read.
     """
     check_whole("image_size", image_size, 1)
     check_choice("channels", str(channels), ("1", "3"))
     selection = Selection(binarise, dequantise, size, seed)
-    files, labels = _image_files(Path(path))
+    files, labels = image_files(Path(path))
     read = partial(decode, channels=channels, image_size=image_size)
     images = DecodedImages(files, read, (channels, image_size, image_size))
     factors = {"label": _named_levels(labels)} if labels else {}
     return settle(selection.dataset(images, factors, Path(path).resolve().name), resident)
-
-
-def _image_files(folder: Path) -> tuple[list[str], list[str]]:
-    """Paths of images, and their folders' names (none in a flat folder)."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, ImageFolder
-
-    if not folder.is_dir():
-        raise UserError(f"no folder at {str(folder)!r}: give one that holds images, or a folder of images a class")
-    flat = sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in IMG_EXTENSIONS)
-    if flat:
-        return flat, []
-    try:
-        found = ImageFolder(str(folder), allow_empty=True)
-    except FileNotFoundError:
-        found = None
-    if found is None or not found.samples:
-        kinds = ", ".join(IMG_EXTENSIONS)
-        raise UserError(f"no images in {str(folder)!r} or its folders: expected files of {kinds}")
-    return [file for file, _ in found.samples], [found.classes[label] for _, label in found.samples]
 
 
 def _named_levels(names: list[str]) -> object:

@@ -15,7 +15,7 @@ from ppvae.datasets.composing import CHANCES, TEXTURE, compose, inked
 from ppvae.datasets.conversion import Binarise, Conversion, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.factors import factor
-from ppvae.datasets.published import published
+from ppvae.datasets.published import check_digits, published
 from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
 
 __all__ = ["house_numbers"]
@@ -90,6 +90,7 @@ def _mnist(split: str, root: str, download: bool) -> tuple[Tensor, Tensor]:
             files = MNIST(root, train=split == "train", download=download)
         except RuntimeError as error:
             raise RuntimeError(f"its digits are MNIST's: {error}") from None
+        check_digits(files.data, files.targets, len(files.classes))
     return files.data, files.targets
 
 

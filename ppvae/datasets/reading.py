@@ -1,12 +1,10 @@
 """Files that are missing, broken or of another format end in one line."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 
-from ppvae.errors import UserError
+from ppvae.errors import UserError, one_line
 
 __all__ = ["reading"]
 
@@ -20,6 +18,5 @@ def reading(path: str | PathLike[str], what: str, remedy: str) -> Iterator[None]
         raise
     except FileNotFoundError:
         raise UserError(f"no {what} at {str(path)!r}: {remedy}") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{str(path)!r} cannot be read as {what} ({reason}): {remedy}") from None
+    except Exception as error:  # bytes that nobody meant to write raise anything: struct's, zlib's, the parser's
+        raise UserError(f"{str(path)!r} cannot be read as {what} ({one_line(error)}): {remedy}") from None

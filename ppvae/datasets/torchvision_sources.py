@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.factors import factor
-from ppvae.datasets.published import published
+from ppvae.datasets.published import check_digits, published
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError, check_choice
 
@@ -45,6 +45,7 @@ def mnist(
         from torchvision.datasets import MNIST
 
         files = MNIST(root, train=split == "train", download=download)
+        check_digits(files.data, files.targets, len(_DIGITS))
     return selection.dataset(files.data[:, None], {"label": factor(files.targets, _DIGITS)}, f"mnist {split}")
 
 
@@ -71,6 +72,7 @@ def fashion_mnist(
         from torchvision.datasets import FashionMNIST
 
         files = FashionMNIST(root, train=split == "train", download=download)
+        check_digits(files.data, files.targets, len(files.classes))
     label = factor(files.targets, files.classes)
     return selection.dataset(files.data[:, None], {"label": label}, f"fashion_mnist {split}")
 
@@ -104,6 +106,7 @@ def emnist(
         names = list(string.ascii_uppercase) if subset == "letters" else list(EMNIST.classes_split_dict[subset])
         chosen = _chosen(names, classes, merged=subset == "letters")
         files = EMNIST(root, split=subset, train=split == "train", download=download)
+        check_digits(files.data, files.targets, len(names) + (subset == "letters"))
     levels = torch.full((256,), -1)
     levels[torch.tensor(chosen) + (subset == "letters")] = torch.arange(len(chosen))
     index = levels[files.targets]

@@ -69,7 +69,7 @@ def test_a_shortened_file_keeps_its_levels(tmp_path, arrays):
         ({"imgs": np.zeros((48, 32, 32), dtype=np.uint8)}, r"imgs is uint8 \(48, 32, 32\)"),
         ({"imgs": np.zeros((0, 64, 64), dtype=np.uint8)}, "at least one image"),
         ({"imgs": np.full((48, 64, 64), 255, dtype=np.uint8)}, "reaches 255"),
-        ({"imgs": np.array(None)}, "cannot be read"),
+        ({"imgs": np.array(None)}, "no array imgs"),
         ({"latents_values": np.zeros((48, 5))}, "latents_values"),
         ({"latents_values": np.full((48, 6), np.nan)}, "non-finite"),
         ({"latents_classes": np.zeros((48, 6))}, "latents_classes is float64"),
