@@ -11,6 +11,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration_folders import check_composed, check_configuration_folders
 from experiments.resolvers import register_resolvers
 from ppvae import UserError
 
@@ -24,6 +25,7 @@ def _job(configuration: DictConfig) -> None:
     except (ImportError, AttributeError, ValueError) as error:
         _end_on_users_mistake(UserError(f"job={configuration.job}: {error}"))
     try:
+        check_composed(configuration)
         job(configuration, Path(HydraConfig.get().runtime.output_dir))
     except (HydraException, OmegaConfBaseException, UserError) as error:
         _end_on_users_mistake(error)
@@ -34,6 +36,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line below is ours
     register_resolvers()
     try:
+        check_configuration_folders(sys.argv[1:])
         _check_resume(sys.argv[1:])
         _job()
     except (HydraException, OmegaConfBaseException, UserError) as error:

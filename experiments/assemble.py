@@ -4,7 +4,6 @@ import pkgutil
 from dataclasses import dataclass, replace
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from experiments.pairs import built, pair
@@ -46,9 +45,9 @@ def assemble(configuration: DictConfig) -> Parts:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model, guide = pair(configuration)
-    objective = built(configuration.objective)
+    objective = built(configuration.objective, Objective)
     if configuration.get("annealing") is not None:
-        objective = built(configuration.annealing)(objective=objective)
+        objective = built(configuration.annealing, Objective)(objective=objective)
     return Parts(data, validation, model, guide, objective, _recipe(configuration))
 
 
@@ -56,12 +55,12 @@ def _recipe(configuration: DictConfig) -> Recipe:
     """The group ``recipe``, with the trainer's learning rate and stopping rule."""
     trainer = configuration.trainer
     stopping = None if trainer.stopping is None else built(trainer.stopping)
-    return replace(built(configuration.recipe), learning_rate=trainer.learning_rate, stopping=stopping)
+    return replace(built(configuration.recipe, Recipe), learning_rate=trainer.learning_rate, stopping=stopping)
 
 
 def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | None]:
     """The images that the configuration trains on, and those of its validation, with what the pair is given."""
-    data = _with_inputs(instantiate(configuration.data, _convert_="all"), configuration)
+    data = _with_inputs(built(configuration.data, ImageDataset), configuration)
     condition = configuration.get("condition")
     if condition is not None and condition.transformation is None:
         condition.levels = int(data.factors[condition.input].attrs["levels"])
@@ -78,7 +77,7 @@ def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset
 def _of_split(configuration: DictConfig, split: str, size: int | None = None) -> ImageDataset:
     """Images of a published split; ``size`` of them drawn at random by the seed, or all."""
     changes = {"split": split, "size": size, "seed": configuration.seed}
-    return _with_inputs(instantiate(configuration.data, _convert_="all", **changes), configuration)
+    return _with_inputs(built(configuration.data, ImageDataset, **changes), configuration)
 
 
 def held_out(configuration: DictConfig) -> ImageDataset | None:
@@ -108,7 +107,7 @@ def _with_inputs(data: ImageDataset, configuration: DictConfig) -> ImageDataset:
         return data
     if condition.transformation is None:
         return data.with_inputs(condition.input)
-    return data.with_inputs(**{condition.input: built(condition.transformation)(data.observed())})
+    return data.with_inputs(**{condition.input: built(condition.transformation, torch.nn.Module)(data.observed())})
 
 
 def _check_held_out(configuration: DictConfig) -> None:
@@ -122,7 +121,7 @@ def _maps(likelihood: DictConfig, channels: int) -> int:
     """Maps that the decoder must give: as the likelihood's class says, else one for each channel."""
     try:
         kind = pkgutil.resolve_name(likelihood._target_)
-    except (ImportError, AttributeError, ValueError):
+    except (ImportError, AttributeError, ValueError, TypeError):
         return channels  # building it will say what is wrong
     settings = {key: value for key, value in likelihood.items() if key not in ("_target_", "decoder")}
     return kind.decoder_maps(channels, **settings) if hasattr(kind, "decoder_maps") else channels

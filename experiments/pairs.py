@@ -3,6 +3,9 @@
 A part's ``???`` is what other parts of the pair give: the guide of a prior that shares it, the encoders of two views.
 """
 
+import inspect
+import pkgutil
+from functools import partial
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -12,7 +15,7 @@ from torch import nn
 
 from guides.encoders import feature_count
 from ppvae import UserError
-from ppvae.errors import check_whole
+from ppvae.errors import check_whole, one_line
 from ppvae.networks import ConditionalEncoder
 from ppvae.priors import ClusterPrior
 
@@ -26,13 +29,15 @@ def pair(configuration: DictConfig) -> Pair:
     return built(configuration.model, _convert_="none")  # groups as they are, to be built part by part
 
 
-def built(group: DictConfig, **more: Any) -> Any:
-    """What a group describes, with arguments that the configuration cannot know.
+def built(group: DictConfig, kind: type = object, /, **more: Any) -> Any:
+    """What a group describes, a ``kind``, with arguments that the configuration cannot know.
 
-    Errors: :class:`~ppvae.UserError` as a part raises it, not wrapped in Hydra's.
+    Errors: :class:`~ppvae.UserError` for a ``_target_`` that is no class of that kind and no function that gives one,
+    and as a part raises it, not wrapped in Hydra's.
     """
+    _check_target(group, kind)
     try:
-        return instantiate(group, **{"_convert_": "all", **more})
+        thing = instantiate(group, **{"_convert_": "all", **more})
     except InstantiationException as error:
         cause: BaseException | None = error
         while isinstance(cause, InstantiationException):
@@ -40,6 +45,33 @@ def built(group: DictConfig, **more: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         raise
+    if not isinstance(thing, kind | partial):
+        raise UserError(f"{group._get_full_key('_target_')}={group._target_} gave a {_named(thing)}, no {_named(kind)}")
+    return thing
+
+
+def _check_target(group: Any, kind: type = object) -> None:
+    """Of the group and those in it: nothing is called that is no class or function made for it."""
+    if not isinstance(group, DictConfig) or group._is_none():
+        raise UserError(f"{group!r} where a group of the configuration is expected, a mapping with its _target_")
+    where = group._get_full_key("_target_")
+    name = group.get("_target_")
+    expected = f"expected the name of a class of {_named(kind)}, or of a function that gives one: package.module.name"
+    try:
+        target = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"{where}={name}: {one_line(error)}; {expected}") from None
+    if not (issubclass(target, kind) if inspect.isclass(target) else inspect.isfunction(target)):
+        raise UserError(f"{where}={name}: {expected}")
+    for key in group:
+        part = None if OmegaConf.is_missing(group, key) else group[key]
+        if isinstance(part, DictConfig) and "_target_" in part:
+            _check_target(part)
+
+
+def _named(thing: Any) -> str:
+    name = (thing if inspect.isclass(thing) else type(thing)).__name__
+    return "anything" if name == "object" else name
 
 
 def one_view(
@@ -52,10 +84,10 @@ def one_view(
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
         )
-    first = None if _open(prior) else built(prior)
-    decoding, encoding = built(likelihood), built(guide)
+    first = None if _open(prior) else built(prior, nn.Module)
+    decoding, encoding = built(likelihood, nn.Module), built(guide, nn.Module)
     drawing = _given(prior, guide=encoding) if first is None else first
-    return built(program, prior=drawing, likelihood=decoding), encoding
+    return built(program, nn.Module, prior=drawing, likelihood=decoding), encoding
 
 
 def conditional(
@@ -73,11 +105,11 @@ def conditional(
         if _open(group):
             name = group._target_.rpartition(".")[2]
             raise UserError(f"{kind} {name} needs a pair of images alone; with condition= give another, as {others}")
-    drawing, reading = built(prior), built(condition)
+    drawing, reading = built(prior, nn.Module), built(condition, nn.Module)
     decoding = _decoding(likelihood, drawing.latents + reading.features)
-    encoder = ConditionalEncoder(built(guide.encoder), reading)
-    encoding = built(OmegaConf.merge(guide, {"encoder": "???"}), encoder=encoder)
-    return built(program, prior=drawing, likelihood=decoding, condition=reading), encoding
+    encoder = ConditionalEncoder(built(guide.encoder, nn.Module), reading)
+    encoding = built(OmegaConf.merge(guide, {"encoder": "???"}), nn.Module, encoder=encoder)
+    return built(program, nn.Module, prior=drawing, likelihood=decoding, condition=reading), encoding
 
 
 def two_views(
@@ -98,14 +130,14 @@ def two_views(
     if not _open(guide):
         raise UserError(f"guide {guide._target_} encodes one code, an auxiliary task needs two; give guide=two_view")
     check_whole("auxiliary.latents_local", prior_local.latents, 1)
-    priors = _global_prior(prior, site), built(prior_local)
-    view = None if transformation is None else built(transformation)
+    priors = _global_prior(prior, site), built(prior_local, nn.Module)
+    view = None if transformation is None else built(transformation, nn.Module)
     latents, local = (one.latents for one in priors)
     decoding = _decoding(likelihood, latents + local)
     decoding_view = None if view is None else _decoding(likelihood, local)
     parts = {"prior_global": priors[0], "prior_local": priors[1], "likelihood": decoding, "transformation": view}
-    model = built(program, **parts, shuffled_likelihood=decoding_view)
-    encoders = {"encoder_global": built(encoder), "encoder_local": built(encoder)}
+    model = built(program, nn.Module, **parts, shuffled_likelihood=decoding_view)
+    encoders = {"encoder_global": built(encoder, nn.Module), "encoder_local": built(encoder, nn.Module)}
     widths = {"latents_global": latents, "latents_local": local}
     memberships = _clusters(clusters, priors[0], encoders["encoder_global"])
     return model, _given(guide, **encoders, **widths, transformation=view, clusters=memberships)
@@ -113,7 +145,7 @@ def two_views(
 
 def _global_prior(group: DictConfig, site: str) -> nn.Module:
     try:
-        prior = None if _open(group) else built(group, site=site)
+        prior = None if _open(group) else built(group, nn.Module, site=site)
     except InstantiationException as error:
         if "unexpected keyword argument 'site'" not in str(error):
             raise
@@ -134,7 +166,7 @@ def _clusters(group: DictConfig | None, prior: nn.Module, encoder: nn.Module) ->
 
 def _decoding(likelihood: DictConfig, latents: int) -> nn.Module:
     """The likelihood whose decoder takes so many latents."""
-    return built(likelihood, decoder={"latents": latents})
+    return built(likelihood, nn.Module, decoder={"latents": latents})
 
 
 def _open(group: DictConfig) -> list[str]:
@@ -144,4 +176,4 @@ def _open(group: DictConfig) -> list[str]:
 
 def _given(group: DictConfig, **parts: Any) -> Any:
     """What a group describes, its open arguments filled with the pair's parts of those names."""
-    return built(group, **{name: parts[name] for name in _open(group)})
+    return built(group, nn.Module, **{name: parts[name] for name in _open(group)})

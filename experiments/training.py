@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from experiments.assemble import Parts, assemble
+from experiments.configuration_files import load_configuration
 from experiments.evaluation import EVALUATED, Evaluation, evaluate
 from experiments.labels import labelled
 from experiments.rehearsal import Follow, rehearse
@@ -40,6 +41,7 @@ RUNNING = (
     "trainer.devices",
     "resume",
     "name",
+    "allow",
 )
 FREE = (
     *RUNNING,
@@ -149,7 +151,8 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
     if not path.is_file():
         return
     earlier = OmegaConf.create({"validation": None, "recipe": OmegaConf.load(CONFIGURATIONS / "recipe" / "adam.yaml")})
-    stored = OmegaConf.merge(earlier, OmegaConf.load(path))  # of a version that had neither
+    made = load_configuration(path, configuration, to_build=False)
+    stored = OmegaConf.merge(earlier, made)  # of a version that had neither
     then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (stored, configuration))
     for key in sorted(then.keys() | now.keys()):
         derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood

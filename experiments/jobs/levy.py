@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import xarray as xr
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from experiments.assemble import assemble
 from experiments.codes import sampled_codes
+from experiments.configuration_files import load_configuration
 from experiments.report import ReportFigure
 from ppvae import read_posterior
 from ppvae.interventions import latent_grid
@@ -30,16 +31,16 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
         plot_codes(codes, labels),
         "Codes by letter",
     )
-    return [scatter, *(_plane(name, run) for name, run in runs.items())]
+    return [scatter, *(_plane(name, run, configuration) for name, run in runs.items())]
 
 
-def _plane(name: str, run: Path) -> ReportFigure:
+def _plane(name: str, run: Path, configuration: DictConfig) -> ReportFigure:
     caption = "The mean of p(x | z) over the plane of the two latents, at steps of equal prior probability."
-    grid = plot_latent_grid(_grid(run))
+    grid = plot_latent_grid(_grid(run, configuration))
     return ReportFigure(f"plane_{name}", caption, grid, f"The latent plane: {name}")
 
 
-def _grid(run: Path) -> xr.DataArray:
-    parts = assemble(OmegaConf.load(run / "config.yaml"))
+def _grid(run: Path, configuration: DictConfig) -> xr.DataArray:
+    parts = assemble(load_configuration(run / "config.yaml", configuration))
     load_pair(run / "checkpoint.pt", parts.model, parts.guide)
     return latent_grid(parts.model)
