@@ -44,7 +44,7 @@ def check_configuration_folders(arguments: Sequence[str]) -> None:
     folders += [OWN.parent / _local(told.config_path)] if told.config_path and _local(told.config_path) else []
     folders += [Path(where) for path in _values(overrides, "hydra.searchpath") if (where := _local(path))]
     given = _given(overrides)
-    for folder in folders:
+    for folder in (folder for folder in folders if folder.resolve() != OWN.resolve()):
         for path in _files(folder):
             _check_file(path, path.relative_to(folder), given)
 

@@ -46,7 +46,9 @@ def built(group: DictConfig, kind: type = object, /, **more: Any) -> Any:
             raise cause from None
         raise
     if not isinstance(thing, kind | partial):
-        raise UserError(f"{group._get_full_key('_target_')}={group._target_} gave a {_named(thing)}, no {_named(kind)}")
+        raise UserError(
+            f"{group._get_full_key('_target_')}={group._target_} gave a {type(thing).__name__}, no {kind.__name__}"
+        )
     return thing
 
 
@@ -56,7 +58,8 @@ def _check_target(group: Any, kind: type = object) -> None:
         raise UserError(f"{group!r} where a group of the configuration is expected, a mapping with its _target_")
     where = group._get_full_key("_target_")
     name = group.get("_target_")
-    expected = f"expected the name of a class of {_named(kind)}, or of a function that gives one: package.module.name"
+    of = "a class or function" if kind is object else f"a kind of {kind.__name__}, or of a function that gives one"
+    expected = f"expected the name of {of}: package.module.name"
     try:
         target = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
@@ -67,11 +70,6 @@ def _check_target(group: Any, kind: type = object) -> None:
         part = None if OmegaConf.is_missing(group, key) else group[key]
         if isinstance(part, DictConfig) and "_target_" in part:
             _check_target(part)
-
-
-def _named(thing: Any) -> str:
-    name = (thing if inspect.isclass(thing) else type(thing)).__name__
-    return "anything" if name == "object" else name
 
 
 def one_view(

@@ -34,7 +34,8 @@ class Interrupted(KeyboardInterrupt):
 def one_line(error: BaseException, most: int = 250) -> str:
     """What an error of another library says, in one line: tensors, and Pyro's lists of shapes, are cut off."""
     said = re.split(r"Trace Shapes:|Parameter containing|tensor\(", str(error) or type(error).__name__)[0]
-    line = " ".join(said.split()).rstrip(" :[({,")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)  # colours for a terminal
+    line = " ".join(plain.split()).rstrip(" :[({,")
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
