@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.given import Given
+from experiments.given import Given, entries
 from experiments.plain_yaml import read_plain_yaml
 from experiments.references import check_references
 from ppvae import UserError
@@ -63,17 +63,12 @@ def _check_file(path: Path, inside: Path, given: Given) -> None:
 
     content, text = read_plain_yaml(path, empty=True)
     try:
-        if "hydra" not in given:
-            if "hydra" in content or inside.parts[0] == "hydra" or PACKAGE.search(text):
-                raise ValueError("what Hydra does is for the command line to say; where you trust it, allow=[hydra]")
-            for entry in _entries(content.get("defaults")):
-                if "hydra" in re.split(r"[\s/@.:]", entry):
-                    raise ValueError(
-                        f"{entry!r} in defaults is for the command line; where you trust it, allow=[hydra]"
-                    )
-        for entry in _entries(content.get("defaults")):
-            if ".." in entry:
-                raise ValueError(f"{entry!r} in defaults leads out of the folder")
+        listed = list(_entries(content.get("defaults")))
+        tells = "hydra" in content or inside.parts[0] == "hydra" or PACKAGE.search(text)
+        if (tells or any("hydra" in re.split(r"[\s/@.:]", entry) for entry in listed)) and "hydra" not in given.allowed:
+            raise ValueError("what Hydra does is for the command line to say; where you trust it, allow=[hydra]")
+        if outside := [entry for entry in listed if ".." in entry]:
+            raise ValueError(f"{outside[0]!r} in defaults leads out of the folder")
         if content.get("allow"):
             raise ValueError(f"whom to trust is for the command line to say: allow={content['allow']}")
         name = content.get("name")
@@ -123,25 +118,27 @@ def _parsed(overrides: Sequence[str]) -> Iterator[Override]:
 
 
 def _given(overrides: Sequence[Override]) -> Given:
-    allowed = tuple(map(str, _values(overrides, "allow")))
-    return Given(frozenset(str(value) for override in overrides for value in _leaves(override)), allowed)
+    named = (
+        entry for override in overrides for value in _plain(override) for entry in entries({_key(override): value})
+    )
+    return Given(frozenset(named), tuple(map(str, _values(overrides, "allow"))))
 
 
 def _values(overrides: Sequence[Override], key: str) -> list[Any]:
-    return [value for override in overrides if override.key_or_group == key for value in _leaves(override)]
+    """What a key is given, one by one."""
+    found = [value for override in overrides if _key(override) == key for value in _plain(override)]
+    return [one for value in found for one in (value if isinstance(value, list) else [value])]
 
 
-def _leaves(override: Override) -> Iterator[Any]:
-    """Every value that an override gives, whatever it is in."""
-    waiting = [override.value()]
-    if override.is_sweep_override():
-        waiting = list(override.sweep_iterator()) if override.is_choice_sweep() else []
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict | list):
-            waiting += value.values() if isinstance(value, dict) else value
-        else:
-            yield getattr(value, "text", value)  # of a quoted string
+def _key(override: Override) -> str:
+    return override.key_or_group
+
+
+def _plain(override: Override) -> list[Any]:
+    """An override's value; of a sweep, all that it names."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    return [str(value) for value in override.sweep_iterator()] if override.is_choice_sweep() else []
 
 
 def _local(path: str) -> str | None:

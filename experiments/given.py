@@ -6,14 +6,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["Given"]
+__all__ = ["Given", "entries"]
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a user's own configuration says: every string of it, and the names that `allow` begins."""
+    """What a user's own configuration says: its values, each with its key, and the names that `allow` begins."""
 
-    strings: Collection[str] = frozenset()
+    entries: Collection[tuple[str, str]] = frozenset()
     allowed: tuple[str, ...] = ()
 
     @classmethod
@@ -21,20 +21,27 @@ class Given:
         """The configuration's own, composed from our folder and a command line."""
         content = OmegaConf.to_container(configuration, resolve=False)
         allowed = content.get("allow") or ()
-        return cls(frozenset(_strings(content)), (allowed,) if isinstance(allowed, str) else tuple(map(str, allowed)))
+        return cls(frozenset(entries(content)), (allowed,) if isinstance(allowed, str) else tuple(map(str, allowed)))
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.strings or any(f"{name}.".startswith(f"{prefix}.") for prefix in self.allowed)
+    @property
+    def strings(self) -> frozenset[str]:
+        return frozenset(value for _, value in self.entries)
+
+    def allows(self, key: str, name: str) -> bool:
+        """Whether the user names it as such a thing, a `_target_` or a job, or allows what it begins with."""
+        return (key, name) in self.entries or any(f"{name}.".startswith(f"{prefix}.") for prefix in self.allowed)
 
 
-def _strings(node: Any) -> Iterator[str]:
+def entries(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every string with the last part of its key; of an override in a list, as a study gives its models, both parts."""
     if isinstance(node, dict):
-        for value in node.values():
-            yield from _strings(value)
+        for name, value in node.items():
+            yield from entries(value, str(name).rpartition(".")[2])
     elif isinstance(node, list):
         for value in node:
-            yield from _strings(value)
+            yield from entries(value, key)
             if isinstance(value, str) and "=" in value:
-                yield value.partition("=")[2]  # of an override, as a study gives its models
+                name, _, given = value.partition("=")
+                yield name.lstrip("+~").rpartition(".")[2], given
     elif isinstance(node, str):
-        yield node
+        yield key, node

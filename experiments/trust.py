@@ -79,7 +79,7 @@ def _check_override(text: str, given: Given) -> None:
 
 
 def _check(key: str, name: Any, given: Given, fits: Callable[[str], bool]) -> None:
-    if isinstance(name, str) and name in given:
+    if isinstance(name, str) and given.allows(key.rpartition(".")[2], name):
         return
     if not isinstance(name, str) or not fits(name):
         root = str(name).partition(".")[0]
