@@ -15,8 +15,6 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import torchvision.datasets  # noqa: F401 - once, for all processes
-
 from experiments.benchmarks import hostile_configurations, hostile_data
 from experiments.provenance import as_markdown, environment
 from experiments.resolvers import register_resolvers
@@ -26,7 +24,7 @@ from ppvae.ordinary import readable_size
 
 __all__ = ["KINDS", "Outcome", "main", "tried"]
 
-MODULE = "experiments.benchmarks.hostile_files"  # also where this is __main__
+PRELOADED = [hostile_configurations.__name__, hostile_data.__name__, "torchvision.datasets", "experiments.provenance"]
 SECONDS = 20
 BYTES = 2**31  # of address space, beyond what the process has when it begins
 
@@ -77,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
 def tried(kind: str, name: str) -> Outcome:
     """Make one file in a temporary folder and load it in another process."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([MODULE])
+    context.set_forkserver_preload(PRELOADED)  # once, for all processes
     with tempfile.TemporaryDirectory() as folder:
         inside = Path(folder) / "inside" / "data"
         inside.mkdir(parents=True)
