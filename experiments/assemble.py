@@ -10,7 +10,7 @@ from experiments.pairs import built, pair
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
-from ppvae.svi import Recipe
+from ppvae.svi import Recipe, StoppingRule
 
 __all__ = ["Parts", "assemble", "held_out", "training_data"]
 
@@ -54,7 +54,7 @@ def assemble(configuration: DictConfig) -> Parts:
 def _recipe(configuration: DictConfig) -> Recipe:
     """The group ``recipe``, with the trainer's learning rate and stopping rule."""
     trainer = configuration.trainer
-    stopping = None if trainer.stopping is None else built(trainer.stopping)
+    stopping = None if trainer.stopping is None else built(trainer.stopping, StoppingRule)
     return replace(built(configuration.recipe, Recipe), learning_rate=trainer.learning_rate, stopping=stopping)
 
 

@@ -59,8 +59,6 @@ def check_composed(configuration: DictConfig) -> None:
 
 
 def _check_file(path: Path, inside: Path, given: Given) -> None:
-    from experiments.trust import check_names  # and torch, seconds that a command line without such folders saves
-
     content, text = read_plain_yaml(path, empty=True)
     try:
         listed = list(_entries(content.get("defaults")))
@@ -76,6 +74,8 @@ def _check_file(path: Path, inside: Path, given: Given) -> None:
             raise ValueError("the output folder is for the command line to say: resume=, or name= without / and $")
         plain = {key: value for key, value in content.items() if key != "hydra"}
         check_references(plain)
+        from experiments.trust import check_names  # and torch, seconds that a command line without such folders saves
+
         check_names(plain, given)
     except ValueError as error:
         raise UserError(f"{str(path)!r} is no configuration to go by: {one_line(error)}") from None

@@ -16,7 +16,7 @@ import ppvae.datasets
 from experiments import pairs
 from experiments.given import Given
 from ppvae import Objective
-from ppvae.svi import Patience, Plateau, Recipe
+from ppvae.svi import Recipe, StoppingRule
 
 __all__ = ["check_names"]
 
@@ -25,7 +25,7 @@ OPEN = ("ppvae", "guides", "torch.nn", "torch.optim")
 
 OURS = ("ppvae", "guides", "experiments", "torch")
 
-PARTS = (nn.Module, Objective, Recipe, Plateau, Patience, Optimizer, LRScheduler)
+PARTS = (nn.Module, Objective, Recipe, StoppingRule, Optimizer, LRScheduler)
 """What these classes have to be: making one of them writes nothing and starts nothing."""
 
 FUNCTIONS = {"ppvae.datasets": ppvae.datasets.__all__, "experiments.pairs": pairs.__all__}
