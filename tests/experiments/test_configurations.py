@@ -96,7 +96,7 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
     for name, overrides in models.items():
         own = [o for o in [*TINY, f"experiment={experiment}", *overrides] if not o.startswith(("data", "latents"))]
         composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
-        composition.data = composed().data
+        composition.data, composition.validation = composed().data, None  # sprites have no splits
         if "condition" in composition and composition.condition is not None:
             composition.condition.input = "shape"  # sprites have no label
         model = assemble(composition).model
