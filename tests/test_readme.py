@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 SMALLER = {
     "size=8192": "size=96",
     "size=2048": "size=128",
@@ -32,13 +32,14 @@ def _smaller(block: str) -> str:
 
 def test_readme_script_trains_and_exports(tmp_path):
     """Plain Pyro SVI, then the same pair in our loop, one script after the other as a reader would paste them."""
-    script = _smaller(SCRIPT) + _smaller(LOOP).replace("epochs=1,", "epochs=1, compile=False,")
+    script = _smaller(SCRIPT) + _smaller(LOOP + CAREFUL).replace("epochs=1,", "epochs=1, compile=False,")
     script += "\nassert not list(pyro.get_param_store().keys()), 'parameters leaked into the global store'\n"
     (tmp_path / "script.py").write_text(script)
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/mine/posterior.zarr").is_dir()
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
+    assert (tmp_path / "runs/careful/best.pt").is_file()
 
 
 def test_readme_pairs_take_inputs_beside_images(tmp_path):
