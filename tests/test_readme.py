@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+    r"```python\n(.*?)```", README, flags=re.S
+)
 SMALLER = {
     "size=8192": "size=96",
     "size=2048": "size=128",

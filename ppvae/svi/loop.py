@@ -21,9 +21,11 @@ from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.history import History
 from ppvae.svi.keeping import Keeping
 from ppvae.svi.logs import Logs
+from ppvae.svi.memory import memory_explained
 from ppvae.svi.optimisation import Optimisation
 from ppvae.svi.position import Position
 from ppvae.svi.progress import bar, drawable, epoch_line, step_line
+from ppvae.svi.rehearsal import unchanged
 from ppvae.svi.run import Run
 from ppvae.svi.schedules import settled
 from ppvae.svi.signals import Asked, asked_to_end
@@ -78,7 +80,8 @@ class Loop:
         if self._epochs_left() > 0:
             self._warn_of_unfinished_schedules()
             cuda = [fabric.device] if fabric.device.type == "cuda" else []
-            with parameter_store_kept(), torch.random.fork_rng(devices=cuda):
+            explained = memory_explained(settings.batch_size, self._attempt)
+            with explained, parameter_store_kept(), torch.random.fork_rng(devices=cuda):
                 torch.manual_seed(settings.seed % 2**63)
                 with bar(self._steps_left(), wanted=settings.progress and fabric.is_global_zero) as shown:
                     self._prepare(shown)
@@ -122,6 +125,15 @@ class Loop:
             self.module, self.optimisation.taken = fabric.setup(self.step, optimizer, move_to_device=False)
         shown.set_postfix_str("")
         shown.unpause()  # the speed is that of training
+
+    def _attempt(self, size: int) -> None:
+        """A step on so many images that changes nothing, to see whether they fit."""
+        share = max(1, size // (self.batches.ranks * self.batches.parts))
+        parts = [values[:share] for values in self.batches.first()]
+        with unchanged(self.step, *parts):
+            self.step.zero_grad()
+            self.step.eager(*parts, self.numbers(0))[0].backward()
+        self.step.zero_grad()
 
     def _train(self, shown: tqdm, asked: Asked) -> None:
         with pyro.validation_enabled(False), self._logs() as logs:

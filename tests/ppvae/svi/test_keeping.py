@@ -249,6 +249,28 @@ def test_a_schedule_longer_than_the_run_is_said_before_training(caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize(("room", "said"), [(3, "batch_size=2, which fits"), (0, "a smaller network")])
+def test_a_batch_that_does_not_fit_says_which_would(error, room, said):
+    class Crowded(MLPEncoder):
+        def forward(self, images):
+            if len(images) > room and torch.is_grad_enabled():
+                raise error
+            return super().forward(images)
+
+    model, _ = make_pair()
+    with pytest.raises(UserError, match=f"batch_size=16 does not fit into the memory; give {said}") as caught:
+        train((model, MeanFieldNormal(Crowded(SHAPE, (8,)), LATENTS)), batch_size=16)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_checkpoint_of_format_1_loads_and_goes_on(tmp_path, caplog):
     """Written before recipes: its parameters, its history, and Adam's states in today's order by name."""
     stored = (Path(__file__).parent / "checkpoint_of_format_1.pt").read_bytes()
