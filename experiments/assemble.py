@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from omegaconf import DictConfig
 
+from experiments.memory import check_data_size, check_draws, check_model_size
 from experiments.pairs import built, pair
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
@@ -38,10 +39,12 @@ def assemble(configuration: DictConfig) -> Parts:
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
+    check_data_size(configuration.data, configuration.held_out.images)
     _check_held_out(configuration)
     data, validation = training_data(configuration)
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
+    check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model, guide = pair(configuration)

@@ -1,7 +1,8 @@
-"""Where a number came from: command, commit, versions, machine."""
+"""Where a number came from: command, commit, versions, machine, and what the run took."""
 
 import os
 import platform
+import resource
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["as_markdown", "command_line", "environment"]
+__all__ = ["as_markdown", "command_line", "device_name", "environment", "peak_memory"]
 
 
 def command_line(module: str = "experiments") -> str:
@@ -29,6 +30,22 @@ def environment(seed: int | list[int]) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def device_name(accelerator: str) -> str:
+    """What a run with this accelerator trains on."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return "cpu" if accelerator == "auto" else accelerator
+
+
+def peak_memory() -> dict[str, float]:
+    """The most that this process held at a time, in GB: of the machine's memory and, where it used it, the GPU's."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    held = {"peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        held["peak_gpu_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
+    return held
 
 
 def as_markdown(facts: dict[str, str]) -> str:

@@ -1,0 +1,95 @@
+"""What the command line does: composes a configuration by Hydra, and runs its job in a folder of its own."""
+
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra import initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from experiments.endings import ended_in_one_line, line_of
+from experiments.folders import told_what_is_left, withdrawn_after_a_mistake
+from experiments.resolvers import register_resolvers
+from ppvae.errors import UserError, one_line
+
+__all__ = ["command_line", "job_of", "run_job"]
+
+CONF = Path(__file__).parent / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _job(configuration: DictConfig) -> None:
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    try:  # not by Hydra, which would announce the error in a line of its own
+        with ended_in_one_line(), told_what_is_left(directory):
+            run_job(configuration, directory)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def run_job(configuration: DictConfig, directory: Path) -> None:
+    """Check the configuration, then run its job in ``directory``, with a record of it.
+
+    Errors: as the job raises them; of a mistake, nothing is left of a folder that was made for this run.
+    """
+    from experiments.checks import check_settings
+    from experiments.record import recorded
+    from experiments.rerun import rerun
+
+    with withdrawn_after_a_mistake(directory):
+        settings = HydraConfig.get()
+        check_settings(configuration, settings.overrides.task, settings.job.config_name)
+        job = job_of(configuration) if configuration.rerun is None else rerun
+        with recorded(configuration, directory):
+            job(configuration, directory)
+
+
+def job_of(configuration: DictConfig) -> Callable[[DictConfig, Path], object]:
+    """The function that ``job`` names."""
+    name = configuration.job
+    try:
+        job = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"job={name}: {one_line(error)}") from None
+    if not callable(job):
+        raise UserError(
+            f"job={name}: expected a function of a configuration and a folder, as {__package__}.jobs.single.run"
+        )
+    return job
+
+
+def command_line() -> None:
+    """Run what ``sys.argv`` says. Errors: :class:`~ppvae.UserError` for what cannot be composed."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line is ours
+    register_resolvers()
+    try:
+        _job()
+    except Exception as error:  # a job's own errors end in it; this is of the composition
+        raise UserError(_of_words(error, sys.argv[1:])) from error
+
+
+def _of_words(error: Exception, arguments: Sequence[str]) -> str:
+    """What to say of words that make no configuration: a misspelt key's near neighbour, or else Hydra's own reason."""
+    from experiments.suggestions import as_it_stands, parsed, unknown_key
+
+    try:
+        given = get_args_parser().parse_args(list(arguments))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            overrides = parsed(given.overrides)
+            standing = as_it_stands(overrides)
+            for override in overrides:
+                key = override.key_or_group
+                said = None if override.is_add() or key.startswith("hydra") else unknown_key(key, standing)
+                if said:
+                    return said
+    except (HydraException, ValueError):
+        pass
+    return line_of(error) or one_line(error)

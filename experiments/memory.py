@@ -1,0 +1,129 @@
+"""Does it fit? What a configuration would take of the memory, said before any of it is taken."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ppvae.errors import UserError
+
+__all__ = ["available_memory", "check_data_size", "check_draws", "check_model_size", "model_size"]
+
+COPIES = 5  # of each parameter: itself, its gradient, Adam's two moments, and what the rehearsal trains
+SMALL = 2**16  # numbers of a tensor that is simply made
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange}
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, and of its container where that has a limit."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # "max" is no limit
+            group = Path("/sys/fs/cgroup")
+            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()))
+    return free
+
+
+def check_data_size(data: DictConfig, images: int = 0) -> None:
+    """UserError where the images that are asked for do not fit into memory; ``images`` beside those of training."""
+    size, side = data.get("size") or 0, data.get("image_size") or 1
+    if not all(isinstance(number, int) for number in (size, side)):
+        return  # the data set says what is wrong
+    _check(
+        f"data.size={size} images of {side} × {side} pixels" if side > 1 else f"data.size={size} images",
+        3 * side**2 * (size + images),
+        "fewer or smaller images",
+    )
+
+
+def check_draws(configuration: DictConfig, image_shape: Sequence[int], images: int) -> None:
+    """UserError where the draws that are asked for would not fit into memory."""
+    posterior, diagnosis, pixels = configuration.posterior, configuration.diagnosis, prod(image_shape)
+    drawn = min(posterior.images, images) * posterior.draws
+    _check(f"posterior.draws={posterior.draws}", 4 * drawn * configuration.latents, "fewer draws or images")
+    looked_at = min(diagnosis.images, images)
+    _check(f"diagnosis.draws={diagnosis.draws}", 4 * looked_at * diagnosis.draws * pixels, "fewer draws or images")
+    if diagnosis.images:
+        _check(f"diagnosis.simulations={diagnosis.simulations}", 4 * diagnosis.simulations * pixels, "fewer of them")
+    samples = configuration.objective.get("samples") or 1
+    batch = min(configuration.trainer.batch_size, images)
+    _check(f"objective.samples={samples} of each of {batch} images", 4 * samples * batch * pixels, "fewer samples")
+
+
+def check_model_size(build: Callable[[], tuple[nn.Module, nn.Module]], accelerator: str) -> None:
+    """UserError where the pair that ``build`` makes has more parameters than fit into memory; it is not made."""
+    parameters, exact = model_size(build)
+    if not exact:
+        _check(
+            f"the pair, of more than {parameters:.3g} numbers,", 4 * parameters, "a smaller network or fewer latents"
+        )
+        return
+    free, where = available_memory(), "memory"
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        free, where = min(free, torch.cuda.mem_get_info()[0]), "GPU memory"
+    _check(
+        f"a pair of {parameters:.4g} parameters, each with its gradient and Adam's moments,",
+        4 * COPIES * parameters,
+        "network=conv, fewer hidden units or latents, or smaller images",
+        free,
+        where,
+    )
+
+
+def model_size(build: Callable[[], tuple[nn.Module, nn.Module]]) -> tuple[int, bool]:
+    """Parameters of the pair that ``build`` makes, shared ones once; False where they are only a lower bound.
+
+    Its large tensors have shapes alone; where a constructor reads one, what was asked for until then is counted.
+    """
+    with _ShapesAlone() as shapes, torch.random.fork_rng(devices=[]):
+        try:
+            pair = build()
+        except UserError:
+            raise
+        except Exception:  # a constructor that reads its tensors, or a mistake that building it for good will show
+            return shapes.numbers, False
+    own = {id(parameter): parameter.numel() for program in pair for parameter in _parameters(program)}
+    return sum(own.values()), True
+
+
+def _parameters(program: Any) -> list[nn.Parameter]:
+    return list(program.parameters()) if isinstance(program, nn.Module) else []
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Makes large tensors on the meta device, and counts their entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if function not in FACTORIES or given.get("device") is not None:
+            return function(*args, **given)
+        shape = function(*args, **{name: value for name, value in given.items() if name != "generator"}, device="meta")
+        if shape.numel() <= SMALL:
+            return function(*args, **given)
+        self.numbers += shape.numel()
+        return shape
+
+
+def _check(what: str, needed: float, instead: str, free: int | None = None, where: str = "memory") -> None:
+    free = available_memory() if free is None else free
+    if needed > free:
+        raise UserError(f"{what} takes {needed / 1e9:.3g} GB, {free / 1e9:.3g} GB of {where} are free; give {instead}")

@@ -1,0 +1,62 @@
+"""What a misspelt key was meant to be."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+__all__ = ["as_it_stands", "groups", "parsed", "unknown_key"]
+
+LISTED = 12  # keys that a line lists
+
+
+def groups() -> list[str]:
+    """The groups of the configuration."""
+    loader = GlobalHydra.instance().config_loader()
+    return [name for name in loader.list_groups("") if loader.get_group_options(name)]
+
+
+def parsed(words: Iterable[str]) -> list[Override]:
+    """Hydra's own reading of the command line's words."""
+    return OverridesParser.create().parse_overrides([str(word) for word in words])
+
+
+def as_it_stands(overrides: Sequence[Override], config_name: str = "config") -> DictConfig:
+    """The configuration with the choices of groups alone, all other words left out: what may be set, and to what."""
+    known = set(groups())
+    chosen = [one.input_line for one in overrides if one.key_or_group in known and not one.is_delete()]
+    return compose(config_name, chosen)
+
+
+def unknown_key(path: str, configuration: DictConfig, added: Iterable[str] = ()) -> str | None:
+    """What to say of a key that the configuration has not, as ``objective.bet``; None for one that it has.
+
+    ``added``: top-level keys that may be given beside those of the configuration.
+    """
+    node, walked = configuration, []
+    for part in path.split("."):
+        if not OmegaConf.is_dict(node):
+            return None if not walked else f"{'.'.join(walked)} has no keys; {path} was given"
+        keys = [str(key) for key in node]
+        if not walked:
+            keys += [*added, *groups()]
+        if part not in keys:
+            return _meant([*walked, part], keys)
+        walked.append(part)
+        node = OmegaConf.select(configuration, ".".join(walked))
+    return None
+
+
+def _meant(walked: list[str], keys: list[str]) -> str:
+    *above, part = walked
+    line = f"there is no key {'.'.join(walked)}"
+    near = difflib.get_close_matches(part, keys, n=1)
+    if near:
+        return f"{line}; did you mean {'.'.join([*above, near[0]])}?"
+    if above and len(keys) <= LISTED:
+        return f"{line}; {'.'.join(above)} has {', '.join(keys)}"
+    return f"{line}; --help lists the groups and keys"
