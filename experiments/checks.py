@@ -1,4 +1,4 @@
-"""What can be said of a configuration before anything is built from it: are its groups, keys and values of their kind?"""
+"""What is checked of a configuration before anything is built from it: groups, keys, and values of their kind."""
 
 import math
 import os

@@ -13,6 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments.endings import ended_in_one_line, line_of
 from experiments.folders import told_what_is_left, withdrawn_after_a_mistake
@@ -72,8 +73,20 @@ def command_line() -> None:
     register_resolvers()
     try:
         _job()
-    except Exception as error:  # a job's own errors end in it; this is of the composition
+    except UserError:
+        raise
+    except Exception as error:
+        if not _raised_by_hydra(error):
+            raise
         raise UserError(_of_words(error, sys.argv[1:])) from error
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether it is about the composition: Hydra's own errors, and what its internals raise without a word for it."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return {"hydra", "omegaconf", "antlr4"} & set(Path(last.filename).parts) != set()
 
 
 def _of_words(error: Exception, arguments: Sequence[str]) -> str:

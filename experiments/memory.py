@@ -17,6 +17,10 @@ from ppvae.errors import UserError
 __all__ = ["available_memory", "check_data_size", "check_draws", "check_model_size", "model_size"]
 
 COPIES = 5  # of each parameter: itself, its gradient, Adam's two moments, and what the rehearsal trains
+CONTAINERS = (  # limit and use of a control group, versions 2 and 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 SMALL = 2**16  # numbers of a tensor that is simply made
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange}
 
@@ -27,13 +31,9 @@ def available_memory() -> int:
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    for limit, used in CONTAINERS:
         with suppress(OSError, ValueError):  # "max" is no limit
-            group = Path("/sys/fs/cgroup")
-            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()))
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
     return free
 
 
@@ -67,9 +67,7 @@ def check_model_size(build: Callable[[], tuple[nn.Module, nn.Module]], accelerat
     """UserError where the pair that ``build`` makes has more parameters than fit into memory; it is not made."""
     parameters, exact = model_size(build)
     if not exact:
-        _check(
-            f"the pair, of more than {parameters:.3g} numbers,", 4 * parameters, "a smaller network or fewer latents"
-        )
+        _check(f"a pair of more than {parameters:.3g} numbers", 4 * parameters, "a smaller network or fewer latents")
         return
     free, where = available_memory(), "memory"
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():

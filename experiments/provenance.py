@@ -2,14 +2,19 @@
 
 import os
 import platform
-import resource
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # not a Unix: the peak of memory is not told there
+    resource = None
 
 __all__ = ["as_markdown", "command_line", "device_name", "environment", "peak_memory"]
 
@@ -41,8 +46,10 @@ def device_name(accelerator: str) -> str:
 
 def peak_memory() -> dict[str, float]:
     """The most that this process held at a time, in GB: of the machine's memory and, where it used it, the GPU's."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    held = {"peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)}
+    held = {}
+    if resource is not None:
+        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+        held["peak_memory_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         held["peak_gpu_memory_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
     return held
@@ -53,6 +60,7 @@ def as_markdown(facts: dict[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
+@cache
 def _commit() -> str:
     """Short commit of the checkout, with a + where files differ from it."""
     try:

@@ -18,4 +18,4 @@ def register_resolvers() -> None:
 
 def _console_level(progress: object) -> str:
     """Epochs are told on a terminal by the bar, in a file or pipe by lines, and not at all without progress."""
-    return "INFO" if progress is True and not sys.stderr.isatty() else "WARNING"
+    return "INFO" if str(progress).lower() in ("true", "yes", "on", "1") and not sys.stderr.isatty() else "WARNING"

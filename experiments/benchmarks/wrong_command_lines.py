@@ -158,9 +158,8 @@ def _listed(title: str, results: Sequence[tuple[list[str], Outcome]]) -> str:
 def _last(outcome: Outcome) -> str:
     lines = outcome.err.strip().splitlines()
     said = f"{len(lines)} lines, the last: `{lines[-1][:200]}`" if lines else "nothing on stderr"
-    return f"code {outcome.code}, {outcome.seconds:.1f} s, {said}" + (
-        f", left {len(outcome.left)}" * bool(outcome.left)
-    )
+    left = f", left {len(outcome.left)} files" if outcome.left else ""
+    return f"code {outcome.code}, {outcome.seconds:.1f} s, {said}{left}"
 
 
 if __name__ == "__main__":

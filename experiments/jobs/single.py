@@ -28,9 +28,7 @@ PAPER = {  # Table I's numbers of the NGVAE
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
-    resume = (
-        directory / "checkpoint.pt"
-    ).is_file()  # of a run that ended before its first, nothing is left to go on with
+    resume = configuration.resume is not None and (directory / "checkpoint.pt").is_file()  # else it begins again
     done = train_and_evaluate(configuration, directory, resume=resume, follow=write_pages)
     page, findings = write_pages(*done, configuration, directory)
     print(_said(done[-1]), *_faults(findings), f"Report: {page}", sep="\n")
