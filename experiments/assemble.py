@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from omegaconf import DictConfig
 
+from experiments.endings import said_in_one_line
 from experiments.memory import check_data_size, check_draws, check_model_size
 from experiments.pairs import built, pair
 from ppvae import Objective
@@ -28,6 +29,7 @@ class Parts:
     recipe: Recipe
 
 
+@said_in_one_line("the configuration makes no pair")
 def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
@@ -45,6 +47,7 @@ def assemble(configuration: DictConfig) -> Parts:
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
     check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
+    check_draws(configuration, data.image_shape, len(data))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model, guide = pair(configuration)

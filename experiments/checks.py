@@ -34,12 +34,13 @@ def check_settings(configuration: DictConfig, words: Sequence[str], config_name:
 
     Words for switches become booleans: ``no`` and ``off`` are false.
     """
-    overrides = parsed(words)
-    _check_choices(overrides)
-    _check_groups(configuration)
+    overrides, known = parsed(words), groups()
+    _check_choices(overrides, known)
+    _check_groups(configuration, known)
     standing = as_it_stands(overrides, config_name)
     for override in overrides:
-        _check_override(override, configuration, standing)
+        if override.key_or_group not in known:
+            _check_override(override, configuration, standing, known)
     check_name(configuration.get("name"))
     _check_job(configuration.get("job"))
     check_whole("seed", configuration.get("seed"), 0)
@@ -49,11 +50,11 @@ def check_settings(configuration: DictConfig, words: Sequence[str], config_name:
     _check_trainer(configuration.trainer)
 
 
-def _check_choices(overrides: Iterable[Override]) -> None:
+def _check_choices(overrides: Iterable[Override], known: Sequence[str]) -> None:
     """A group is one choice: Hydra merges a list of them into what none of them says."""
     for override in overrides:
         value = override.value()
-        if override.key_or_group in groups() and not override.is_delete() and not isinstance(value, str | None):
+        if override.key_or_group in known and not override.is_delete() and not isinstance(value, str | None):
             raise UserError(
                 f"{override.input_line}: expected one choice of {override.key_or_group}, "
                 f"{', '.join(_choices(override.key_or_group))}"
@@ -64,8 +65,7 @@ def _choices(group: str) -> list[str]:
     return sorted(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
-def _check_groups(configuration: DictConfig) -> None:
-    known = groups()
+def _check_groups(configuration: DictConfig, known: Sequence[str]) -> None:
     for name in NEEDED:
         node = configuration.get(name)
         if not isinstance(node, DictConfig):
@@ -91,13 +91,13 @@ def _check_job(name: Any) -> None:
         raise UserError(f"job={_shown(name)}: expected the import path of a function, as experiments.jobs.single.run")
 
 
-def _check_override(override: Override, configuration: DictConfig, standing: DictConfig) -> None:
+def _check_override(override: Override, configuration: DictConfig, standing: DictConfig, known: Sequence[str]) -> None:
     """The key is known, or something of a user's own reads it, and its value is of the kind that stands there."""
     key = override.key_or_group
-    if override.package is not None or key in groups() or override.is_delete() or key.startswith("hydra"):
+    if override.package is not None or override.is_delete() or key.startswith("hydra"):
         return
-    if override.is_add() and str(configuration.get("job")).startswith("experiments."):
-        said = unknown_key(key, standing, ADDED)
+    if (override.is_add() or override.is_force_add()) and str(configuration.get("job")).startswith("experiments."):
+        said = unknown_key(key, standing, [*ADDED, *known])
         within = OmegaConf.select(standing, key.rpartition(".")[0]) if "." in key else standing
         if said and not (isinstance(within, DictConfig) and "_target_" in within):  # a constructor knows its arguments
             raise UserError(said)
@@ -170,8 +170,12 @@ def _check_devices(accelerator: Any, devices: int, batch_size: int) -> None:
     check_choice("trainer.accelerator", accelerator, ("auto", "gpu", *sorted(ACCELERATOR_REGISTRY)))
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     name = {"auto": automatic, "gpu": "cuda"}.get(accelerator, accelerator)
-    kind = ACCELERATOR_REGISTRY.get(name)
-    if not kind.is_available():
+    try:
+        kind = ACCELERATOR_REGISTRY.get(name)
+        there = kind.is_available()
+    except ImportError:
+        there = False
+    if not there:
         raise UserError(f"trainer.accelerator={accelerator}: this machine has none; give cpu or auto")
     most = PROCESSES * (os.cpu_count() or 1) if name == "cpu" else kind.auto_device_count()
     if devices > most:

@@ -91,16 +91,16 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 def _of_words(error: Exception, arguments: Sequence[str]) -> str:
     """What to say of words that make no configuration: a misspelt key's near neighbour, or else Hydra's own reason."""
-    from experiments.suggestions import as_it_stands, parsed, unknown_key
+    from experiments.suggestions import as_it_stands, groups, parsed, unknown_key
 
     try:
         given = get_args_parser().parse_args(list(arguments))
         with initialize_config_dir(str(CONF), version_base="1.3"):
             overrides = parsed(given.overrides)
-            standing = as_it_stands(overrides)
+            standing, known = as_it_stands(overrides), groups()
             for override in overrides:
                 key = override.key_or_group
-                said = None if override.is_add() or key.startswith("hydra") else unknown_key(key, standing)
+                said = None if override.is_add() or key.startswith("hydra") else unknown_key(key, standing, known)
                 if said:
                     return said
     except (HydraException, ValueError):

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from experiments.signals import ignore_signals
 from ppvae.errors import Interrupted, UserError, one_line
 from ppvae.files import explained
 
-__all__ = ["EXIT_USER_ERROR", "ended_in_one_line", "line_of"]
+__all__ = ["EXIT_USER_ERROR", "ended_in_one_line", "line_of", "said_in_one_line"]
 
 EXIT_USER_ERROR = 2
 TRACEBACK = "PPVAE_TRACEBACK"  # set to 1: where an error of a user's own class was raised
@@ -37,6 +38,24 @@ def ended_in_one_line() -> Iterator[None]:
             raise
         print(f"error: {line}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+@contextmanager
+def said_in_one_line(what: str) -> Iterator[None]:
+    """Any error, before a training, as a user's: ``what`` fails, the error, and where it came from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(line_of(error) or f"{what}: {_placed(error)}") from error
+
+
+def _placed(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = ([frame for frame in frames if "site-packages" not in frame.filename] or frames)[-1]
+    reason = (str(error).strip() or "no more is said").splitlines()[0]
+    return f"{type(error).__name__} in {place.name}, {Path(place.filename).name}:{place.lineno}: {reason[:200]}"
 
 
 def line_of(error: Exception) -> str | None:

@@ -114,7 +114,7 @@ class _ShapesAlone(TorchFunctionMode):
         given = dict(kwargs or {})
         if function not in FACTORIES or given.get("device") is not None:
             return function(*args, **given)
-        shape = function(*args, **{name: value for name, value in given.items() if name != "generator"}, device="meta")
+        shape = function(*args, **{name: given[name] for name in given.keys() - {"generator", "device"}}, device="meta")
         if shape.numel() <= SMALL:
             return function(*args, **given)
         self.numbers += shape.numel()

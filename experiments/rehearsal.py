@@ -3,7 +3,6 @@
 import copy
 import logging
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,9 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts
+from experiments.endings import said_in_one_line
 from experiments.evaluation import Evaluation, evaluate
-from ppvae import UserError, fit, write_posterior
+from ppvae import fit, write_posterior
 
 __all__ = ["Follow", "rehearse"]
 
@@ -38,7 +38,8 @@ def rehearse(parts: Parts, configuration: DictConfig, follow: Follow | None = No
     model, guide = copy.deepcopy((parts.model, parts.guide))  # together, as they may share a network
     few = replace(parts, model=model, guide=guide, data=parts.data.subset(slice(IMAGES)))
     small = _small(configuration)
-    with tempfile.TemporaryDirectory() as folder, _unheard(), _in_one_line():
+    what = said_in_one_line("what follows the training would fail for this pair")
+    with tempfile.TemporaryDirectory() as folder, _unheard(), what:
         evaluation = evaluate(few, small)
         write_posterior(evaluation.tree, Path(folder) / "posterior.zarr")
         if follow is not None:
@@ -89,20 +90,3 @@ def _unheard() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Any error as one line that says where it came from."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = ([frame for frame in frames if "site-packages" not in frame.filename] or frames)[-1]
-        reason = (str(error).strip() or "no more is said").splitlines()[0]
-        raise UserError(
-            f"what follows the training would fail for this pair: {type(error).__name__} in {place.name}, "
-            f"{Path(place.filename).name}:{place.lineno}: {reason}"
-        ) from error

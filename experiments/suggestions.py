@@ -16,8 +16,7 @@ LISTED = 12  # keys that a line lists
 
 def groups() -> list[str]:
     """The groups of the configuration."""
-    loader = GlobalHydra.instance().config_loader()
-    return [name for name in loader.list_groups("") if loader.get_group_options(name)]
+    return GlobalHydra.instance().config_loader().list_groups("")
 
 
 def parsed(words: Iterable[str]) -> list[Override]:
@@ -32,10 +31,10 @@ def as_it_stands(overrides: Sequence[Override], config_name: str = "config") -> 
     return compose(config_name, chosen)
 
 
-def unknown_key(path: str, configuration: DictConfig, added: Iterable[str] = ()) -> str | None:
+def unknown_key(path: str, configuration: DictConfig, beside: Iterable[str] = ()) -> str | None:
     """What to say of a key that the configuration has not, as ``objective.bet``; None for one that it has.
 
-    ``added``: top-level keys that may be given beside those of the configuration.
+    ``beside``: groups, and whatever else may be given at the top beside the configuration's keys.
     """
     node, walked = configuration, []
     for part in path.split("."):
@@ -43,7 +42,7 @@ def unknown_key(path: str, configuration: DictConfig, added: Iterable[str] = ())
             return None if not walked else f"{'.'.join(walked)} has no keys; {path} was given"
         keys = [str(key) for key in node]
         if not walked:
-            keys += [*added, *groups()]
+            keys += beside
         if part not in keys:
             return _meant([*walked, part], keys)
         walked.append(part)

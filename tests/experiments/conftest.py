@@ -23,3 +23,4 @@ def _hydra() -> Iterator[None]:
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
     OmegaConf.clear_resolver("or")
+    OmegaConf.clear_resolver("console_level")

@@ -1,0 +1,32 @@
+"""What a misspelt key was meant to be."""
+
+import hydra
+import pytest
+
+from experiments.suggestions import as_it_stands, parsed, unknown_key
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("prio", "there is no key prio; did you mean prior?"),
+        ("experimnt", "there is no key experimnt; did you mean experiment?"),
+        ("objective.bet", "there is no key objective.bet; did you mean objective.beta?"),
+        ("network.encoder.hiden", "there is no key network.encoder.hiden; did you mean network.encoder.hidden?"),
+        ("prior.colour", "there is no key prior.colour; prior has _target_, latents"),
+        ("latents.few", "latents has no keys; latents.few was given"),
+        ("zzz", "there is no key zzz; --help lists the groups and keys"),
+        ("prior", None),
+        ("trainer.stopping.window", None),
+        ("seeds", None),
+    ],
+)
+def test_an_unknown_key_is_told_with_its_near_neighbour(key, line):
+    configuration = hydra.compose("config", ["network=mlp", "prior=normal", "guide=mean_field"])
+    assert unknown_key(key, configuration, ["seeds", "experiment"]) == line
+
+
+def test_what_stands_is_what_the_groups_say():
+    standing = as_it_stands(parsed(["prior=student_t", "latents=3", "~annealing", "trainer.epochs=1"]))
+    assert standing.prior._target_.endswith("StudentTPrior")
+    assert (standing.latents, standing.trainer.epochs) == (15, 20)
