@@ -1,11 +1,13 @@
 """What the command line does: composes a configuration by Hydra, and runs its job in a folder of its own."""
 
+import inspect
 import os
 import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -41,11 +43,11 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
 
     Errors: as the job raises them; of a mistake, nothing is left of a folder that was made for this run.
     """
-    from experiments.checks import check_settings
-    from experiments.record import recorded
-    from experiments.rerun import rerun
-
     with withdrawn_after_a_mistake(directory):
+        from experiments.checks import check_settings  # these import torch, during which a signal may come
+        from experiments.record import recorded
+        from experiments.rerun import rerun
+
         settings = HydraConfig.get()
         check_settings(configuration, settings.overrides.task, settings.job.config_name)
         job = job_of(configuration) if configuration.rerun is None else rerun
@@ -60,17 +62,26 @@ def job_of(configuration: DictConfig) -> Callable[[DictConfig, Path], object]:
         job = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"job={name}: {one_line(error)}") from None
-    if not callable(job):
-        raise UserError(
-            f"job={name}: expected a function of a configuration and a folder, as {__package__}.jobs.single.run"
-        )
+    if not _takes_two(job):
+        raise UserError(f"job={name}: expected a function of a configuration and a folder")
     return job
+
+
+def _takes_two(job: object) -> bool:
+    try:
+        inspect.signature(job).bind(None, None)
+    except TypeError:  # no function, or not of two arguments
+        return False
+    except ValueError:  # it does not tell
+        pass
+    return True
 
 
 def command_line() -> None:
     """Run what ``sys.argv`` says. Errors: :class:`~ppvae.UserError` for what cannot be composed."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the line is ours
     register_resolvers()
+    _check_flags(sys.argv[1:])
     try:
         _job()
     except UserError:
@@ -79,6 +90,17 @@ def command_line() -> None:
         if not _raised_by_hydra(error):
             raise
         raise UserError(_of_words(error, sys.argv[1:])) from error
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """UserError for a flag that Hydra has not, in place of its page of them."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; --hydra-help lists the flags")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parser.parse_args(list(arguments))
 
 
 def _raised_by_hydra(error: Exception) -> bool:

@@ -5,6 +5,7 @@
 
 import argparse
 import multiprocessing
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -78,13 +79,15 @@ def tried(lines: Sequence[tuple[str, list[str]]], root: Path) -> Iterator[tuple[
         shutil.rmtree(cwd)
 
 
-def prepared(root: Path) -> None:
-    """What the lines may name, and a finished ``run``."""
+def prepared(root: Path, *, run: bool = True) -> None:
+    """What the lines may name: a file, folders, and a finished ``run`` where one of them does."""
     start = root / "start"
     (start / "empty").mkdir(parents=True)
     (start / "not_a_run").mkdir()
     (start / "not_a_run" / "notes.txt").write_text("notes")
     (start / "a_file").write_text("a file")
+    if not run:
+        return
     made = run_forked([*TINY, "hydra.run.dir=run"], start)
     if made.code != 0:
         raise RuntimeError(f"the run to resume ended with {made.code}: {made.err}")
@@ -103,7 +106,7 @@ def table(results: Sequence[tuple[str, list[str], Outcome]]) -> Table:
 def _share(arguments: tuple[list[tuple[str, list[str]]], Path]) -> list[tuple[str, list[str], Outcome]]:
     _import_everything()
     lines, root = arguments
-    prepared(root)
+    prepared(root, run=any("run" in re.split(r"\W", word) for _, words in lines for word in words))
     return list(tried(lines, root))
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_the_main_job_writes_its_report_and_numbers(job):
         "config.yaml",
         "tensorboard",
         "hydra",
+        "run.json",
+        "experiments.log",
     }
     page = (directory / "report.html").read_text()
     assert "NGVAE" in page
@@ -102,134 +105,71 @@ def test_resume_continues_the_run_in_its_directory(job):
     pd.testing.assert_frame_equal(after[:2], before)
     assert json.loads((directory / "metrics.json").read_text())["epochs"] == 3
     assert list((cwd / "runs" / "normal_gamma_sprites").iterdir()) == [directory]
+    record = json.loads((directory / "run.json").read_text())
+    assert (record["state"], record["before"][0]["state"]) == ("finished", "finished")
+    assert "trainer.epochs=3" in record["command"]
 
 
-# Users' mistakes, each in a process forked from one that has imported everything
+def test_a_run_is_repeated_with_the_same_numbers(job):
+    directory, _ = job
+    cwd = directory.parents[2]
+    done = experiments(cwd, f"rerun={directory.relative_to(cwd)}", "hydra.run.dir=again")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("The same numbers.")
+    assert (
+        json.loads((cwd / "again" / "metrics.json").read_text())["elbo"]
+        == json.loads((directory / "metrics.json").read_text())["elbo"]
+    )
 
-SERVER = """
-import json, os, runpy, sys
-sys.argv = ["experiments"]
-import experiments.jobs.single, experiments.jobs.study, experiments.__main__
-cases = json.load(sys.stdin)
-sys.stdout.flush()
-results = {}
-for name, (cwd, arguments) in cases.items():
-    child = os.fork()
-    if child == 0:
-        os.chdir(cwd)
-        for number, path in ((1, cwd + ".out"), (2, cwd + ".err")):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-        sys.argv = ["experiments", *arguments]
-        del sys.modules["experiments.__main__"]
-        code = 0
-        try:
-            runpy.run_module("experiments", run_name="__main__", alter_sys=True)
-        except SystemExit as exit:
-            code = exit.code if isinstance(exit.code, int) else 0 if exit.code is None else 1
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    results[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(results))
+
+AT_IMPORT = """
+import os, runpy, sys
+class Sender:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Sender())
+sys.argv[1:] = {words}
+runpy.run_module("experiments", run_name="__main__", alter_sys=True)
 """
 
-MISTAKES = {  # name: (arguments, what the line must name)
-    "choice of a group": (["prior=foo"], ["foo", "normal_gamma"]),
-    "choice of experiment": (["experiment=foo"], ["foo", "ngvae_table1"]),
-    "key": (["objective.bet=3"], ["bet"]),
-    "negative weight": (["objective.beta=-1"], ["beta", "-1"]),
-    "epochs that are no number": (["trainer.epochs=abc"], ["epochs", "abc"]),
-    "no epochs": (["trainer.epochs=0"], ["epochs", "0"]),
-    "missing file": (["data=dsprites"], ["dsprites"]),
-    "pair": (["prior=normal"], ["precision"]),
-    "directory to resume": (["resume=runs/nowhere"], ["runs/nowhere"]),
-}
-MORE_MISTAKES = {
-    "group": (["priors=normal"], ["priors"]),
-    "key of the trainer": (["trainer.epoch=3"], ["epoch"]),
-    "added key": (["+objective.bet=3"], ["bet"]),
-    "grammar": (["objective.beta=[1"], ["[1"]),
-    "no value": (["latents"], ["latents"]),
-    "two weights": (["objective.beta=1", "objective.beta_norm=1"], ["beta_norm"]),
-    "weight that is no number": (["objective.beta=much"], ["beta", "much"]),
-    "estimator": (["guide.estimator=foo"], ["foo", "g-rep"]),
-    "estimator of the objective": (["objective.estimator=foo"], ["foo", "mean_field"]),
-    "half an epoch": (["trainer.epochs=1.5"], ["epochs", "1.5"]),
-    "batch_size": (["trainer.batch_size=0"], ["batch_size"]),
-    "learning rate": (["trainer.learning_rate=-1"], ["learning_rate"]),
-    "learning rate that is no number": (["trainer.learning_rate=fast"], ["learning_rate", "fast"]),
-    "accelerator": (["trainer.accelerator=warp"], ["warp"]),
-    "window": (["trainer.stopping.window=1"], ["window"]),
-    "seed": (["seed=-1"], ["seed", "-1"]),
-    "seed that is no number": (["seed=abc"], ["seed", "abc"]),
-    "no latents": (["latents=0"], ["latents", "0"]),
-    "latents that are no number": (["latents=few"], ["latents", "few"]),
-    "size": (["data.size=0"], ["size", "0"]),
-    "image_size": (["data.image_size=8"], ["image_size", "8"]),
-    "shapes": (["data.shapes=[hexagon]"], ["hexagon"]),
-    "scale": (["likelihood.scale=0"], ["scale", "0"]),
-    "activation": (["network.encoder.activation=foo"], ["activation", "foo"]),
-    "draws": (["posterior.draws=0"], ["draws", "0"]),
-    "other pair": (["guide=mean_field"], ["precision"]),
-    "grey pixels": (["likelihood=bernoulli"], ["Bernoulli"]),
-    "class": (["guide._target_=guides.Nothing"], ["Nothing"]),
-    "module": (["guide._target_=nowhere.Guide"], ["nowhere"]),
-    "job": (["job=experiments.nothing.run"], ["nothing"]),
-    "checkpoint to resume": (["resume=."], ["checkpoint"]),
-}
+
+@pytest.mark.parametrize(
+    ("module", "number", "code"), [("torch", signal.SIGINT, 130), ("experiments.jobs.single", signal.SIGTERM, 143)]
+)
+def test_a_signal_before_the_training_ends_in_one_line(tmp_path, module, number, code):
+    """While torch is imported, and when the run already has its folder."""
+    script = AT_IMPORT.format(module=module, number=int(number), words=TINY)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("interrupted")
+    assert done.stderr.count("\n") == 1
+    assert not written(tmp_path)
 
 
-def made(root: Path, mistakes: dict[str, tuple[list[str], list[str]]]) -> dict[str, tuple[int, str, str, Path]]:
-    """Exit code, stdout, stderr and folder of each mistake."""
-    cases = {}
-    for number, (name, (arguments, _)) in enumerate(mistakes.items()):
-        (root / str(number)).mkdir()
-        given = {argument.split("=")[0].lstrip("+") for argument in arguments}
-        tiny = [setting for setting in TINY if setting.split("=")[0] not in given]
-        if "data" in given:
-            tiny = [setting for setting in tiny if not setting.startswith("data.")]
-        cases[name] = (str(root / str(number)), [*tiny, *arguments])
-    command = [sys.executable, "-c", SERVER]
-    done = subprocess.run(command, input=json.dumps(cases), env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    codes = json.loads(done.stdout.splitlines()[-1])
-    files = {name: [Path(cwd + end).read_text() for end in (".out", ".err")] for name, (cwd, _) in cases.items()}
-    return {name: (codes[name], *files[name], Path(cwd)) for name, (cwd, _) in cases.items()}
+# Users' mistakes: what a line says is tested where it is found; here, that the whole command line ends in it
 
 
-@pytest.fixture(scope="module")
-def mistakes(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("mistakes"), MISTAKES)
+def tried(kind: str, *more: str) -> tuple[str, subprocess.CompletedProcess]:
+    """The page of the wrong command lines of a kind."""
+    command = [sys.executable, "-m", "experiments.benchmarks.wrong_command_lines", "--only", kind, *more]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    return done.stdout, done
 
 
-@pytest.fixture(scope="module")
-def more_mistakes(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("more"), MORE_MISTAKES)
-
-
-def assert_one_line(result: tuple[int, str, str, Path], named: list[str]) -> None:
-    code, out, err, cwd = result
-    lines = err.splitlines()
-    assert (code, len(lines)) == (2, 1), err
-    assert lines[0].startswith("error: ")
-    assert len(lines[0]) < 400
-    for name in named:
-        assert name in lines[0]
-    assert out == ""
-    assert not list(cwd.rglob("checkpoint.pt"))  # found before any training
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_ends_in_one_line_and_exit_code_2(mistakes, name):
-    assert_one_line(mistakes[name], MISTAKES[name][1])
+def test_twenty_words_of_which_one_is_wrong_end_in_one_line():
+    page, _ = tried("twenty at once", "--no-right")
+    assert "| all | 6 | 6 | 0 | 0 | 0 | 0 | 0 |" in page, page
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", MORE_MISTAKES)
-def test_more_mistakes_end_in_one_line_and_exit_code_2(more_mistakes, name):
-    assert_one_line(more_mistakes[name], MORE_MISTAKES[name][1])
+def test_wrong_command_lines_end_in_one_line_and_right_ones_run():
+    page, _ = tried("", "--workers", "2")
+    counts = re.search(r"^\| all \| (\d+) \| (\d+) \|", page, flags=re.M)
+    assert int(counts[1]) > 206
+    assert counts[1] == counts[2], page
+    assert "Right lines refused" not in page
 
 
 def test_a_mistake_in_a_process_of_its_own(tmp_path):

@@ -59,7 +59,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_numbers(monkeypatch):
     [
         (["data.size=1000000000000"], "^data.size=1000000000000 images of 32 × 32 pixels takes"),
         (["network=mlp", "posterior.draws=1000000000000"], "^posterior.draws=1000000000000 takes"),
-        (["network=mlp", "latents=1000000000"], "fewer latents"),
+        (["network=mlp", "latents=1000000000"], "fewer hidden units or latents"),
         (["network=mlp", "prior=vamp", "guide=mean_field", "prior.components=1000000000"], "a smaller network"),
     ],
 )
