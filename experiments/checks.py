@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.folders import check_name
+from experiments.job_settings import check_job_settings
 from experiments.suggestions import as_it_stands, groups, parsed, unknown_key
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.svi.execution import Wish
@@ -48,6 +49,7 @@ def check_settings(configuration: DictConfig, words: Sequence[str], config_name:
         raise UserError(f"seed={configuration.seed}: expected a whole number below 2^64 = {2**64}")
     check_whole("latents", configuration.get("latents"), 1)
     _check_trainer(configuration.trainer)
+    check_job_settings(configuration)
 
 
 def _check_choices(overrides: Iterable[Override], known: Sequence[str]) -> None:

@@ -365,7 +365,6 @@ WRONG = {
         experiment=ngvae_table1 ~seeds
         experiment=ngvae_table1 workers=0
         experiment=ngvae_table1 workers=-1
-        experiment=ngvae_table1 workers=null
         experiment=ngvae_table1 workers=many
         experiment=ngvae_table1 workers=1.5
         experiment=ngvae_table1 models=null
