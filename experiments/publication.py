@@ -19,24 +19,28 @@ def publish(
     configuration: str,
     facts: Mapping[str, str],
     figures: Callable[[], Sequence[ReportFigure]] = tuple,
+    more: Sequence[Table] = (),
+    page: str = "report",
 ) -> Path:
     """Write ``table.md`` and ``report.html`` into ``directory``, print the table; returns the page.
 
+    ``more``: tables that stand on the page alone; ``page``: another name for it.
     ``facts``: data, seed, versions, machine; the command is added. ``configuration``: YAML.
     ``figures`` draws them once the table is written, so that a figure that fails loses no numbers.
     """
     asked = as_markdown({"command": f"`{command_line()}`", **facts})
     text = f"# {title}\n\n{asked}\n\n{table.caption}\n\n{table.as_markdown()}"
     replace_atomically(directory / "table.md", lambda path: path.write_text(text))
-    page = write_report(
+    written = write_report(
         directory,
         title=title,
         lead=lead,
         command=command_line(),
         configuration=configuration,
-        tables=[table],
+        tables=[table, *more],
         figures=figures(),
         environment=facts,
+        page=page,
     )
-    print(table.as_markdown(), f"Report: {page}", sep="\n")
-    return page
+    print(table.as_markdown(), f"Report: {written}", sep="\n")
+    return written

@@ -1,12 +1,8 @@
 """A study: several models over several seeds, one table, beside a paper's numbers where the configuration has them."""
 
-import json
-import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +11,15 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from experiments.cells import listed, mean_and_deviation, surrogate_sentence
 from experiments.codes import sampled_codes
 from experiments.labels import metric_labels
+from experiments.launching import launch
+from experiments.members import attempt, metrics_of, outcome_of, say_what_is_left
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
-from experiments.resolvers import register_resolvers
-from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
+from experiments.training import RUNNING, check_same_configuration, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
 from ppvae.files import replace_atomically
@@ -33,6 +31,7 @@ __all__ = ["run"]
 OWN_KEYS = (
     "seeds",
     "workers",
+    "sweep",
     "models",
     "metrics",
     "figures",
@@ -41,64 +40,85 @@ OWN_KEYS = (
     "paper",
     "title",
 )  # what a study says about itself
-DECIDED = (*OWN_KEYS, "seed", "job", "resume")  # not for a command line to say about a study's models
+DECIDED = {*OWN_KEYS, "seed", "job", "resume"} - {"measure"}  # not for a command line to say about a study's models
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
-    """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page."""
+    """Train what is missing under ``directory``, then write the table as CSV, Markdown and a page.
+
+    Errors: :class:`~ppvae.errors.UserError` before any training for what no model could do, and after all, with the
+    table written, where some runs failed or are missing.
+    """
     figures = _named(configuration, "figures", _figures)  # now: a name misspelt ends before the training
     prepare = _named(configuration, "prepare", lambda *_: None)
     labels = metric_labels(_named(configuration, "measure", train_and_evaluate))
     for key in ("metrics", "paper"):
         for metric in (configuration.get(key) or []) if labels else []:
             check_choice(key, metric, labels)
-    jobs = [
-        (OmegaConf.to_yaml(_configured(configuration, overrides, seed)), directory / name / f"seed{seed}")
-        for seed in configuration.seeds
-        for name, overrides in configuration.models.items()
-    ]
     if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
-    for text, where in jobs:
-        check_same_configuration(OmegaConf.create(text), where, may_change=RUNNING)
-    jobs = [(*job, configuration.get("measure")) for job in jobs if not (job[1] / "metrics.json").is_file()]
+    members = {
+        f"{name}/seed{seed}": _overrides(overrides, seed)
+        for seed in configuration.seeds
+        for name, overrides in configuration.models.items()
+    }
+    for name, overrides in members.items():
+        check_same_configuration(_own(compose("config", overrides)), directory / name, may_change=RUNNING)
     directory.mkdir(parents=True, exist_ok=True)
     prepare(configuration, directory)
-    if configuration.workers > 1:
-        with ProcessPoolExecutor(configuration.workers, get_context("spawn")) as pool:
-            for done in [pool.submit(_one, *job, configuration.workers) for job in jobs]:
-                done.result()
-    else:
-        for job in jobs:
-            _one(*job, workers=1)
+    missing = {name: overrides for name, overrides in members.items() if not metrics_of(directory / name)}
+    failure = launch(missing, run_member, directory, HydraConfig.instance().cfg, configuration.workers)
     results = _collected(configuration, directory)
+    left = {name: outcome_of(directory / name) for name in members if not metrics_of(directory / name)}
+    if results.empty:
+        raise UserError(say_what_is_left(left, len(members), directory, failure))
     replace_atomically(directory / "results.csv", lambda path: results.to_csv(path, index=False))
-    table = _table(results, configuration, labels or _own_names(results))
+    rows = [(name, outcome.state, outcome.error) for name, outcome in left.items()]
     facts = {
         "data": "; ".join(results["data"].unique()),
         **environment(list(configuration.seeds)),
     }
-    return publish(
+    page = publish(
         directory,
         title=configuration.title,
         lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
-        table=table,
+        table=_table(results, configuration, labels or _own_names(results)),
+        more=[Table("Runs not done", ("run", "state", "why"), rows)] if rows else [],
         configuration=OmegaConf.to_yaml(configuration),
         facts=facts,
-        figures=lambda: figures(configuration, directory),
+        figures=lambda: [] if left else figures(configuration, directory),  # which are of all models
     )
+    if failure or left:
+        raise UserError(say_what_is_left(left, len(members), directory, failure))
+    return page
 
 
-def _configured(configuration: DictConfig, overrides: list[str], seed: int) -> DictConfig:
-    """The configuration of one model: the study's own, the command line's overrides, then the model's own."""
+def run_member(configuration: DictConfig) -> None:
+    """Hydra's task: one model with one seed; its outcome is in its folder, and a line of it is printed."""
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    outcome = attempt("experiments.jobs.study.train_member", configuration, directory)
+    print(f"{directory.parent.name}/{directory.name}: {outcome.said()}", flush=True)
+
+
+def train_member(configuration: DictConfig, directory: Path) -> None:
+    """Train and measure one model with one seed, continuing from its checkpoint where there is one."""
+    train = _named(configuration, "measure", train_and_evaluate)  # a function that writes ``metrics.json``, too
+    train(_own(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
+
+
+def _overrides(overrides: list[str], seed: int) -> list[str]:
+    """Those of one model: the command line's, then the model's own, of two for one key the model's."""
     given = [o for o in HydraConfig.get().overrides.task if _key(o) not in DECIDED]
     own = [*given, *overrides, f"seed={seed}", "job=experiments.jobs.single.run"]
-    last = {override.split("=")[0].lstrip("+"): override for override in own}  # of two for one key, the model's counts
-    one = compose("config", list(last.values()))
+    return list({override.split("=")[0].lstrip("+"): override for override in own}.values())
+
+
+def _own(configuration: DictConfig) -> DictConfig:
+    """One model's configuration, without what the study says about itself."""
+    one = configuration.copy()
     with open_dict(one):
         for key in OWN_KEYS:
             one.pop(key, None)
-        one.name = configuration.name
     return one
 
 
@@ -107,25 +127,11 @@ def _key(override: str) -> str:
     return override.split("=")[0].lstrip("+~").split(".")[0]
 
 
-def _one(configuration: str, directory: Path, measure: str | None, workers: int) -> None:
-    """Train and measure one model with one seed, continuing from its checkpoint where there is one.
-
-    ``measure``: a function to do it in place of the main job's, which writes ``metrics.json`` too.
-    """
-    register_resolvers()
-    if workers > 1:
-        share_cores(workers, os.cpu_count() or 1)
-    train = train_and_evaluate if measure is None else pkgutil.resolve_name(measure)
-    train(OmegaConf.create(configuration), directory, resume=(directory / "checkpoint.pt").is_file())
-
-
 def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
-    rows = []
-    for name in configuration.models:
-        for seed in configuration.seeds:
-            metrics = json.loads((directory / name / f"seed{seed}" / "metrics.json").read_text())
-            rows.append({"model": name, "seed": seed, **metrics})
-    return pd.DataFrame(rows)
+    """A row for each run that has its numbers."""
+    runs = [(name, seed) for name in configuration.models for seed in configuration.seeds]
+    found = [(name, seed, metrics_of(directory / name / f"seed{seed}")) for name, seed in runs]
+    return pd.DataFrame([{"model": name, "seed": seed, **metrics} for name, seed, metrics in found if metrics])
 
 
 def _own_names(results: pd.DataFrame) -> dict[str, str]:
@@ -143,26 +149,23 @@ def _table(results: pd.DataFrame, configuration: DictConfig, labels: Mapping[str
             continue
         cells = []
         for name in configuration.models:
-            here = _mean_and_deviation(results.loc[results.model == name, metric].dropna())
+            here = mean_and_deviation(results.loc[results.model == name, metric])
             published = paper.get(metric, {}).get(name)
             cells.append(here if published is None else f"{here or '–'} [{published}]")
         rows.append([label, *cells])
     caption = f"Mean ± standard deviation over {results.seed.nunique()} seeds."
-    marked = results.loc[results["units"] != "nats", "model"].unique()
-    if len(marked):
-        caption += f" {', '.join(marked)}: surrogate nats, of a likelihood that is no density of these pixels."
+    caption += surrogate_sentence(results, "model") + _empty_cells(results, configuration)
     if paper:
         caption += " In brackets: the paper's number, where it has one."
     return Table(configuration.title, ["metric", *configuration.models], rows, caption)
 
 
-def _mean_and_deviation(values: pd.Series) -> str | None:
-    if values.empty:
-        return None
-    whole = (values == values.round()).all()
-    digits = 0 if values.abs().max() >= 1000 or (whole and values.nunique() == 1) else 1 if whole else 2
-    deviation = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{deviation}"
+def _empty_cells(results: pd.DataFrame, configuration: DictConfig) -> str:
+    """Which models lack seeds, of which the means then are not."""
+    seeds = list(configuration.get("seeds") or results["seed"].unique())
+    found = {name: set(results.loc[results["model"] == name, "seed"]) for name in configuration.models}
+    lacking = [f"{name} (seed {seed})" for name in found for seed in seeds if seed not in found[name]]
+    return f" Missing: {listed(lacking)}." if lacking else ""
 
 
 def _named(configuration: DictConfig, key: str, default: Callable | None) -> Callable | None:

@@ -16,6 +16,7 @@ from .rate_distortion import plot_rate_distortion
 from .reconstructions import plot_reconstructions
 from .search import plot_search
 from .style_transfer import plot_style_transfer
+from .sweep import plot_sweep
 from .traversals import plot_traversals
 from .weights import plot_importance
 
@@ -37,5 +38,6 @@ __all__ = [
     "plot_reconstructions",
     "plot_search",
     "plot_style_transfer",
+    "plot_sweep",
     "plot_traversals",
 ]

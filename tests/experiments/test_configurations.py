@@ -81,7 +81,7 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters", "condition", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
+    elif group in ("auxiliary", "clusters", "condition", "launcher", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
         return  # what is open in these the pair gives: built together below
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None

@@ -40,6 +40,7 @@ LABELS = metric_labels(train_and_evaluate)
 
 def as_started(*overrides: str) -> DictConfig:
     """The configuration of a job as the command line would start it, overrides on Hydra's record."""
+    overrides = (*overrides, "launcher=basic")  # in this process
     configuration = hydra.compose("config", list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(configuration)
     assert list(HydraConfig.get().overrides.task) == list(overrides)
@@ -162,7 +163,7 @@ SPRITES = ["data.size=48", "data.image_size=32", "latents=3", *SMALL]
 
 def small_study(*more: str) -> DictConfig:
     """Two models by name, one of them by the command line's likelihood."""
-    models = ["+models={plain: [], learned: ['likelihood=normal_learned']}", "+title=Two", "+seeds=[0]", "+workers=1"]
+    models = ["+models={plain: [], learned: ['likelihood=normal_learned']}", "+title=Two", "+seeds=[0]", "workers=1"]
     return as_started(*SPRITES, "prior=normal", "guide=mean_field", *models, *more)
 
 
@@ -190,7 +191,6 @@ def test_a_study_draws_the_figures_it_names(own_figure, tmp_path):
 def own_measure(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """A study's own measure without labels, as a user would write one."""
     assert not resume
-    directory.mkdir(parents=True)
     numbers = {"data": "none", "units": "nats", "sigma_used": configuration.seed + 2.5, "odd": 0.25}
     (directory / "metrics.json").write_text(json.dumps(numbers))
 

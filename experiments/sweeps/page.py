@@ -1,0 +1,110 @@
+"""The page of a sweep: a table by setting, what is missing and why, and each metric against what was changed."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.cells import listed, mean_and_deviation, surrogate_sentence
+from experiments.evaluation import EVALUATED
+from experiments.provenance import environment
+from experiments.publication import publish
+from experiments.report import ReportFigure, Table
+from experiments.training import TRAINED
+from ppvae.metrics import DISENTANGLEMENT_METRICS
+from ppvae.plots import plot_sweep
+
+__all__ = ["axis_of", "labels_of", "publish_sweep", "settings_table"]
+
+
+def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConfig, directory: Path) -> Path:
+    """Write ``table.md`` and ``sweep.html`` beside ``sweep.csv``; returns the page.
+
+    members: a row a member, as :func:`experiments.sweeps.run.collect` makes it; varied: the keys that were changed.
+    """
+    labels = labels_of(config.sweep.metrics, config.sweep.preset)
+    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    seeds = members["seed"].unique().tolist() if "seed" in members else config.seed
+    data = listed(members["data"].dropna().unique()) if "data" in members else "unknown, as no member is done"
+    left = members[members["state"] != "done"]
+    rows = left[["member", "state", "error"]].values.tolist()
+    words = "What a member printed, tracebacks too, is in output.log of its folder."
+    more = [Table("Members not done", ["member", "state", "why"], rows, words)] if rows else []
+    done = f"{len(members) - len(left)} of {len(members)} members are done"
+    return publish(
+        directory,
+        title=f"{config.name or 'sweep'} over {', '.join(varied) or 'one run'}".replace("_", " "),
+        lead=f"{done}; by setting, mean ± standard deviation over the seeds. A row a member: sweep.csv.",
+        table=settings_table(members, varied, labels),
+        more=more,
+        configuration=OmegaConf.to_yaml(own),
+        facts={"data": data, **environment(seeds)},
+        figures=lambda: _figures(members, varied, labels),
+        page="sweep",
+    )
+
+
+def labels_of(metrics: Sequence[str], preset: str) -> dict[str, str]:
+    """What the chosen metrics are called."""
+    known = EVALUATED | TRAINED
+    computed = {name: f"{name.replace('_', ' ')}, preset {preset}" for name in DISENTANGLEMENT_METRICS}
+    return {name: (known | computed)[name] for name in metrics}
+
+
+def settings_table(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str]) -> Table:
+    """A row a setting, which is all that was changed but the seed: how many members are done, mean ± deviation."""
+    keys = [key for key in varied if key != "seed"]
+    groups = members.groupby(keys, sort=False, dropna=False) if keys else [((), members)]
+    rows, missing = [], []
+    for setting, runs in groups:
+        done = runs[runs["state"] == "done"]
+        cells = [mean_and_deviation(pd.to_numeric(done[name])) if name in done else None for name in labels]
+        rows.append([*setting, f"{len(done)} of {len(runs)}", *cells])
+        lacking = [label for cell, label in zip(cells, labels.values(), strict=True) if cell is None]
+        if lacking and len(done):
+            missing.append(f"{', '.join(map(str, setting)) or 'these runs'} without {listed(lacking)}")
+    caption = "Mean ± standard deviation over the members that are done." + surrogate_sentence(members, "member")
+    left = members.loc[members["state"] != "done", "member"].tolist()
+    caption += f" Not done: {listed(left)}." if left else ""
+    caption += f" Not measured: {'; '.join(missing)}.{_reasons(members)}" if missing else ""
+    return Table("By setting", [*keys, "members done", *labels.values()], rows, caption)
+
+
+def _reasons(members: pd.DataFrame) -> str:
+    reasons = members.loc[(members["state"] == "done") & (members["error"] != ""), "error"].unique().tolist()
+    return f" ({'; '.join(reasons)}.)" if reasons else ""
+
+
+def _figures(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str]) -> list[ReportFigure]:
+    keys = [key for key in varied if key != "seed"]
+    done = members[members["state"] == "done"]
+    shown = {name: pd.to_numeric(done[name]) for name in labels if name in done and done[name].notna().any()}
+    if not keys or not shown:
+        return []
+    across = axis_of(done, keys)
+    others = [key for key in keys if key != across]
+    runs = xr.Dataset({name: ("run", values, _named(labels[name])) for name, values in shown.items()})
+    numbers = pd.to_numeric(done[across], errors="coerce")
+    values = numbers if numbers.notna().all() else done[across].astype(str)
+    runs = runs.assign_coords(value=("run", values, {"long_name": across}))
+    if others:
+        words = [", ".join(f"{key}={row[key]}" for key in others) for _, row in done.iterrows()]
+        runs = runs.assign_coords(series=("run", words))
+    caption = f"Each metric against {across}: a dot a member, the mean of each setting joined by a line"
+    caption += f", a line for each {' and '.join(others)}." if others else "."
+    return [ReportFigure("metrics", caption, plot_sweep(runs), f"What {across} changes")]
+
+
+def axis_of(members: pd.DataFrame, keys: Sequence[str]) -> str:
+    """The key to be the x axis: of those whose values are all numbers the one with most of them, else the first."""
+    counts = {key: members[key].nunique() for key in keys if pd.to_numeric(members[key], errors="coerce").notna().all()}
+    return max(counts, key=counts.__getitem__) if counts else keys[0]
+
+
+def _named(label: str) -> dict[str, str]:
+    """``rate (nats)`` as a title and a unit."""
+    found = re.fullmatch(r"(.*) \(([^()]*)\)", label)
+    return {"long_name": found[1], "units": found[2]} if found else {"long_name": label, "units": ""}

@@ -1,0 +1,65 @@
+"""A sweep from its members' overrides to its table and page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.evaluation import EVALUATED
+from experiments.launching import Members, launch
+from experiments.members import metrics_of, outcome_of, say_what_is_left
+from experiments.sweeps.names import name_members, varied_keys
+from experiments.sweeps.page import publish_sweep
+from experiments.sweeps.task import Scores, own_configuration, run_member
+from experiments.training import RUNNING, TRAINED, check_same_configuration
+from ppvae import UserError
+from ppvae.errors import check_choice
+from ppvae.files import replace_atomically
+from ppvae.metrics import DISENTANGLEMENT_METRICS
+
+__all__ = ["collect", "run_sweep"]
+
+
+def run_sweep(members: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader) -> Path:
+    """Run what is missing of the members, in parallel processes, then write ``sweep.csv`` and the page ``sweep.html``.
+
+    members: the overrides of each; config: the sweep's own configuration, Hydra's part included. In a folder where the
+    sweep has begun, what is done stays, what was interrupted continues, what failed is tried again.
+    Errors: :class:`~ppvae.errors.UserError` before any training for what no member could do, and after all, with table
+    and page written, where members failed or are missing.
+    """
+    for metric in config.sweep.metrics:
+        check_choice("sweep.metrics", metric, [*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS])
+    check_choice("sweep.preset", config.sweep.preset, ("quick", "locatello"))
+    directory, named = Path(config.hydra.sweep.dir), name_members(members)
+    for name, overrides in named.items():
+        own = own_configuration(loader.load_sweep_config(config, list(overrides)))
+        check_same_configuration(own, directory / name, may_change=RUNNING)
+    replace_atomically(directory / "multirun.yaml", lambda path: OmegaConf.save(config, path))
+    failure = launch(named, run_member, directory, config, config.workers)
+    table = collect(named, directory)
+    replace_atomically(directory / "sweep.csv", lambda path: table.to_csv(path, index=False))
+    page = publish_sweep(table, varied_keys(members), config, directory)
+    left = {name: outcome for name in named if (outcome := outcome_of(directory / name)).state != "done"}
+    if failure or left:
+        raise UserError(say_what_is_left(left, len(named), directory, failure))
+    return page
+
+
+def collect(members: Members, directory: Path) -> pd.DataFrame:
+    """A row a member: its folder, state, overrides, numbers, seconds, and the line of its error."""
+    table = pd.DataFrame([_row(name, overrides, directory / name) for name, overrides in members.items()])
+    return table[[*table.columns.drop("error"), "error"]]
+
+
+def _row(name: str, overrides: Sequence[str], directory: Path) -> dict[str, Any]:
+    outcome, scores = outcome_of(directory), Scores.of(directory)
+    row = {"member": name, "state": outcome.state}
+    row |= dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    if outcome.state == "done":
+        row |= metrics_of(directory) | (scores.values if scores else {})
+    why = "; ".join(f"{metric}: {reason}" for metric, reason in scores.why.items()) if scores else ""
+    return row | {"error": outcome.error or why}

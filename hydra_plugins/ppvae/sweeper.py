@@ -1,0 +1,26 @@
+"""The sweeper of every ``--multirun``."""
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+__all__ = ["PublishingSweeper"]
+
+
+class PublishingSweeper(BasicSweeper):
+    """The same products of values as Hydra's own; members fail alone, and all end in one table and one page."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what the sweep needs; ``task_function``, which ends the process at a mistake, is not of it."""
+        del task_function
+        self.hydra_context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Runs what is missing and publishes; see :func:`experiments.sweeps.run.run_sweep`."""
+        from experiments.sweeps.run import run_sweep  # imports torch, and Hydra imports this module for every command
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (members,) = self.split_arguments(overrides, None)
+        run_sweep(members, self.config, self.hydra_context.config_loader)
