@@ -15,7 +15,8 @@ def mean_and_deviation(values: pd.Series) -> str | None:
     if values.empty:
         return None
     whole = (values == values.round()).all()
-    digits = 0 if values.abs().max() >= 1000 or (whole and values.nunique() == 1) else 1 if whole else 2
+    largest = values.abs().max()
+    digits = 0 if largest >= 1000 or (whole and values.nunique() == 1) else 1 if whole else 2 if largest >= 1 else 3
     deviation = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{deviation}"
 

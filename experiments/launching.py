@@ -35,20 +35,26 @@ def launch(members: Members, task: Task, directory: Path, hydra: DictConfig, wor
     """Call ``task`` with each member's configuration, its folder ``directory / name``, so many ``workers`` at a time.
 
     ``hydra``: the configuration whose launcher it is. Returns None, or one line of what ended the engine itself; a
-    member that fails ends nothing. A joblib pool that lost a worker starts anew while members that never ended are left
-    and the last start ended some.
+    member that fails ends nothing. A joblib pool that lost a worker starts anew for what never ended, unless that start
+    neither ended nor began any.
     """
     if not members:
         return None
     if workers is not None:
         check_whole("workers", workers, 1)
     at_a_time = min(workers or joblib.cpu_count(), len(members))
-    config = _master(hydra, directory, at_a_time)
+    config, before = _master(hydra, directory, at_a_time), _states(members, directory)
     failure = _launch_once(members, task, config, at_a_time)
     if failure is None or _name(config) != "joblib":
         return failure
-    left = {name: own for name, own in members.items() if outcome_of(directory / name).state in UNFINISHED}
-    return failure if len(left) == len(members) else launch(left, task, directory, hydra, workers)
+    after = _states(members, directory)
+    left = {name: own for name, own in members.items() if after[name] in UNFINISHED}
+    went_on = len(left) < len(members) or list(after.values()).count("missing") < list(before.values()).count("missing")
+    return launch(left, task, directory, hydra, workers) if went_on else failure
+
+
+def _states(members: Members, directory: Path) -> dict[str, str]:
+    return {name: outcome_of(directory / name).state for name in members}
 
 
 def _launch_once(members: Members, task: Task, config: DictConfig, at_a_time: int) -> str | None:
@@ -64,7 +70,7 @@ def _launch_once(members: Members, task: Task, config: DictConfig, at_a_time: in
     except (UserError, HydraException, OmegaConfBaseException):
         raise
     except Exception as error:  # no task raises: the engine's own
-        return f"launcher={_name(config)} failed: {type(error).__name__}: {one_line(error)}"
+        return f"launcher={_name(config)} failed: {type(error).__name__}: {one_line(error, 120)}"
     return None
 
 

@@ -6,12 +6,14 @@ import os
 import pkgutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +110,14 @@ def _in_its_own_process(work: str, configuration: DictConfig, directory: Path) -
         _keep(directory, Outcome("failed", f"its process was ended by {_ender(process.exitcode)}"))
 
 
+def _end_with_parent() -> None:
+    """Ask this process to end when the worker has died that waits for it: another may begin the same member."""
+    wait([parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _alone(work: str, configuration: str, directory: Path, state: bytes) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     Singleton.set_state(cloudpickle.loads(state))
     output = os.open(directory / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):

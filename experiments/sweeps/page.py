@@ -25,7 +25,7 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
 
     members: a row a member, as :func:`experiments.sweeps.run.collect` makes it; varied: the keys that were changed.
     """
-    labels = labels_of(config.sweep.metrics, config.sweep.preset)
+    labels = labels_of(config.sweep.metrics)
     own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     seeds = members["seed"].unique().tolist() if "seed" in members else config.seed
     data = listed(members["data"].dropna().unique()) if "data" in members else "unknown, as no member is done"
@@ -37,7 +37,7 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
     return publish(
         directory,
         title=f"{config.name or 'sweep'} over {', '.join(varied) or 'one run'}".replace("_", " "),
-        lead=f"{done}; by setting, mean ± standard deviation over the seeds. A row a member: sweep.csv.",
+        lead=f"{done}: by setting, mean ± standard deviation over seeds.{_preset(config)} A row a member: sweep.csv.",
         table=settings_table(members, varied, labels),
         more=more,
         configuration=OmegaConf.to_yaml(own),
@@ -47,11 +47,15 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
     )
 
 
-def labels_of(metrics: Sequence[str], preset: str) -> dict[str, str]:
+def labels_of(metrics: Sequence[str]) -> dict[str, str]:
     """What the chosen metrics are called."""
-    known = EVALUATED | TRAINED
-    computed = {name: f"{name.replace('_', ' ')}, preset {preset}" for name in DISENTANGLEMENT_METRICS}
-    return {name: (known | computed)[name] for name in metrics}
+    computed = {name: name.upper() if len(name) == 3 else name.replace("_", " ") for name in DISENTANGLEMENT_METRICS}
+    return {name: (computed | EVALUATED | TRAINED)[name] for name in metrics}
+
+
+def _preset(config: DictConfig) -> str:
+    computed = [label for name, label in labels_of(config.sweep.metrics).items() if name in DISENTANGLEMENT_METRICS]
+    return f" {listed(computed)}: of the mean codes, preset {config.sweep.preset}." if computed else ""
 
 
 def settings_table(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str]) -> Table:

@@ -8,6 +8,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 from ppvae.errors import UserError
 
@@ -20,11 +22,10 @@ class AbsentRay(Launcher):
     def __init__(self, **settings: Any) -> None:
         del settings
 
-    def setup(self, **settings: Any) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """UserError, before anything is trained."""
-        raise UserError(
-            "launcher=ray: Ray's launcher is not installed; uv pip install 'ppvae[ray]', or launcher=joblib"
-        )
+        del hydra_context, task_function, config
+        raise UserError("launcher=ray: Ray is not installed; uv pip install 'ppvae[ray]', or give launcher=joblib")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Never reached."""

@@ -23,7 +23,7 @@ MOST_WORDS = 8  # values that are no numbers, each ticked
 
 @house_style()
 def plot_sweep(runs: xr.Dataset) -> Figure:
-    """A panel a metric: a point a run, and the mean of the runs of one value, joined for each series.
+    """A panel a metric: a point a run, and the mean of the runs of one value, joined where values are numbers.
 
     runs: metrics (run), NaN where one is missing, with the attributes `long_name` and `units`; the coordinate `value`
     (run), numbers or words, whose `long_name` labels the x axis; optionally the coordinate `series` (run), words, for
@@ -44,7 +44,7 @@ def plot_sweep(runs: xr.Dataset) -> Figure:
         found = require_variable(runs, metric, ("run",), "runs")
         for name, colour, marker in zip(names, colours, cycle(MARKERS), strict=False):
             own = np.ones(len(positions), bool) if series is None else series.values == name
-            _draw(axes, positions[own], found.values[own].astype(float), colour, marker, name)
+            _draw(axes, positions[own], found.values[own].astype(float), colour, marker, name, words is None)
         _label(axes, found, values.attrs.get("long_name", "value"), positions, words)
     for axes in panels[len(metrics) :]:
         axes.remove()
@@ -62,12 +62,16 @@ def _positions(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
     return np.array([float(words.index(str(value))) for value in values.tolist()]), words
 
 
-def _draw(axes: Axes, positions: np.ndarray, found: np.ndarray, colour: object, marker: str, name: str) -> None:
+def _draw(
+    axes: Axes, positions: np.ndarray, found: np.ndarray, colour: object, marker: str, name: str, joined: bool
+) -> None:
     known = np.isfinite(found)
-    axes.plot(positions[known], found[known], marker, color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
-    places = np.unique(positions[known])
-    means = [found[known & (positions == place)].mean() for place in places]
-    axes.plot(places, means, color=colour, marker=marker, markersize=5, fillstyle="none", label=name)
+    axes.plot(positions[known], found[known], marker, color=colour, markersize=4.5, alpha=0.6, markeredgewidth=0)
+    places = np.unique(positions)
+    at = [found[known & (positions == place)] for place in places]
+    means = [some.mean() if some.size else np.nan for some in at]  # a gap where nothing is known
+    line = "-" if joined else "none"
+    axes.plot(places, means, color=colour, marker=marker, markersize=5.5, fillstyle="none", linestyle=line, label=name)
 
 
 def _label(axes: Axes, found: xr.DataArray, across: str, positions: np.ndarray, words: Sequence[str] | None) -> None:
