@@ -1,7 +1,6 @@
 """A member of a sweep or a study: one run of many, which ends in an outcome and never in an exception."""
 
 import json
-import logging
 import os
 import pkgutil
 import signal
@@ -20,12 +19,13 @@ from typing import Any, Literal
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
+from hydra.core.utils import configure_log
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ppvae.errors import UserError, one_line
-from ppvae.files import replace_atomically
+from ppvae.files import locked, replace_atomically
 
 __all__ = ["Outcome", "attempt", "metrics_of", "outcome_of", "say_what_is_left"]
 
@@ -123,13 +123,14 @@ def _alone(work: str, configuration: str, directory: Path, state: bytes) -> None
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(output, stream.fileno())
-    logging.basicConfig(level=logging.WARNING, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
+    configure_log(HydraConfig.get().job_logging, HydraConfig.get().verbose)
     _keep(directory, _outcome(work, OmegaConf.create(configuration), directory))
 
 
 def _outcome(work: str, configuration: DictConfig, directory: Path) -> Outcome:
     try:
-        pkgutil.resolve_name(work)(configuration, directory)
+        with locked(directory):
+            pkgutil.resolve_name(work)(configuration, directory)
     except Exception as error:
         return Outcome("failed", _line(error))
     return Outcome("done")

@@ -17,7 +17,7 @@ from experiments.sweeps.task import Scores, own_configuration, run_member
 from experiments.training import RUNNING, TRAINED, check_same_configuration
 from ppvae import UserError
 from ppvae.errors import check_choice
-from ppvae.files import replace_atomically
+from ppvae.files import locked, replace_atomically
 from ppvae.metrics import DISENTANGLEMENT_METRICS
 
 __all__ = ["collect", "run_sweep"]
@@ -38,8 +38,9 @@ def run_sweep(members: Sequence[Sequence[str]], config: DictConfig, loader: Conf
     for name, overrides in named.items():
         own = own_configuration(loader.load_sweep_config(config, list(overrides)))
         check_same_configuration(own, directory / name, may_change=RUNNING)
-    replace_atomically(directory / "multirun.yaml", lambda path: OmegaConf.save(config, path))
-    failure = launch(named, run_member, directory, config, config.workers)
+    with locked(directory):
+        replace_atomically(directory / "multirun.yaml", lambda path: OmegaConf.save(config, path))
+        failure = launch(named, run_member, directory, config, config.workers)
     table = collect(named, directory)
     replace_atomically(directory / "sweep.csv", lambda path: table.to_csv(path, index=False))
     page = publish_sweep(table, varied_keys(members), config, directory)
