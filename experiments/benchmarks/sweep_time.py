@@ -1,21 +1,24 @@
 """Eight members of a sweep by joblib and by a local Ray, against one after another on one core.
 
-    uv run -m experiments.benchmarks.sweep_time [launchers=basic,joblib,ray] [seconds=15]
+    uv run -m experiments.benchmarks.sweep_time [--launchers basic joblib ray] [--seconds 15] [--write PAGE.md]
 
-Each member trains by one thread for about ``seconds``, found by a short training before. Written to ``sweep_time.csv``.
+Each member trains by one thread for about so many seconds, the epochs found by a short training before.
 """
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import joblib
 import pandas as pd
 
 from experiments.provenance import as_markdown, environment
+from experiments.report import Table
 
 MEMBERS = 8
 TINY = [
@@ -33,18 +36,30 @@ TINY = [
 ]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a table of wall times and ratios."""
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    epochs = _epochs(float(given.get("seconds", 15)))
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.sweep_time", description=__doc__)
+    parser.add_argument("--launchers", nargs="+", default=["basic", "joblib", "ray"], help="the first is the measure")
+    parser.add_argument("--seconds", type=float, default=15.0, help="training of a member")
+    parser.add_argument("--write", type=Path, help="also write the page to this file")
+    chosen = parser.parse_args(arguments)
+    epochs, load = _epochs(chosen.seconds), os.getloadavg()[0]
     rows = []
-    for launcher in given.get("launchers", "basic,joblib,ray").split(","):
+    for launcher in chosen.launchers:
         wall, training = _sweep(launcher, [f"seed=range({MEMBERS})", f"trainer.epochs={epochs}"])
-        rows.append({"launcher": launcher, "wall (s)": wall, "training of a member (s)": training})
-    table = pd.DataFrame(rows)
-    table["ratio"] = table["wall (s)"].iloc[0] / table["wall (s)"]
-    table.round(2).to_csv("sweep_time.csv", index=False)
-    print(as_markdown(environment(list(range(MEMBERS)))), table.round(2).to_string(index=False), sep="\n\n")
+        rows.append((launcher, wall, training))
+    facts = {**environment(list(range(MEMBERS))), "load average before": f"{load:.1f}"}
+    page = f"# Sweeps: {MEMBERS} members of {epochs} epochs\n\n{as_markdown(facts)}\n\n{_table(rows)}"
+    print(page)
+    if chosen.write:
+        chosen.write.write_text(page)
+
+
+def _table(rows: Sequence[tuple[str, float, float]]) -> str:
+    first = rows[0]
+    cells = [[name, f"{wall:.1f}", f"{own:.1f}", f"{first[1] / wall:.2f}"] for name, wall, own in rows]
+    columns = ["launcher", "wall (s)", "training of a member (s)", f"times as fast as {first[0]}"]
+    return Table("", columns, cells).as_markdown()
 
 
 def _epochs(seconds: float) -> int:
