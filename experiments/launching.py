@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.members import outcome_of
 from ppvae.errors import UserError, check_whole, one_line
 
-__all__ = ["Members", "launch"]
+__all__ = ["Members", "check_workers", "launch"]
 
 AT_A_TIME = {"joblib": "n_jobs", "ray": "ray.init.num_cpus", "submitit_slurm": "array_parallelism"}
 SHARING = ("joblib", "ray", "submitit_local")  # the cores of this machine
@@ -40,8 +40,7 @@ def launch(members: Members, task: Task, directory: Path, hydra: DictConfig, wor
     """
     if not members:
         return None
-    if workers is not None:
-        check_whole("workers", workers, 1)
+    check_workers(workers)
     at_a_time = min(workers or joblib.cpu_count(), len(members))
     config, before = _master(hydra, directory, at_a_time), _states(members, directory)
     failure = _launch_once(members, task, config, at_a_time)
@@ -51,6 +50,12 @@ def launch(members: Members, task: Task, directory: Path, hydra: DictConfig, wor
     left = {name: own for name, own in members.items() if after[name] in UNFINISHED}
     went_on = len(left) < len(members) or list(after.values()).count("missing") < list(before.values()).count("missing")
     return launch(left, task, directory, hydra, workers) if went_on else failure
+
+
+def check_workers(workers: int | None) -> None:
+    """UserError unless it is None, as many as there are cores, or a whole number."""
+    if workers is not None:
+        check_whole("workers", workers, 1)
 
 
 def _states(members: Members, directory: Path) -> dict[str, str]:
@@ -95,6 +100,8 @@ def _master(hydra: DictConfig, directory: Path, at_a_time: int) -> DictConfig:
         config.hydra.launcher = {"_target_": BASIC}
     if _name(config) in AT_A_TIME:
         OmegaConf.update(config, f"hydra.launcher.{AT_A_TIME[_name(config)]}", at_a_time)
+    if _name(config) == "joblib":
+        config.hydra.launcher.batch_size = 1  # else quick members are handed out together with long ones
     return config
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from experiments.cells import listed, mean_and_deviation, surrogate_sentence
 from experiments.codes import sampled_codes
 from experiments.labels import metric_labels
-from experiments.launching import launch
+from experiments.launching import check_workers, launch
 from experiments.members import attempt, metrics_of, outcome_of, say_what_is_left
 from experiments.provenance import environment
 from experiments.publication import publish
@@ -55,6 +55,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     for key in ("metrics", "paper"):
         for metric in (configuration.get(key) or []) if labels else []:
             check_choice(key, metric, labels)
+    check_workers(configuration.workers)
     if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
     members = {

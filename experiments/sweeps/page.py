@@ -19,6 +19,8 @@ from ppvae.plots import plot_sweep
 
 __all__ = ["axis_of", "labels_of", "publish_sweep", "settings_table"]
 
+LONGEST = 24  # characters of a value in a figure
+
 
 def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConfig, directory: Path) -> Path:
     """Write ``table.md`` and ``sweep.html`` beside ``sweep.csv``; returns the page.
@@ -92,14 +94,20 @@ def _figures(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str
     others = [key for key in keys if key != across]
     runs = xr.Dataset({name: ("run", values, _named(labels[name])) for name, values in shown.items()})
     numbers = pd.to_numeric(done[across], errors="coerce")
-    values = numbers if numbers.notna().all() else done[across].astype(str)
+    values = numbers if numbers.notna().all() else [_shown(value) for value in done[across]]
     runs = runs.assign_coords(value=("run", values, {"long_name": across}))
     if others:
-        words = [", ".join(f"{key}={row[key]}" for key in others) for _, row in done.iterrows()]
+        words = [", ".join(f"{key}={_shown(row[key])}" for key in others) for _, row in done.iterrows()]
         runs = runs.assign_coords(series=("run", words))
     caption = f"Each metric against {across}: a dot a member, the mean of each setting joined by a line"
     caption += f", a line for each {' and '.join(others)}." if others else "."
     return [ReportFigure("metrics", caption, plot_sweep(runs), f"What {across} changes")]
+
+
+def _shown(value: object) -> str:
+    """A value as long as a legend can hold; its end, too, as what sets long ones apart is often there."""
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:12]}…{text[-11:]}"
 
 
 def axis_of(members: pd.DataFrame, keys: Sequence[str]) -> str:

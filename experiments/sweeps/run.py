@@ -1,6 +1,8 @@
 """A sweep from its members' overrides to its table and page."""
 
+import pkgutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,14 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.evaluation import EVALUATED
-from experiments.launching import Members, launch
+from experiments.launching import Members, check_workers, launch
 from experiments.members import metrics_of, outcome_of, say_what_is_left
 from experiments.sweeps.names import name_members, varied_keys
 from experiments.sweeps.page import publish_sweep
 from experiments.sweeps.task import Scores, own_configuration, run_member
 from experiments.training import RUNNING, TRAINED, check_same_configuration
 from ppvae import UserError
-from ppvae.errors import check_choice
+from ppvae.errors import check_choice, one_line
 from ppvae.files import locked, replace_atomically
 from ppvae.metrics import DISENTANGLEMENT_METRICS
 
@@ -31,12 +33,11 @@ def run_sweep(members: Sequence[Sequence[str]], config: DictConfig, loader: Conf
     Errors: :class:`~ppvae.errors.UserError` before any training for what no member could do, and after all, with table
     and page written, where members failed or are missing.
     """
-    for metric in config.sweep.metrics:
-        check_choice("sweep.metrics", metric, [*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS])
-    check_choice("sweep.preset", config.sweep.preset, ("quick", "locatello"))
+    _check(config)
     directory, named = Path(config.hydra.sweep.dir), name_members(members)
     for name, overrides in named.items():
         own = own_configuration(loader.load_sweep_config(config, list(overrides)))
+        _check_job(own.job)
         check_same_configuration(own, directory / name, may_change=RUNNING)
     with locked(directory):
         replace_atomically(directory / "multirun.yaml", lambda path: OmegaConf.save(config, path))
@@ -48,6 +49,24 @@ def run_sweep(members: Sequence[Sequence[str]], config: DictConfig, loader: Conf
     if failure or left:
         raise UserError(say_what_is_left(left, len(named), directory, failure))
     return page
+
+
+def _check(config: DictConfig) -> None:
+    wanted = config.sweep
+    if not OmegaConf.is_dict(wanted) or not OmegaConf.is_list(wanted.get("metrics")):
+        raise UserError(f"sweep={wanted}: expected lists of what to show, such as sweep.metrics=[rate,mig]")
+    for metric in wanted.metrics:
+        check_choice("sweep.metrics", metric, [*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS])
+    check_choice("sweep.preset", wanted.get("preset"), ("quick", "locatello"))
+    check_workers(config.workers)
+
+
+@cache
+def _check_job(job: str) -> None:
+    try:
+        pkgutil.resolve_name(job)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"job={job}: {one_line(error)}") from None
 
 
 def collect(members: Members, directory: Path) -> pd.DataFrame:
