@@ -100,7 +100,7 @@ def _figures(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str
         words = [", ".join(f"{key}={_shown(row[key])}" for key in others) for _, row in done.iterrows()]
         runs = runs.assign_coords(series=("run", words))
     caption = f"Each metric against {across}: a dot a member, the mean of each setting joined by a line"
-    caption += f", a line for each {' and '.join(others)}." if others else "."
+    caption += f", a line for each value of {' and '.join(others)}." if others else "."
     return [ReportFigure("metrics", caption, plot_sweep(runs), f"What {across} changes")]
 
 

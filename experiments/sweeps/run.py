@@ -10,6 +10,7 @@ import pandas as pd
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.configuration_folders import check_composed
 from experiments.evaluation import EVALUATED
 from experiments.launching import Members, check_workers, launch
 from experiments.members import metrics_of, outcome_of, say_what_is_left
@@ -37,6 +38,7 @@ def run_sweep(members: Sequence[Sequence[str]], config: DictConfig, loader: Conf
     directory, named = Path(config.hydra.sweep.dir), name_members(members)
     for name, overrides in named.items():
         own = own_configuration(loader.load_sweep_config(config, list(overrides)))
+        check_composed(own)
         _check_job(own.job)
         check_same_configuration(own, directory / name, may_change=RUNNING)
     with locked(directory):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.jobs import single
 from experiments.sweeps.page import axis_of, labels_of, settings_table
@@ -110,7 +110,7 @@ def test_a_failed_member_ends_nothing_and_a_rerun_tries_it_alone(job, tmp_path, 
 
 def test_members_of_another_configuration_are_refused(job, tmp_path):
     swept(tmp_path, BETAS[:2])
-    (tmp_path / "seed=0" / "config.yaml").write_text("latents: 3\nseed: 0\n")
+    OmegaConf.save(hydra.compose("config", [*BETAS[0], "latents=3"]), tmp_path / "seed=0" / "config.yaml")
     with pytest.raises(UserError, match=r"seed=0 was made with"):
         swept(tmp_path, BETAS[:2])
     assert len(job.begun) == 2
