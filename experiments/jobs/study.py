@@ -55,7 +55,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     for key in ("metrics", "paper"):
         for metric in (configuration.get(key) or []) if labels else []:
             check_choice(key, metric, labels)
-    check_workers(configuration.workers)
+    workers = configuration.get("workers")  # not in a member of a sweep
+    check_workers(workers)
     if any(_key(override) == "seed" for override in HydraConfig.get().overrides.task):
         raise UserError("a study runs several seeds; give seeds=[0,1,2] instead of seed")
     members = {
@@ -68,7 +69,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     prepare(configuration, directory)
     missing = {name: overrides for name, overrides in members.items() if not metrics_of(directory / name)}
-    failure = launch(missing, run_member, directory, HydraConfig.instance().cfg, configuration.workers)
+    failure = launch(missing, run_member, directory, HydraConfig.instance().cfg, workers)
     results = _collected(configuration, directory)
     left = {name: outcome_of(directory / name) for name in members if not metrics_of(directory / name)}
     if results.empty:
