@@ -13,19 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.folders import check_name
 from experiments.job_settings import check_job_settings
-from experiments.suggestions import as_it_stands, groups, parsed, unknown_key
+from experiments.suggestions import as_it_stands, groups, is_choice, parsed, unknown_key
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.svi.execution import Wish
 
 __all__ = ["check_settings"]
 
-BUILT = ("data", "prior", "likelihood", "guide", "objective", "model")  # groups that say what to build
+BUILT = ("data", "prior", "likelihood", "guide", "objective", "model", "recipe")  # groups that say what to build
 NEEDED = (*BUILT, "network", "trainer", "posterior", "diagnosis", "held_out")
 OPTIONAL = ("auxiliary", "clusters", "condition", "annealing")
 ADDED = (  # keys that jobs of ours read and config.yaml has not
     *("seeds", "workers", "models", "metrics", "figures", "prepare", "measure", "paper", "title"),
     *("search", "score", "runs", "every", "probe", "classifier", "pretraining"),
 )
+EITHER = ("validation",)  # a share, or the name of a split
 SWITCHES = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
 PROCESSES = 4  # a core that a run may have
 
@@ -40,7 +41,7 @@ def check_settings(configuration: DictConfig, words: Sequence[str], config_name:
     _check_groups(configuration, known)
     standing = as_it_stands(overrides, config_name)
     for override in overrides:
-        if override.key_or_group not in known:
+        if not is_choice(override, known):
             _check_override(override, configuration, standing, known)
     check_name(configuration.get("name"))
     _check_job(configuration.get("job"))
@@ -106,9 +107,9 @@ def _check_override(override: Override, configuration: DictConfig, standing: Dic
     before, value = _selected(standing, key), _selected(configuration, key)
     if isinstance(before, bool):
         OmegaConf.update(configuration, key, _switch(key, value))
-    elif isinstance(before, int | float):
+    elif isinstance(before, int | float) and key not in EITHER:
         _check_number(key, value, before)
-    elif isinstance(before, str) and value is not None and not isinstance(value, str):
+    elif isinstance(before, str) and not isinstance(value, str | DictConfig | None):
         raise UserError(f"{key}={_shown(value)}: expected a word, such as {before}; a number is one in quotes")
     elif isinstance(before, ListConfig) and not isinstance(value, ListConfig | None):
         raise UserError(f"{key}={_shown(value)}: expected a list, such as {_shown(before)}")

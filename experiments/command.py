@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.configuration_folders import check_composed, check_configuration_folders
 from experiments.endings import ended_in_one_line, line_of
 from experiments.folders import told_what_is_left, withdrawn_after_a_mistake
 from experiments.resolvers import register_resolvers
@@ -50,6 +51,7 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
         from experiments.rerun import rerun
 
         settings = HydraConfig.get()
+        check_composed(configuration)
         check_settings(configuration, settings.overrides.task, settings.job.config_name)
         job = job_of(configuration) if configuration.rerun is None else rerun
         with recorded(configuration, directory):
@@ -84,6 +86,7 @@ def command_line() -> None:
     register_resolvers()
     _check_flags(sys.argv[1:])
     try:
+        check_configuration_folders(sys.argv[1:])
         _job()
     except UserError:
         raise

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.configuration_files import load_configuration
 from experiments.folders import check_run
 from experiments.provenance import environment
 from experiments.record import read_record
@@ -27,7 +28,7 @@ def rerun(configuration: DictConfig, directory: Path) -> Table:
 
     first = _first(configuration)
     before = numbers_of(first)
-    again = OmegaConf.load(first / "config.yaml")
+    again = load_configuration(first / "config.yaml", configuration)
     again = OmegaConf.merge(again, {"resume": None, "rerun": None})
     job_of(again)(again, directory)
     table = compared(before, numbers_of(directory))

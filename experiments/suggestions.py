@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["as_it_stands", "groups", "parsed", "unknown_key"]
+__all__ = ["as_it_stands", "groups", "is_choice", "parsed", "unknown_key"]
 
 LISTED = 12  # keys that a line lists
 
@@ -24,10 +24,15 @@ def parsed(words: Iterable[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides([str(word) for word in words])
 
 
+def is_choice(override: Override, known: Iterable[str]) -> bool:
+    """Whether it is of a group, as ``prior`` or ``trainer/stopping``, and not of a key."""
+    return override.key_or_group in known or "/" in override.key_or_group
+
+
 def as_it_stands(overrides: Sequence[Override], config_name: str = "config") -> DictConfig:
     """The configuration with the choices of groups alone, all other words left out: what may be set, and to what."""
     known = set(groups())
-    chosen = [one.input_line for one in overrides if one.key_or_group in known and not one.is_delete()]
+    chosen = [one.input_line for one in overrides if is_choice(one, known) and not one.is_delete()]
     return compose(config_name, chosen)
 
 

@@ -23,7 +23,6 @@ def test_the_experiments_own_settings_pass():
         ("ngvae_table1", "models=null", "^models=null: expected names with lists"),
         ("ngvae_table1", "models.vanilla=prior", "^models.vanilla=prior: expected a list of overrides"),
         ("ngvae_table1", "+metrics=elbo", "^metrics=elbo: expected a list of names"),
-        ("ngvae_table1", "paper=[elbo]", r"^paper=\['elbo'\]: expected metrics"),
         ("ngvae_table1", "title=[a]", r"^title=\['a'\]: expected words"),
         ("ngvae_table1", "+measure=3", "^measure=3: expected the import path"),
         ("choose_beta", "score=3", "^score=3: expected its keys"),

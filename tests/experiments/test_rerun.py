@@ -25,7 +25,7 @@ def job(configuration: DictConfig, directory: Path) -> None:
     """Measures what the configuration says."""
     assert configuration.resume is None
     assert configuration.rerun is None
-    written(directory, configuration.beta, configuration.loss)
+    written(directory, configuration.objective.beta, configuration.likelihood.scale)
 
 
 def test_numbers_are_those_of_the_metrics_and_the_last_epoch_without_times(tmp_path):
@@ -48,8 +48,9 @@ def test_a_table_holds_each_number_and_its_difference():
 def test_a_run_is_repeated_and_compared(tmp_path, capsys, monkeypatch, elbo, said):
     monkeypatch.setattr("experiments.rerun.job_of_test", job, raising=False)
     first = written(tmp_path / "first", -3.0, 4.0)
-    own = {"job": "experiments.rerun.job_of_test", "beta": elbo, "loss": 4.0, "seed": 0, "resume": "elsewhere"}
-    OmegaConf.save(OmegaConf.create(own), first / "config.yaml")
+    own = hydra.compose("config", [f"objective.beta={elbo}", "likelihood.scale=4.0", "resume=elsewhere"])
+    own.job, own.image_shape, own.maps = "experiments.rerun.job_of_test", [3, 32, 32], 3
+    OmegaConf.save(own, first / "config.yaml")
     again = tmp_path / "again"
     again.mkdir()
     rerun(hydra.compose("config", [f"rerun={first}"]), again)
