@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.configuration_files import load_configuration
@@ -19,6 +20,7 @@ from ppvae.files import replace_atomically
 __all__ = ["compared", "numbers_of", "rerun"]
 
 TIMES = {"seconds", "images_per_second", "execution_seconds"}  # what no two runs share
+BESIDE = ("rerun", "allow", "name")  # words that may be given
 SAME = ("commit", "machine", "python", "torch", "pyro-ppl", "lightning-fabric")  # what may explain a difference
 
 
@@ -41,6 +43,10 @@ def rerun(configuration: DictConfig, directory: Path) -> Table:
 def _first(configuration: DictConfig) -> Path:
     if configuration.resume is not None:
         raise UserError("resume goes on with a run, rerun begins it anew; give one of them")
+    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    others = [word for word in words if word.split("=")[0].lstrip("+") not in BESIDE]
+    if others:
+        raise UserError(f"rerun repeats a run as it was; leave {others[0]} out")
     first = check_run("rerun", configuration.rerun)
     for name in ("config.yaml", "metrics.json"):
         if not (first / name).is_file():

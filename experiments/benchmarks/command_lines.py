@@ -546,7 +546,7 @@ WRONG = {
         rerun=3
         rerun=[run]
         rerun=run resume=run
-        rerun=run latents=5
+        rerun=run trainer.epochs=5
     """,
     "where the run goes": f"""
         hydra.run.dir=a_file

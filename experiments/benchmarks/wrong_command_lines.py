@@ -65,6 +65,8 @@ def verdict(outcome: Outcome) -> str:
 def tiny_with(words: Sequence[str]) -> list[str]:
     """The words after the quick settings, without those that they replace or whose group they replace."""
     given = {word.split("=")[0].lstrip("+~") for word in words}
+    if "rerun" in given:
+        return list(words)
     groups = {key for key in given if "." not in key}
     kept = [tiny for tiny in TINY if (key := tiny.split("=")[0]) not in given and key.split(".")[0] not in groups]
     return [*kept, *words]
