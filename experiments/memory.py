@@ -22,7 +22,8 @@ CONTAINERS = (  # limit and use of a control group, versions 2 and 1
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 SMALL = 2**16  # numbers of a tensor that is simply made
-FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange}
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.arange, torch.linspace}
+FACTORIES |= {torch.rand, torch.randn, torch.randint, torch.randperm, torch.tril_indices, torch.triu_indices}
 
 
 def available_memory() -> int:
@@ -86,15 +87,19 @@ def model_size(build: Callable[[], tuple[nn.Module, nn.Module]]) -> tuple[int, b
 
     Its large tensors have shapes alone; where a constructor reads one, what was asked for until then is counted.
     """
-    with _ShapesAlone() as shapes, torch.random.fork_rng(devices=[]):
-        try:
-            pair = build()
-        except UserError:
-            raise
-        except Exception:  # a constructor that reads its tensors, or a mistake that building it for good will show
-            return shapes.numbers, False
-    own = {id(parameter): parameter.numel() for program in pair for parameter in _parameters(program)}
-    return sum(own.values()), True
+    least = 0
+    for small in (SMALL, 0):  # a constructor may read small tensors, or hold small ones against large ones
+        with _ShapesAlone(small) as shapes, torch.random.fork_rng(devices=[]):
+            try:
+                pair = build()
+            except UserError:
+                raise
+            except Exception:  # or a mistake that building it for good will show
+                least = max(least, shapes.numbers)
+                continue
+        own = {id(parameter): parameter.numel() for program in pair for parameter in _parameters(program)}
+        return sum(own.values()), True
+    return least, False
 
 
 def _parameters(program: Any) -> list[nn.Parameter]:
@@ -104,9 +109,9 @@ def _parameters(program: Any) -> list[nn.Parameter]:
 class _ShapesAlone(TorchFunctionMode):
     """Makes large tensors on the meta device, and counts their entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, small: int) -> None:
         super().__init__()
-        self.numbers = 0
+        self.small, self.numbers = small, 0
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -115,7 +120,7 @@ class _ShapesAlone(TorchFunctionMode):
         if function not in FACTORIES or given.get("device") is not None:
             return function(*args, **given)
         shape = function(*args, **{name: given[name] for name in given.keys() - {"generator", "device"}}, device="meta")
-        if shape.numel() <= SMALL:
+        if shape.numel() <= self.small:
             return function(*args, **given)
         self.numbers += shape.numel()
         return shape

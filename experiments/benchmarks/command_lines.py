@@ -335,7 +335,6 @@ WRONG = {
         prior=normal guide=full_covariance latents=1000000
         prior=normal guide=mean_field objective=importance_weighted objective.samples=1000000000
         trainer.devices=1000000000
-        trainer.stopping.window=100000000000000000000000
         prior.shape=1e300
         likelihood.scale=1e300
     """,
