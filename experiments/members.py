@@ -20,18 +20,16 @@ import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import configure_log
-from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from ppvae.errors import UserError, one_line
+from experiments.endings import line_of
+from ppvae.errors import one_line
 from ppvae.files import locked, replace_atomically
 
 __all__ = ["Outcome", "attempt", "metrics_of", "outcome_of", "say_what_is_left"]
 
 FILE = "outcome.json"
 OUTPUT = "output.log"
-LONGEST = 390  # characters of an error's line
 
 
 @dataclass(frozen=True)
@@ -138,13 +136,10 @@ def _outcome(work: str, configuration: DictConfig, directory: Path) -> Outcome:
 
 def _line(error: Exception) -> str:
     """A user's mistake in its own words; any other error by its name, its traceback among the member's output."""
-    cause = error
-    while isinstance(cause, InstantiationException) and isinstance(cause.__cause__, Exception):
-        cause = cause.__cause__
-    if isinstance(cause, UserError | HydraException | OmegaConfBaseException):
-        return one_line(cause, LONGEST)
-    traceback.print_exception(error)
-    return f"{type(cause).__name__}: {one_line(cause)}"
+    said = line_of(error)
+    if said is None:
+        traceback.print_exception(error)
+    return said or f"{type(error).__name__}: {one_line(error)}"
 
 
 def _ender(code: int) -> str:

@@ -1,12 +1,12 @@
 """A member's work: its job, then the disentanglement metrics that the sweep asks for."""
 
-import pkgutil
 from pathlib import Path
 
 import xarray as xr
 from omegaconf import DictConfig
 
 from experiments.codes import mean_codes
+from experiments.command import run_job
 from experiments.sweeps.task import Scores, own_configuration
 from ppvae import UserError, read_posterior
 from ppvae.metrics import DISENTANGLEMENT_METRICS
@@ -20,7 +20,7 @@ def train_and_score(configuration: DictConfig, directory: Path) -> None:
     if scores is None:
         own = own_configuration(configuration)
         own.resume = str(directory) if (directory / "checkpoint.pt").is_file() else None
-        pkgutil.resolve_name(own.job)(own, directory)
+        run_job(own, directory)
     if scores is None or scores.preset != wanted.preset:
         scores = Scores(wanted.preset)
     scores.keep(directory)
