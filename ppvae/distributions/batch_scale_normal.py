@@ -6,6 +6,7 @@ import torch
 
 from ppvae.described import one_line
 from ppvae.distributions.isotropic_normal import IsotropicNormal
+from ppvae.processes import mean_over_processes
 
 __all__ = ["LEAST_SCALE", "BatchScaleNormal"]
 
@@ -13,7 +14,8 @@ LEAST_SCALE = 1 / (255 * math.sqrt(12))  # the rounding error of 8-bit pixels
 
 
 class BatchScaleNormal(IsotropicNormal):
-    """N(x; loc, σ*²·I) with σ*² = mean (x − loc)² over all values scored: images, pixels and draws.
+    """N(x; loc, σ*²·I) with σ*² = mean (x − loc)² over all values scored: images (of all
+    processes), pixels and draws.
 
     σ* maximises their total log-density. It carries no gradient: by the envelope theorem the total's gradient is the
     same with it. It is at least 1/(255·√12), the rounding error of 8-bit pixels, lest an exact copy be infinitely
@@ -40,7 +42,7 @@ class BatchScaleNormal(IsotropicNormal):
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         squares = self.squared_error(value)
-        variance = squares.detach().mean() / self.event_shape.numel()
+        variance = mean_over_processes(squares.detach().mean()) / self.event_shape.numel()
         log_scale = 0.5 * variance.clamp(min=LEAST_SCALE**2).log()
         self.log_scale.copy_(log_scale)
         return self.log_density(squares, log_scale)

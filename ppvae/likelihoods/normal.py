@@ -27,7 +27,7 @@ class NormalLikelihood(Described, nn.Module):
 
     Valid in training mode with ``optimal``: the loss of a batch, at most that of any fixed scale above 0.0011 (the
     rounding of 8-bit pixels). Not valid: one image's term of it, which is no density of this image, since the scale
-    has seen the whole batch (this process's). What evaluation reports is a density with one scale.
+    has seen the whole batch, of all processes. What evaluation reports is a density with one scale.
 
     Shapes: z (..., latents) → distribution with batch shape (...) and event shape (C, H, W).
     Errors: :class:`~ppvae.errors.UserError` for a scale that is not positive, an unknown mode, or a decoder with

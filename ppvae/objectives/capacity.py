@@ -8,6 +8,7 @@ import torch
 from ppvae.errors import check_choice, check_not_negative, check_positive, check_whole
 from ppvae.objectives.objective import Objective, score_gradient
 from ppvae.pair.terms import Estimator, Terms
+from ppvae.processes import mean_over_processes
 
 __all__ = ["Capacity"]
 
@@ -17,10 +18,10 @@ __all__ = ["Capacity"]
 class Capacity(Objective):
     """Distortion + γ·|KL − C(t)|, with the capacity C ramped linearly from ``start`` to ``stop`` nats over ``steps``.
 
-    KL is the mean over the batch, as in the published code; ``per_image`` takes the distance image by image.
-    ``gamma``: with γ above −dD/dKL at KL = C the optimum has KL = C. At γ = 1, as the slides write it, KL is only
-    pushed up to C from below: above C the objective is the ELBO plus a constant. C = 0 is the β-VAE with β = γ, where
-    the KL has a closed form (a sampled one may be negative). Each device takes the mean of its own share of a batch.
+    KL is the mean over the batch, of all processes, as in the published code; ``per_image`` takes the distance image by
+    image. ``gamma``: with γ above −dD/dKL at KL = C the optimum has KL = C. At γ = 1, as the slides write it, KL is
+    only pushed up to C from below: above C the objective is the ELBO plus a constant. C = 0 is the β-VAE with β = γ,
+    where the KL has a closed form (a sampled one may be negative).
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
     Source: Burgess et al. 2018, "Understanding disentangling in β-VAE", Eq. 8.
@@ -53,7 +54,7 @@ class Capacity(Objective):
         if self.per_image:
             cost = terms.distortion + warmth * self.gamma * excess.abs()
             return cost.mean() + score_gradient(cost, terms.score)
-        mean = excess.mean()
+        mean = mean_over_processes(excess.mean())
         value = terms.distortion.mean() + warmth * self.gamma * mean.abs()
         slope = warmth * self.gamma * mean.detach().sign()
         return value + score_gradient(terms.distortion + slope * terms.rate, terms.score)

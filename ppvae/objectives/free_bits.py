@@ -12,6 +12,7 @@ from ppvae.errors import UserError, check_choice, check_not_negative, check_posi
 from ppvae.objectives.objective import Objective, score_gradient, weighted_rate
 from ppvae.pair.sites import Site, discrete, elementwise, event_dims, parameter_of
 from ppvae.pair.terms import Estimator, Terms
+from ppvae.processes import mean_over_processes
 
 __all__ = ["FreeBits", "Group", "SoftFreeBits"]
 
@@ -26,10 +27,10 @@ class FreeBits(Objective):
     ``nats``: λ, one for all groups or one for each site by its name. ``group``: each ``latent``; each feature ``map``
     (the first of a site's event dims, summed over its rows and columns); or a ``site`` as a whole. A parameter of a
     code, as a precision of its z, counts with that code.
-    The mean over the batch stands inside the maximum (Kingma et al. 2016,
+    The mean over the batch, of all processes, stands inside the maximum (Kingma et al. 2016,
     Eq. 15); with ``per_image`` the maximum is taken image by image, which is another objective: weaker on easy images,
     stronger on hard ones. Below λ a group's KL has no gradient. −loss is a lower bound of the
-    ELBO where the KLs have a closed form; a sampled KL may be negative. Each device takes the mean of its own share.
+    ELBO where the KLs have a closed form; a sampled KL may be negative.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range; :func:`~ppvae.check_pair` refuses groups finer
     than the guide's KL.
@@ -53,7 +54,8 @@ class FreeBits(Objective):
             cost = terms.distortion + warmth * sum(self._charged(terms, name) for name in terms.codes)
             return cost.mean() + score_gradient(cost, terms.score)
         first = terms.distortion.dim()
-        means = {name: self._grouped(terms, name).flatten(0, first - 1).mean(0) for name in terms.codes}
+        own = {name: self._grouped(terms, name).flatten(0, first - 1).mean(0) for name in terms.codes}
+        means = {name: mean_over_processes(mean) for name, mean in own.items()}
         penalty = sum(mean.clamp(min=self._nats(name)).sum() for name, mean in means.items())
         value = terms.distortion.mean() + warmth * penalty
         if terms.score is None:
@@ -121,8 +123,8 @@ class SoftFreeBits(Objective):
 
     After each evaluation with gradients, a training step, γ is multiplied by 1 + ``rate`` where the KL is above
     (1 + ``slack``)·``nats`` and by 1 − ``rate`` where it is below ``nats``; it never exceeds ``largest`` (1: no
-    pressure beyond the ELBO's own) nor falls below 1e-4. It is part of the checkpoint, and follows the first process
-    where there are several.
+    pressure beyond the ELBO's own) nor falls below 1e-4. It is part of the checkpoint. The batch is
+    that of all processes.
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range.
     Source: Chen et al. 2017, "Variational lossy autoencoder", App. C.
@@ -148,7 +150,7 @@ class SoftFreeBits(Objective):
         weight = self.state.weight.clone()
         cost = terms.distortion + warmth * weight * terms.rate
         if torch.is_grad_enabled():
-            self._steer(terms.rate.detach().mean())
+            self._steer(mean_over_processes(terms.rate.detach().mean()))
         return cost.mean() + score_gradient(cost, terms.score)
 
     def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:

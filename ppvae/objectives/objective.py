@@ -11,6 +11,7 @@ from ppvae.errors import UserError
 from ppvae.pair.program import Data
 from ppvae.pair.sites import Site
 from ppvae.pair.terms import ESTIMATORS, Estimator, Terms
+from ppvae.processes import count, total
 
 __all__ = ["Objective", "score_gradient", "weighted_rate"]
 
@@ -106,13 +107,14 @@ def weighted_rate(terms: Terms, slopes: Mapping[str, torch.Tensor]) -> torch.Ten
 
 
 def score_gradient(cost: torch.Tensor, score: torch.Tensor | None) -> torch.Tensor | float:
-    """Zero in value; its gradient is the score-function part, each image's cost less the mean of the others'.
+    """Zero in value; its gradient is the score-function part, each image's cost less the mean of the others', in
+    whichever process they are.
 
     Shapes: cost and score (..., image), any draws first.
     """
     if score is None:
         return 0.0
     cost = cost.detach()
-    others = (cost.sum(-1, keepdim=True) - cost) / max(cost.shape[-1] - 1, 1)
+    others = (total(cost.sum(-1, keepdim=True)) - cost) / max(cost.shape[-1] * count() - 1, 1)
     surrogate = ((cost - others) * score).mean()
     return surrogate - surrogate.detach()

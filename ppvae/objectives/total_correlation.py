@@ -12,6 +12,7 @@ from ppvae.objectives.objective import Objective, score_gradient
 from ppvae.pair.program import Data
 from ppvae.pair.sites import Site, elementwise, latent_sites, scaled
 from ppvae.pair.terms import Estimator, Terms, pair_traces, sampled_rate, terms_of
+from ppvae.processes import count, gathered, rank
 
 __all__ = ["TotalCorrelation"]
 
@@ -22,11 +23,11 @@ class TotalCorrelation(Objective):
     """Distortion + α·I(z; x) + β·TC(z) + γ·Σₖ KL(q(zₖ) ‖ p(zₖ)): the rate's three parts, each weighed by itself.
 
     TC is the total correlation KL(q(z) ‖ Πₖ q(zₖ)) of the aggregated posterior q(z) = (1/N) Σₙ q(z | xₙ), N the number
-    of ``images`` in the data set (``fit`` fills it in; else the batch is taken for the data set). From a batch of B,
-    q(zᵢ) ≈ q(zᵢ | xᵢ)/N + (N − 1)/N · mean over the others of q(zᵢ | xⱼ), likewise for each q(zₖ): exact at B = N,
-    unbiased inside the logarithm below. The three parts add up to log q(z | x) − log p(z) exactly, so that with all
-    weights 1 the objective is −ELBO. The history holds them as ``mutual_information``, ``total_correlation`` and
-    ``marginal_kl``.
+    of ``images`` in the data set (``fit`` fills it in; else the batch is taken for the data set). From a batch of B, of
+    all processes, q(zᵢ) ≈ q(zᵢ | xᵢ)/N + (N − 1)/N · mean over the others of q(zᵢ | xⱼ), likewise for each q(zₖ):
+    exact at B = N, unbiased inside the logarithm below. The three parts add up to log q(z | x) − log p(z) exactly, so
+    that with all weights 1 the objective is −ELBO. The history holds them as ``mutual_information``,
+    ``total_correlation`` and ``marginal_kl``.
 
     The guide must have one site whose latents are independent given the image (:func:`~ppvae.check_pair` refuses
     others).
@@ -87,10 +88,10 @@ class TotalCorrelation(Objective):
     def _parts(self, guide_site: Site, model_site: Site) -> dict[str, torch.Tensor]:
         """Mutual information, total correlation and marginal KL of each image's draw; they add up to log q − log p."""
         z, q = guide_site["value"], guide_site["fn"].base_dist
-        pairwise = q.log_prob(z.unsqueeze(-2))  # (i, j, latent): log q(zᵢₖ | xⱼ)
+        pairwise = q.log_prob(gathered(z).unsqueeze(-2))  # (i, j, latent): log q(zᵢₖ | xⱼ), j of this process
         shares = self._log_shares(len(z), z)
-        aggregate = (pairwise.sum(-1) + shares).logsumexp(-1)
-        marginals = (pairwise + shares.unsqueeze(-1)).logsumexp(-2).sum(-1)
+        aggregate = _of_all((pairwise.sum(-1) + shares).logsumexp(-1))
+        marginals = _of_all((pairwise + shares.unsqueeze(-1)).logsumexp(-2)).sum(-1)
         log_q = guide_site["fn"].log_prob(z)
         return {
             "mutual_information": scaled(guide_site, log_q - aggregate),
@@ -99,8 +100,22 @@ class TotalCorrelation(Objective):
         }
 
     def _log_shares(self, batch: int, like: torch.Tensor) -> torch.Tensor:
-        """Log weight of q(zᵢ | xⱼ) in the estimate of q(zᵢ), (i, j)."""
-        images = self.images or batch
-        other = math.log(max(images - 1, 1) / (images * max(batch - 1, 1)))
-        own = torch.eye(batch, dtype=like.dtype, device=like.device)
+        """Log weight of q(zᵢ | xⱼ) in the estimate of q(zᵢ), (i, j): i of all processes, j of this one."""
+        whole = batch * count()
+        images = self.images or whole
+        other = math.log(max(images - 1, 1) / (images * max(whole - 1, 1)))
+        own = torch.eye(whole, dtype=like.dtype, device=like.device)
+        own = own if count() == 1 else own[:, _own(batch)]
         return other + (-math.log(images) - other) * own
+
+
+def _of_all(logs: torch.Tensor) -> torch.Tensor:
+    """Log sums over this process's images j of each i of all, (i, ...), as sums over all j for its own i."""
+    if count() == 1:
+        return logs
+    return gathered(logs.unsqueeze(0))[:, _own(len(logs) // count())].logsumexp(0)
+
+
+def _own(batch: int) -> slice:
+    """This process's images among those of all."""
+    return slice(rank() * batch, (rank() + 1) * batch)

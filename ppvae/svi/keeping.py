@@ -12,6 +12,7 @@ import torch
 from ppvae.pair.untouched import unit_of
 from ppvae.svi.batches import Batches
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
+from ppvae.svi.coordination import Coordination
 from ppvae.svi.earlier_formats import upgraded
 from ppvae.svi.optimisation import Optimisation
 from ppvae.svi.position import Position
@@ -31,24 +32,31 @@ class Keeping:
     """The checkpoint of the last step that was saved, the pair of the best epoch, and the pair as it is handed over."""
 
     def __init__(
-        self, fabric: "Fabric", run: Run, step: Step, optimisation: Optimisation, batches: Batches, position: Position
+        self,
+        fabric: "Fabric",
+        run: Run,
+        coordination: Coordination,
+        step: Step,
+        optimisation: Optimisation,
+        batches: Batches,
+        position: Position,
     ) -> None:
-        self.fabric, self.run, self.step = fabric, run, step
+        self.fabric, self.run, self.coordination, self.step = fabric, run, coordination, step
         self.optimisation, self.batches, self.position = optimisation, batches, position
         self.fingerprint = run.fingerprint()  # of the pair before anything is trained
         self.saved_at = time.monotonic()
         self.best: dict[str, Any] | None = None  # the best epoch's states, where there is no folder for them
 
     def due(self) -> bool:
-        """Whether a checkpoint is to be written in the middle of the epoch."""
-        settings = self.run.settings
-        if self.run.directory is None:
-            return False
-        if settings.save_steps is not None and self.position.taken % settings.save_steps == 0:
-            return True
-        alone = self.fabric.world_size == 1  # several processes would have to agree on the time
-        late = settings.save_minutes is not None and time.monotonic() - self.saved_at >= 60 * settings.save_minutes
-        return alone and late
+        """Whether a checkpoint is to be written after this step of the epoch, by the number of steps."""
+        steps = self.run.settings.save_steps
+        return self.run.directory is not None and steps is not None and self.position.taken % steps == 0
+
+    def late(self) -> bool:
+        """Whether the last checkpoint is as old as one may be."""
+        minutes = self.run.settings.save_minutes
+        wanted = self.run.directory is not None and minutes is not None
+        return wanted and time.monotonic() - self.saved_at >= 60 * minutes
 
     def save(self) -> None:
         """Replace the checkpoint, unless the pair is not finite."""
@@ -63,8 +71,9 @@ class Keeping:
             "settings": self.fingerprint,
             "execution": self.step.execution,
         }
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.run.checkpoint, content)
+        with self.coordination.one_error_for_all():
+            if self.fabric.is_global_zero:
+                save_checkpoint(self.run.checkpoint, content)
         self.saved_at = time.monotonic()
 
     def save_best(self) -> None:
@@ -72,9 +81,11 @@ class Keeping:
         with self.evaluated():
             if self.run.directory is None:
                 self.best = copy.deepcopy(self._pair())
-            elif self.fabric.is_global_zero:
-                told = {"epoch": len(self.position.history), **self.position.checked}
-                save_checkpoint(self.run.best, {**self._pair(), **told})
+                return
+            with self.coordination.one_error_for_all():
+                if self.fabric.is_global_zero:
+                    told = {"epoch": len(self.position.history), **self.position.checked}
+                    save_checkpoint(self.run.best, {**self._pair(), **told})
 
     def evaluated(self) -> AbstractContextManager:
         """The pair as it is evaluated: where there is an average, with it in the parameters' place."""

@@ -17,7 +17,10 @@ from ppvae.errors import Interrupted, UserError
 from ppvae.objectives import Objective
 from ppvae.pair.finite import check_finite
 from ppvae.pair.untouched import parameter_store_kept, unit_of
+from ppvae.processes import from_first, sharing
 from ppvae.svi.batches import Batches, mixed
+from ppvae.svi.coordination import Coordination, Wishes
+from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
 from ppvae.svi.keeping import Keeping
 from ppvae.svi.logs import Logs
@@ -44,17 +47,23 @@ class Loop:
     """Trains a run's pair step by step; what a step needs of the past is in the checkpoint.
 
     An epoch's order comes from (seed, epoch), a step's noise from (seed, step, process) alone, which is why a resumed
-    run continues with the numbers of an uninterrupted one, in the middle of an epoch too.
+    run continues with the numbers of an uninterrupted one, in the middle of an epoch too. Of several processes each
+    has a loop, in step with the others': all begin with the first one's parameters, and the gradients are averaged.
     """
 
     def __init__(self, fabric: "Fabric", run: Run) -> None:
         self.fabric, self.run, settings = fabric, run, run.settings
+        self.several = fabric.world_size > 1
+        self.coordination = Coordination(fabric, self._wishes)
+        self.asked = Asked()
         self.recipe, device = settings.recipe, fabric.device
         ranks = (fabric.global_rank, fabric.world_size)
         objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
         options = {"population": len(run.pixels), "precision": self.recipe.precision}
         self.step = Step(run.model, run.guide, objective, run.conversion, **options).to(device).train()
         self.module: Any = self.step  # or Fabric's wrapper of it
+        if self.several:
+            from_first((*self.step.parameters(), *self.step.buffers()))
         sizes = {"given": run.given, "parts": self.recipe.accumulate}
         self.batches = Batches(run.pixels, settings.batch_size, settings.seed, device, *ranks, **sizes)
         self.optimisation = Optimisation(self.recipe, self.step, settings.epochs * self.batches.steps)
@@ -68,7 +77,8 @@ class Loop:
             torch.full((self.batches.steps,), math.nan, device=device),
             stable_from=math.ceil(self.settles / self.batches.steps),
         )
-        self.keeping = Keeping(fabric, run, self.step, self.optimisation, self.batches, self.position)
+        parts = self.step, self.optimisation, self.batches, self.position
+        self.keeping = Keeping(fabric, run, self.coordination, *parts)
         self.execution = self.keeping.restore() if run.resume else None  # rounding differs between the ways
 
     def train(self) -> History:
@@ -85,8 +95,8 @@ class Loop:
                 torch.manual_seed(settings.seed % 2**63)
                 with bar(self._steps_left(), wanted=settings.progress and fabric.is_global_zero) as shown:
                     self._prepare(shown)
-                    with asked_to_end() as asked:
-                        self._train(shown, asked)
+                    with asked_to_end() as self.asked:
+                        self._train(shown)
             self.execution = self.step.execution
         elif position.finished and settings.epochs > len(position.history):
             logger.warning(
@@ -114,13 +124,12 @@ class Loop:
         if wish == "auto" and self.execution is not None:
             wish = self.execution
         batch = (*self.batches.first(), self.numbers(0))
-        if fabric.is_global_zero:
-            steps = self._steps_left() * self.recipe.accumulate
+        steps = self._steps_left() * self.recipe.accumulate
+        if not self.several:
             self.step.prepare(*batch, execution=wish, steps=steps, tell=shown.set_postfix_str)
-        way = fabric.broadcast(self.step.execution) if fabric.world_size > 1 else self.step.execution
-        if not fabric.is_global_zero:
-            self.step.prepare(*batch, execution=way)
-        if fabric.world_size > 1:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
+        else:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
+            with sharing(fabric.world_size, fabric.global_rank, together=False):
+                self._prepare_in_turn(batch, wish, steps, shown)
             optimizer = self.optimisation.optimizer
             self.module, self.optimisation.taken = fabric.setup(self.step, optimizer, move_to_device=False)
         shown.set_postfix_str("")
@@ -135,30 +144,47 @@ class Loop:
             self.step.eager(*parts, self.numbers(0))[0].backward()
         self.step.zero_grad()
 
-    def _train(self, shown: tqdm, asked: Asked) -> None:
+    def _prepare_in_turn(self, batch: tuple[torch.Tensor, ...], wish: Wish, steps: int, shown: tqdm) -> None:
+        first = self.fabric.is_global_zero
+        with self.coordination.one_error_for_all():
+            if first:
+                self.step.prepare(*batch, execution=wish, steps=steps, tell=shown.set_postfix_str)
+        way = self.fabric.broadcast(self.step.execution)
+        with self.coordination.one_error_for_all():
+            if not first:
+                self.step.prepare(*batch, execution=way)
+        if set(self.coordination.of_all(self.step.execution)) != {way}:
+            logger.warning("not every process can run the step %s, training runs eagerly", way)
+            self.step.prepare(*batch, execution="eager")
+
+    def _train(self, shown: tqdm) -> None:
         with pyro.validation_enabled(False), self._logs() as logs:
             if self.run.directory is not None and not self.run.resume:
                 self.keeping.save()  # a kill in the first epoch loses steps, not the run
             while self._epochs_left() > 0:
-                self._epoch(shown, asked)
+                self._epoch(shown)
                 self._apply_stopping_rule()
-                logs.write(self.position.history)
+                with self.coordination.one_error_for_all():
+                    logs.write(self.position.history)
                 if self.run.directory is not None:
                     self.keeping.save()
-                self._end_if_asked(asked)
+                self._end_if(self.coordination.code())
 
-    def _epoch(self, shown: tqdm, asked: Asked) -> None:
+    def _epoch(self, shown: tqdm) -> None:
         position, steps, parts = self.position, self.batches.steps, self.recipe.accumulate
         epoch, start, before = len(position.history), time.perf_counter(), position.seconds
-        for batch in batched(self.batches.epoch(epoch, position.taken), parts):
+        for batch in self.coordination.ahead(batched(self.batches.epoch(epoch, position.taken), parts)):
             self._step(epoch * steps + position.taken, batch)
+            wishes = self.coordination.heard()
             position.seconds = before + time.perf_counter() - start
             if shown.update():  # only when it draws: reading the numbers waits for the device
                 shown.set_postfix_str(self._said())
             if position.taken < steps:
-                if self.keeping.due():
+                if wishes.save or self.keeping.due():
                     self._save_unfinished()
-                self._end_if_asked(asked)
+                self._end_if(wishes.code)
+        if self.several:  # BatchNorm's statistics are of each process's images
+            from_first(self.step.buffers())
         means = self.fabric.all_reduce(position.total / steps, reduce_op="mean").cpu()  # waits for the device
         position.seconds = before + time.perf_counter() - start
         self._check()
@@ -166,12 +192,16 @@ class Loop:
 
     def _step(self, number: int, batch: tuple[tuple[torch.Tensor, ...], ...]) -> None:
         """Step ``number`` of the run, on a batch in one part or more."""
-        position, parts, several = self.position, len(batch), self.fabric.world_size > 1
+        position, parts, ranks = self.position, len(batch), (self.fabric.world_size, self.fabric.global_rank)
         self.optimisation.taken.zero_grad()
         numbers = self.numbers(number)
         for index, part in enumerate(batch):
             self._seed(mixed(self.run.settings.seed, number * parts + index, self.fabric.global_rank))
-            with self.fabric.no_backward_sync(self.module) if several and index + 1 < parts else nullcontext():
+            waits = self.several and index + 1 < parts
+            with (
+                sharing(*ranks) if self.several else nullcontext(),
+                self.fabric.no_backward_sync(self.module) if waits else nullcontext(),
+            ):
                 loss, values = self.module(*part, numbers)
                 (loss if parts == 1 else loss / parts).backward()
             position.total = position.total + (values if parts == 1 else values / parts)
@@ -189,7 +219,7 @@ class Loop:
         """Progress so far in this epoch."""
         position = self.position
         means = (position.total[:3] / position.taken).tolist()
-        if not math.isfinite(means[0]):
+        if not math.isfinite(means[0]) and not self.several:
             self._check()
         speed = position.taken * self._images_a_step / position.seconds
         return step_line(position.epoch, means, position.checked, speed)
@@ -200,6 +230,10 @@ class Loop:
 
     def _check(self) -> None:
         """UserError where this epoch's losses or last gradient, the parameters or the buffers are not finite."""
+        with self.coordination.one_error_for_all():
+            self._check_own()
+
+    def _check_own(self) -> None:
         position, rate = self.position, self.optimisation.learning_rate
         kept = "" if self.run.directory is None else f"; {self.run.checkpoint} keeps the last good state"
         advice = f"lower learning_rate (now {rate:g}) or look for extreme pixels{kept}"
@@ -224,7 +258,7 @@ class Loop:
             "images_per_second": images / position.seconds,
         }
         if self.validation is not None:
-            with self.keeping.evaluated():
+            with self.coordination.one_error_for_all(), self.keeping.evaluated():
                 sums = self.validation.sums(self.run.model, self.run.guide)
             position.checked = Validation.told(self.fabric.all_reduce(sums, reduce_op="sum"))
         position.history.append(means, self.step.layout, **scalars, **position.checked)
@@ -270,8 +304,13 @@ class Loop:
         self._check()
         self.keeping.save()
 
-    def _end_if_asked(self, asked: Asked) -> None:
-        if asked.code is None:
+    def _wishes(self) -> Wishes:
+        """This process's: one clock decides for all."""
+        return Wishes(self.asked.code, self.fabric.is_global_zero and self.keeping.late())
+
+    def _end_if(self, code: int) -> None:
+        """``Interrupted`` with this exit code, unless it is zero; all is saved first."""
+        if not code:
             return
         position, there = self.position, self.run.checkpoint if self.run.directory else None
         if position.taken:
@@ -279,10 +318,10 @@ class Loop:
         else:
             where = f"after epoch {len(position.history)}"
         if there is None:
-            raise Interrupted(f"interrupted {where}; nothing was saved, as there is no directory", asked.code)
+            raise Interrupted(f"interrupted {where}; nothing was saved, as there is no directory", code)
         if position.taken:
             self._save_unfinished()
-        raise Interrupted(f"interrupted {where}, which {there} holds; resume continues there", asked.code)
+        raise Interrupted(f"interrupted {where}, which {there} holds; resume continues there", code)
 
 
 class _Numbers:

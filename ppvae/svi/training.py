@@ -2,7 +2,8 @@
 
 import copy
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from numbers import Real
@@ -25,6 +26,7 @@ from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
+from ppvae.svi.launching import Launched, fabric_of, launched, spawn
 from ppvae.svi.loop import Loop
 from ppvae.svi.recipe import Recipe
 from ppvae.svi.run import Run, Settings
@@ -53,7 +55,7 @@ def fit(
     execution: Wish = "auto",
     compile: bool = True,
     accelerator: str = "auto",
-    devices: int = 1,
+    devices: int | None = None,
     directory: Path | str | None = None,
     resume: bool = False,
     save_steps: int | None = None,
@@ -66,7 +68,10 @@ def fit(
     them, or uint8 in 0..255, which are divided by 255; or a tuple of images and whatever else the programs take of
     each, (image, ...), such as labels, as an ``ImageDataset`` with ``inputs`` does.
     ``objective``: by default the ELBO with closed-form KLs. ``epochs`` is the most to train; a stopping rule may end
-    earlier. ``batch_size`` images a step, over all ``devices``; a last, smaller batch is left out of its epoch.
+    earlier. ``batch_size`` images a step, over all processes; a last, smaller batch is left out of its epoch.
+    ``devices``: processes to start on this machine, a device each, which share each batch; by default those that
+    torchrun or Slurm's srun started this one with, on all machines, else one. Objectives see the whole batch. Each
+    draws noise of its own; BatchNorm normalises over its share. A run may be resumed with another number of them.
     ``recipe``: how the parameters are moved, by default Adam at 1e-3; ``learning_rate`` and ``stopping`` take the place
     of the recipe's own. ``validation``: a share of the images, drawn by ``seed``, that is held apart, or other images;
     after each epoch the history has their loss, bound, rate and distortion, and ``best.pt`` the lowest loss's pair.
@@ -100,22 +105,41 @@ def fit(
     run = Run(model, guide, objective or BetaELBO(), pixels, given, conversion, validation, settings, where, resume)
     if isinstance(data, ImageDataset):
         check_kind(model, data)
-    _check(run, devices)
-    fabric = _fabric(accelerator, devices)
-    with nullcontext() if where is None else locked(where):
-        return _trained(fabric, run, devices)
+    processes, joined = _processes(devices)
+    _check(run, processes)
+    fabric = fabric_of(accelerator, processes, joined)
+    if joined:
+        fabric.launch()
+        where, resume = fabric.broadcast((run.directory, run.resume))  # theirs may have another time in its name
+        run = replace(run, directory=where, resume=resume)
+    with _locked_by_first(fabric, where, joined):
+        if joined or processes == 1:
+            return Loop(fabric, run).train().to_xarray()
+        return _spawned(run, accelerator, processes)
 
 
-def _trained(fabric: "Fabric", run: Run, devices: int) -> xr.Dataset:
-    """The history of a run in this process, or of one that is shared by several."""
+@contextmanager
+def _locked_by_first(fabric: "Fabric", directory: Path | None, joined: Launched | None) -> Iterator[None]:
+    """The folder locked by the first process; all of them hear it where that is not possible."""
+    with ExitStack() as held:
+        mistake = None
+        if directory is not None and fabric.is_global_zero:
+            try:
+                held.enter_context(locked(directory))
+            except UserError as error:
+                mistake = str(error)
+        mistake = fabric.broadcast(mistake) if joined else mistake
+        if mistake is not None:
+            raise UserError(mistake)
+        yield
+
+
+def _spawned(run: Run, accelerator: str, processes: int) -> xr.Dataset:
+    """The history of a run that new processes share; its pair takes over what they trained."""
     model, guide = run.model, run.guide
-    if devices == 1:
-        return Loop(fabric, run).train().to_xarray()
     with tempfile.TemporaryDirectory() as folder:
         outcome = Path(folder) / "outcome.pt"  # a file: what a process returns must fit into a pipe's buffer
-        error = fabric.launch(partial(_train_share, run=run, outcome=outcome))
-        if error is not None:
-            raise error
+        spawn(partial(_train_share, run=run, outcome=outcome), accelerator, processes)
         content = load_checkpoint(outcome)
     load_states(outcome, content, model=model, guide=guide)
     history = History.from_state(content["history"], unit_of(model))
@@ -138,19 +162,6 @@ def _recipe(
     return recipe
 
 
-def _fabric(accelerator: str, devices: int) -> "Fabric":
-    from lightning_fabric import Fabric  # here: it imports the compiler, as long again as torch itself
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    if accelerator == "auto":  # not MPS, which lacks the Gamma's sampler
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return Fabric(accelerator=accelerator, devices=devices, strategy="auto" if devices == 1 else "ddp_spawn")
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"accelerator={accelerator!r} with devices={devices} is not to be had: {reason}") from None
-
-
 def _pixels(data: ImageDataset | Data) -> tuple[Any, tuple[torch.Tensor, ...], Conversion]:
     """The images, what programs take beside them, and what is made of the pixels."""
     if isinstance(data, ImageDataset):
@@ -162,22 +173,22 @@ def _pixels(data: ImageDataset | Data) -> tuple[Any, tuple[torch.Tensor, ...], C
     return pixels, tuple(given), Conversion()
 
 
-def _check(run: Run, devices: int) -> None:
+def _check(run: Run, processes: int) -> None:
     settings = run.settings
     if not isinstance(run.objective, Objective):
         raise UserError(f"objective is a {type(run.objective).__name__}; expected an Objective, such as BetaELBO()")
     for name, program in (("model", run.model), ("guide", run.guide)):
         if not isinstance(program, nn.Module):
             raise UserError(f"{name} is a {type(program).__name__}; expected an nn.Module such as ppvae.Program")
-    for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size), ("devices", devices)):
+    for name, value in (("epochs", settings.epochs), ("batch_size", settings.batch_size)):
         check_whole(name, value, 1)
     check_whole("seed", settings.seed, 0)
     if settings.save_steps is not None:
         check_whole("save_steps", settings.save_steps, 1)
     if settings.save_minutes is not None:
         check_not_negative("save_minutes", settings.save_minutes)
-    if settings.batch_size % (devices * settings.recipe.accumulate):
-        shared = f"{devices} devices" + (f" in {p} parts" if (p := settings.recipe.accumulate) > 1 else "")
+    if settings.batch_size % (processes * settings.recipe.accumulate):
+        shared = f"{processes} devices" + (f" in {p} parts" if (p := settings.recipe.accumulate) > 1 else "")
         raise UserError(f"batch_size {settings.batch_size} cannot be shared by {shared}; give a multiple")
     if isinstance(settings.recipe.stopping, Patience) and run.validation is None:
         raise UserError("Patience judges the validation's loss and there is none; give validation=0.1 or Plateau()")
@@ -230,18 +241,26 @@ def _check_parameters(run: Run, data: tuple[torch.Tensor, ...]) -> None:
                     raise UserError(f"parameter {name!r} lives in Pyro's global store; make it an nn.Parameter")
 
 
-def _train_share(fabric: "Fabric", run: Run, outcome: Path) -> UserError | None:
-    """One process of several: train a copy (spawned processes share their tensors); the first writes the outcome.
+def _processes(devices: int | None) -> tuple[int, Launched | None]:
+    """How many processes train, and those to join where a launcher started them."""
+    there = launched()
+    if devices is not None:
+        check_whole("devices", devices, 1)
+        if there and devices not in (1, there.here):
+            raise UserError(
+                f"devices={devices}, but {there.launcher} started {there.here} processes on this machine; "
+                "leave devices out, or start the run without it"
+            )
+    if there is None or devices == 1:
+        return devices or 1, None
+    return there.processes, there
 
-    A user's mistake comes back as a value: raised here, it would reach the caller as another process's traceback.
-    """
+
+def _train_share(fabric: "Fabric", run: Run, outcome: Path) -> None:
+    """One of several processes: train a copy (those of one machine share tensors); the first writes the outcome."""
     model, guide = copy.deepcopy((run.model, run.guide))  # together, as they may share a network
     run = replace(run, model=model, guide=guide)
-    try:
-        history = Loop(fabric, run).train()
-    except UserError as error:
-        return error
+    history = Loop(fabric, run).train()
     if fabric.is_global_zero:
         states = {"model": run.model.state_dict(), "guide": run.guide.state_dict()}
         save_checkpoint(outcome, {**states, "history": history.state(), "execution": history.execution})
-    return None
