@@ -30,14 +30,25 @@ def ended_in_one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt as signal:
         ignore_signals()
-        print(str(signal) or "interrupted", file=sys.stderr)
+        if not _said_elsewhere(signal):
+            print(str(signal) or "interrupted", file=sys.stderr)
         sys.exit(signal.code if isinstance(signal, Interrupted) else 130)
     except Exception as error:
         line = None if os.environ.get(TRACEBACK) == "1" else line_of(error)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        if not _said_elsewhere(error):
+            print(f"error: {line}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _said_elsewhere(error: BaseException) -> bool:
+    """Whether this is one of several processes of a run, and the first of them says the same."""
+    if "torch" not in sys.modules:
+        return False
+    from experiments.launched import silent  # imports torch
+
+    return silent(error)
 
 
 @contextmanager

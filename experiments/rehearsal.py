@@ -67,6 +67,7 @@ def _history(parts: Parts, configuration: DictConfig) -> xr.Dataset:
         seed=configuration.seed,
         compile=False,
         accelerator=configuration.trainer.accelerator,
+        devices=1,
         progress=False,
     )
 

@@ -16,6 +16,7 @@ from experiments.assemble import Parts, assemble
 from experiments.configuration_files import load_configuration
 from experiments.evaluation import EVALUATED, Evaluation, evaluate
 from experiments.labels import labelled
+from experiments.launched import end_here
 from experiments.rehearsal import Follow, rehearse
 from ppvae import UserError, fit, write_posterior
 from ppvae.files import replace_atomically
@@ -69,6 +70,7 @@ def train_and_evaluate(
     parts = assemble(configuration)
     rehearse(parts, configuration, follow)
     history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
+    end_here()
     evaluation = evaluate(parts, configuration)
     write_posterior(xr.DataTree(history), directory / "history.zarr")
     write_posterior(evaluation.tree, directory / "posterior.zarr")

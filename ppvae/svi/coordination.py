@@ -87,7 +87,9 @@ class Coordination:
                 raise
             found = str(error)
         for one in filter(None, self.of_all(found)):
-            raise UserError(one)
+            mistake = UserError(one)
+            mistake.of_all = True  # each process has it, one will tell it
+            raise mistake
 
     def of_all(self, value: Any) -> list[Any]:
         """Every process's value."""

@@ -1,5 +1,6 @@
 """The processes of a training: started here, or joined where torchrun or Slurm's srun started them."""
 
+import logging
 import os
 import pickle
 import tempfile
@@ -16,7 +17,7 @@ from ppvae.svi.signals import asked_to_end, held_back, let_through
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Launched", "fabric_of", "launched", "spawn"]
+__all__ = ["Launched", "fabric_of", "join", "launched", "spawn"]
 
 PATIENCE = 20.0  # seconds that the other processes have to end by themselves where one has failed
 
@@ -74,6 +75,17 @@ def fabric_of(accelerator: str, devices: int = 1, joined: Launched | None = None
         raise UserError(f"accelerator={accelerator!r} with devices={devices} is not to be had: {reason}") from None
 
 
+def join(fabric: "Fabric") -> None:
+    """Meet the other processes; without what Fabric would tell of it."""
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        fabric.launch()
+    finally:
+        logger.setLevel(before)
+
+
 def spawn(task: Callable[["Fabric"], None], accelerator: str, devices: int) -> None:
     """Run ``task`` in ``devices`` new processes of this machine, which hear of signals to this one.
 
@@ -126,7 +138,9 @@ def _process(
         torch.use_deterministic_algorithms(deterministic)
         try:
             fabric = fabric_of(accelerator, devices)
-            fabric.launch()
+            join(fabric)
+            if rank:
+                logging.disable(logging.WARNING)  # the first process says the same
             task(fabric)
         except (UserError, Interrupted) as mistake:
             _report(reports, rank).write_bytes(pickle.dumps(mistake))

@@ -26,7 +26,7 @@ from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
-from ppvae.svi.launching import Launched, fabric_of, launched, spawn
+from ppvae.svi.launching import Launched, fabric_of, join, launched, spawn
 from ppvae.svi.loop import Loop
 from ppvae.svi.recipe import Recipe
 from ppvae.svi.run import Run, Settings
@@ -109,7 +109,7 @@ def fit(
     _check(run, processes)
     fabric = fabric_of(accelerator, processes, joined)
     if joined:
-        fabric.launch()
+        join(fabric)
         where, resume = fabric.broadcast((run.directory, run.resume))  # theirs may have another time in its name
         run = replace(run, directory=where, resume=resume)
     with _locked_by_first(fabric, where, joined):

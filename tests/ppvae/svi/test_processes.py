@@ -4,8 +4,11 @@ The noise of the pairs here depends on the image alone, and SGD, unlike Adam, fo
 torchrun, this file is one of the processes.
 """
 
+import itertools
 import math
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ import torch
 from torch import nn
 
 from ppvae import fit
+from ppvae.errors import Interrupted
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.objectives import (
@@ -33,6 +37,7 @@ from ppvae.objectives import (
 from ppvae.svi import Patience, Recipe
 
 SHAPE, STEPS, BATCH, IMAGES = (1, 4, 4), 20, 8, 32
+LATE = 10  # passes of the guide, checks among them: in the middle of the second epoch
 NATS = 0.3  # of KL: half batches are on both sides of it
 FREE = FreeBits(nats=NATS)
 SGD = {"optimizer": "sgd", "learning_rate": 2e-3}
@@ -131,13 +136,20 @@ def _dims(event: tuple[int, ...]) -> list[str]:
     return ["latent"] if len(event) == 1 else ["map", "row", "column"]
 
 
-def trained(name: str, directory: Path | None = None) -> dict[str, torch.Tensor]:
-    """What one of the trainings ends with: losses, norms of gradients, parameters and buffers."""
+def trained(
+    name: str, directory: Path | None = None, *, resume: bool = False, signal_at: int | None = None
+) -> dict[str, torch.Tensor]:
+    """What one of the trainings ends with: losses, norms of gradients, parameters and buffers.
+
+    ``signal_at``: this process gets a SIGTERM in that pass of its guide.
+    """
     options = {"event": (4,), "scored": False, "scale_mode": "fixed", "execution": "eager", "recipe": {}}
     options = options | {"validation": None} | TRAININGS[name]
     torch.manual_seed(0)
     model = Model(options["event"], options["scale_mode"]).double()
     guide = Guide(options["event"], scored=options["scored"]).double()
+    if signal_at is not None:
+        _ring(guide, signal_at)
     images = torch.rand(IMAGES, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     history = fit(
         model,
@@ -151,6 +163,7 @@ def trained(name: str, directory: Path | None = None) -> dict[str, torch.Tensor]
         execution=options["execution"],
         accelerator="cpu",
         directory=directory,
+        resume=resume,
         progress=False,
     )
     assert history.execution == options["execution"]
@@ -159,6 +172,11 @@ def trained(name: str, directory: Path | None = None) -> dict[str, torch.Tensor]
         f"{i}.{name}": value for i, part in enumerate((model, guide)) for name, value in part.state_dict().items()
     }
     return found | states
+
+
+def _ring(guide: Guide, number: int) -> None:
+    passes = itertools.count()
+    guide.register_forward_pre_hook(lambda *_: os.kill(os.getpid(), signal.SIGTERM) if next(passes) == number else None)
 
 
 SPEED = ("seconds", "images_per_second", "learning_rate")
@@ -171,8 +189,15 @@ def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory) -> list[dict[str, dict[str, torch.Tensor]]]:
-    folder = tmp_path_factory.mktemp("processes")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def of_two(folder) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """By process what its trainings ended with; one of them goes on with a run that was interrupted here."""
+    with pytest.raises(Interrupted):
+        trained("free bits", folder / "of one", signal_at=LATE)
     done = torchrun(__file__, str(folder))
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
@@ -187,7 +212,29 @@ def test_two_processes_get_the_numbers_of_one(of_two, name, tmp_path):
             assert torch.allclose(found[name][key], value, rtol=1e-8, atol=1e-10, equal_nan=True), key
 
 
+def test_a_run_goes_on_in_another_number_of_processes(of_two, folder):
+    """In the middle of an epoch; the noise is the image's here, so that the numbers are those of one whole run."""
+    whole = trained("free bits")
+    first, second = (found["signalled"] for found in of_two)
+    assert first == second
+    assert re.fullmatch(rf"143: interrupted after step . of epoch ., which {folder}.*; resume continues there", first)
+    here = trained("free bits", folder / "of two", resume=True)
+    for found in (here, *(each["resumed"] for each in of_two)):
+        assert all(torch.allclose(found[key], value, rtol=1e-8, atol=1e-10) for key, value in whole.items())
+
+
+def signalled(folder: Path) -> str:
+    """What a training ends with, of which one process hears a signal."""
+    try:
+        trained("free bits", folder / "of two", signal_at=LATE if os.environ["RANK"] == "1" else None)
+    except Interrupted as interrupted:
+        return f"{interrupted.code}: {interrupted}"
+    return "nothing"
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = {name: trained(name, Path(tempfile.mkdtemp(dir=sys.argv[1])) / "run") for name in TRAININGS}
+    more = {"signalled": signalled(Path(sys.argv[1]))}
+    more["resumed"] = trained("free bits", Path(sys.argv[1]) / "of one", resume=True)
+    found = more | {name: trained(name, Path(tempfile.mkdtemp(dir=sys.argv[1])) / "run") for name in TRAININGS}
     torch.save(found, Path(sys.argv[1]) / f"{os.environ['RANK']}.pt")

@@ -1,0 +1,43 @@
+"""The command line as one of several processes that torchrun or srun started: the first one writes and speaks."""
+
+import logging
+import sys
+
+import torch.distributed as dist
+
+from ppvae import UserError
+from ppvae.svi.launching import launched
+
+__all__ = ["SHAREABLE", "check_shareable", "end_here", "silent"]
+
+SHAREABLE = "experiments.jobs.single.run"
+
+
+def check_shareable(job: str) -> None:
+    """UserError where a job is more than one training and what follows it; but the first process is quiet from here."""
+    if _another():
+        logging.disable(logging.WARNING)  # the first process says the same
+    there = launched()
+    if there and job != SHAREABLE:
+        raise UserError(
+            f"job={job} is not for {there.processes} processes of {there.launcher}; start it without, "
+            "trainer.devices then shares each of its trainings"
+        )
+
+
+def end_here() -> None:
+    """What follows a training is the first process's; the others end, successfully."""
+    if _another():
+        sys.exit(0)
+
+
+def silent(error: BaseException) -> bool:
+    """Whether the first process says the same: before a training all find the same, during it all are told."""
+    alone = isinstance(error, UserError) and dist.is_initialized() and not getattr(error, "of_all", False)
+    return _another() and not alone
+
+
+def _another() -> bool:
+    """Whether this is not the first process."""
+    there = launched()
+    return there is not None and there.rank > 0
