@@ -20,13 +20,13 @@ from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.processes import from_first, sharing
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.coordination import Coordination, Wishes
-from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
 from ppvae.svi.keeping import Keeping
 from ppvae.svi.logs import Logs
 from ppvae.svi.memory import memory_explained
 from ppvae.svi.optimisation import Optimisation
 from ppvae.svi.position import Position
+from ppvae.svi.preparation import prepared
 from ppvae.svi.progress import bar, drawable, epoch_line, step_line
 from ppvae.svi.rehearsal import unchanged
 from ppvae.svi.run import Run
@@ -61,7 +61,7 @@ class Loop:
         objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
         options = {"population": len(run.pixels), "precision": self.recipe.precision}
         self.step = Step(run.model, run.guide, objective, run.conversion, **options).to(device).train()
-        self.module: Any = self.step  # or Fabric's wrapper of it
+        self.module: Any = self.step  # or what averages its gradients over several processes
         if self.several:
             from_first((*self.step.parameters(), *self.step.buffers()))
         sizes = {"given": run.given, "parts": self.recipe.accumulate}
@@ -119,19 +119,12 @@ class Loop:
             )
 
     def _prepare(self, shown: tqdm) -> None:
-        """Make the step ready; the first of several processes chooses for all, as rounding differs between the ways."""
-        fabric, wish = self.fabric, self.run.settings.execution
+        wish = self.run.settings.execution
         if wish == "auto" and self.execution is not None:
             wish = self.execution
-        batch = (*self.batches.first(), self.numbers(0))
-        steps = self._steps_left() * self.recipe.accumulate
-        if not self.several:
-            self.step.prepare(*batch, execution=wish, steps=steps, tell=shown.set_postfix_str)
-        else:  # alone, Fabric's wrappers would cost time: 3 % of a small network's step
-            with sharing(fabric.world_size, fabric.global_rank, together=False):
-                self._prepare_in_turn(batch, wish, steps, shown)
-            optimizer = self.optimisation.optimizer
-            self.module, self.optimisation.taken = fabric.setup(self.step, optimizer, move_to_device=False)
+        batch, steps = (*self.batches.first(), self.numbers(0)), self._steps_left() * self.recipe.accumulate
+        options = {"execution": wish, "steps": steps, "tell": shown.set_postfix_str}
+        self.module = prepared(self.fabric, self.coordination, self.step, batch, **options)
         shown.set_postfix_str("")
         shown.unpause()  # the speed is that of training
 
@@ -143,19 +136,6 @@ class Loop:
             self.step.zero_grad()
             self.step.eager(*parts, self.numbers(0))[0].backward()
         self.step.zero_grad()
-
-    def _prepare_in_turn(self, batch: tuple[torch.Tensor, ...], wish: Wish, steps: int, shown: tqdm) -> None:
-        first = self.fabric.is_global_zero
-        with self.coordination.one_error_for_all():
-            if first:
-                self.step.prepare(*batch, execution=wish, steps=steps, tell=shown.set_postfix_str)
-        way = self.fabric.broadcast(self.step.execution)
-        with self.coordination.one_error_for_all():
-            if not first:
-                self.step.prepare(*batch, execution=way)
-        if set(self.coordination.of_all(self.step.execution)) != {way}:
-            logger.warning("not every process can run the step %s, training runs eagerly", way)
-            self.step.prepare(*batch, execution="eager")
 
     def _train(self, shown: tqdm) -> None:
         with pyro.validation_enabled(False), self._logs() as logs:
@@ -193,14 +173,14 @@ class Loop:
     def _step(self, number: int, batch: tuple[tuple[torch.Tensor, ...], ...]) -> None:
         """Step ``number`` of the run, on a batch in one part or more."""
         position, parts, ranks = self.position, len(batch), (self.fabric.world_size, self.fabric.global_rank)
-        self.optimisation.taken.zero_grad()
+        self.optimisation.optimizer.zero_grad()
         numbers = self.numbers(number)
         for index, part in enumerate(batch):
             self._seed(mixed(self.run.settings.seed, number * parts + index, self.fabric.global_rank))
             waits = self.several and index + 1 < parts
             with (
                 sharing(*ranks) if self.several else nullcontext(),
-                self.fabric.no_backward_sync(self.module) if waits else nullcontext(),
+                self.module.no_sync() if waits else nullcontext(),
             ):
                 loss, values = self.module(*part, numbers)
                 (loss if parts == 1 else loss / parts).backward()

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_value_, get_total_norm
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ppvae.errors import UserError
@@ -35,7 +34,6 @@ class Optimisation:
         self.optimizer = recipe.make_optimizer(self.parameters)
         self.schedule = recipe.make_schedule(self.optimizer, steps)
         self.average = None if recipe.average is None else Average(module, recipe.average)
-        self.taken: Optimizer = self.optimizer  # Fabric's wrapper of it, where there are several processes
         self.norms: list[torch.Tensor] = []
         self.skipped = 0
         self._none = torch.tensor(math.nan, device=self.parameters[0].device if self.parameters else None)
@@ -58,7 +56,7 @@ class Optimisation:
             self._clip(norm, recipe.clip_norm)
         if recipe.clip_value is not None:
             clip_grad_value_(self.parameters, recipe.clip_value)
-        self.taken.step()
+        self.optimizer.step()
         if self.average is not None:
             self.average.update()
         self._moved_on()
