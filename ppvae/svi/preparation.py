@@ -55,8 +55,7 @@ def prepared(
             logger.warning("not every process can run the step %s, training runs eagerly", way)
             step.prepare(*batch, execution="eager")
         _, gradients, _ = rehearsed(step, *batch, preserve=step)
-    # parameters that this step leaves out must not be waited for; eagerly, another step may leave out others
-    idle = step.execution == "eager" or any(one is None for one in gradients)
+    idle = any(one is None for one in gradients)  # a parameter that the step leaves out must not be waited for
     devices = [fabric.device] if fabric.device.type == "cuda" else None
     return DistributedDataParallel(step, device_ids=devices, find_unused_parameters=any(coordination.of_all(idle)))
 

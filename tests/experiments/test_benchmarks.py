@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import hierarchy_time, step_time, swaps, two_view_time
+from experiments.benchmarks import hierarchy_time, processes, step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
 from experiments.benchmarks.hand_written_two_view import CLUSTERS
@@ -186,3 +186,18 @@ def test_the_page_of_hierarchies_holds_what_was_measured():
     assert "22 of 22" in page
     assert "held: 3 groups (2x2:2 4x4:1): 22 convolutions recorded" in page
     assert "captured over by hand: " in page
+
+
+def test_several_processes_are_judged_by_their_share_of_so_many_times_one(monkeypatch):
+    speeds = {1: iter([100.0, 80.0, 100.0]), 2: iter([180.0, 160.0, 100.0])}
+    monkeypatch.setattr(processes, "_speed", lambda _setup, count, _steps: next(speeds[count]))
+    table = processes.measured(TINY, 2, steps=1, rounds=3)
+    assert processes.efficiency(table).tolist() == [0.9, 1.0, 0.5]
+    assert "held: efficiency 0.900 (0.500-1.000)" in processes.page(TINY, table)
+
+
+def test_a_ring_sends_twice_all_but_its_own_share():
+    assert processes.sent(1000, 2) == 1000
+    assert processes.sent(1000, 64) == pytest.approx(2000 * 63 / 64)
+    ring = processes.Machine(title="", gpus=8, bandwidth=1750.0, latency=0.0, step=1.0)
+    assert processes.computed(1000, ring) == 0.5  # a second to compute, one to send

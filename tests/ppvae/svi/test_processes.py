@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from ppvae import fit
-from ppvae.errors import Interrupted
+from ppvae.errors import Interrupted, UserError
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.objectives import (
@@ -35,6 +35,7 @@ from ppvae.objectives import (
     TotalCorrelation,
 )
 from ppvae.svi import Patience, Recipe
+from ppvae.svi.batches import Batches
 
 SHAPE, STEPS, BATCH, IMAGES = (1, 4, 4), 20, 8, 32
 LATE = 10  # passes of the guide, checks among them: in the middle of the second epoch
@@ -62,6 +63,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "score function of draws": {"objective": ImportanceWeighted(samples=3), "scored": True},
     "captured free bits": {"objective": FREE, "execution": "captured"},
     "captured total correlation": {"objective": TotalCorrelation(), "execution": "captured"},
+    "captured with an idle parameter": {"objective": BetaELBO(), "idle": True, "execution": "captured"},
     "captured soft free bits, optimal scale": {
         "objective": SoftFreeBits(nats=0.6, slack=0.02),
         "scale_mode": "optimal",
@@ -144,10 +146,12 @@ def trained(
     ``signal_at``: this process gets a SIGTERM in that pass of its guide.
     """
     options = {"event": (4,), "scored": False, "scale_mode": "fixed", "execution": "eager", "recipe": {}}
-    options = options | {"validation": None} | TRAININGS[name]
+    options = options | {"validation": None, "idle": False} | TRAININGS[name]
     torch.manual_seed(0)
     model = Model(options["event"], options["scale_mode"]).double()
     guide = Guide(options["event"], scored=options["scored"]).double()
+    if options["idle"]:
+        guide.left_out = nn.Linear(2, 2).double()
     if signal_at is not None:
         _ring(guide, signal_at)
     images = torch.rand(IMAGES, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -232,9 +236,32 @@ def signalled(folder: Path) -> str:
     return "nothing"
 
 
+def test_what_one_process_cannot_read_is_a_mistake_of_both(of_two):
+    assert [found["unreadable"] for found in of_two] == ["image 7 is damaged"] * 2
+
+
+def unreadable() -> str:
+    """What a training ends with, of which one process meets a damaged image in its third batch."""
+    batches, take = itertools.count(), Batches._take
+
+    def damaged(self: Batches, index: torch.Tensor) -> torch.Tensor:
+        if os.environ["RANK"] == "1" and next(batches) == 3:  # the first is rehearsed on
+            raise UserError("image 7 is damaged")
+        return take(self, index)
+
+    Batches._take = damaged
+    try:
+        trained("beta")
+    except UserError as error:
+        return str(error)
+    finally:
+        Batches._take = take
+    return "nothing"
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    more = {"signalled": signalled(Path(sys.argv[1]))}
+    more = {"signalled": signalled(Path(sys.argv[1])), "unreadable": unreadable()}
     more["resumed"] = trained("free bits", Path(sys.argv[1]) / "of one", resume=True)
     found = more | {name: trained(name, Path(tempfile.mkdtemp(dir=sys.argv[1])) / "run") for name in TRAININGS}
     torch.save(found, Path(sys.argv[1]) / f"{os.environ['RANK']}.pt")
