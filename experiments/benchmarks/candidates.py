@@ -12,7 +12,8 @@ from torch import nn
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
 from experiments.benchmarks.setups import Kind, Setup
 from experiments.benchmarks.two_view_setup import TwoViewSetup
-from ppvae import BetaELBO
+from ppvae import BetaELBO, Objective
+from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
 
 __all__ = [
@@ -61,9 +62,16 @@ def candidates(setup: Setup, fabric: Fabric, *, compiled: bool = True) -> Iterat
         yield Candidate("NGVAE, g-rep", f"ours, {way}", ours(pair, BetaELBO(estimator="trace"), images, fabric, way))
 
 
-def ours(pair: tuple[nn.Module, nn.Module], objective: BetaELBO, images: torch.Tensor, fabric: Fabric, way: Way) -> Run:
+def ours(
+    pair: tuple[nn.Module, nn.Module],
+    objective: Objective,
+    images: torch.Tensor,
+    fabric: Fabric,
+    way: Way,
+    precision: Precision = "full",
+) -> Run:
     """The loop of :func:`ppvae.svi.fit` without its data, bar and log; RuntimeError where compilation fell back."""
-    step = Step(*pair, objective).to(fabric.device).train()
+    step = Step(*pair, objective, precision=precision).to(fabric.device).train()
     adam = torch.optim.Adam(step.parameters(), lr=LEARNING_RATE, fused=True)
     numbers = torch.tensor(objective.numbers(0), device=fabric.device)
     step.prepare(images, numbers, execution=way)

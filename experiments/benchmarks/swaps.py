@@ -6,6 +6,7 @@ All of ours, compiled, on one MLP and one batch, in turns within one process; ra
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from ppvae import (
 )
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 
-__all__ = ["main", "swaps", "table"]
+__all__ = ["Swap", "main", "swapped", "swaps", "table"]
 
 PLAIN = "plain mean-field VAE"
 LIMIT, SAMPLES_LIMIT = 1.3, 1.1
@@ -48,9 +49,9 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "doubly reparameterised, K = 5": lambda: ImportanceWeighted(samples=5, doubly_reparameterised=True),
 }
 PRIORS: dict[str, Callable[..., nn.Module]] = {
-    "mixture of 10": lambda _: priors.MixturePrior(LATENTS),
-    "VampPrior of 50": lambda guide: priors.VampPrior(LATENTS, MLP.image_shape, guide=guide),
-    "autoregressive flow": lambda _: priors.AutoregressiveFlowPrior(LATENTS),
+    "mixture of 10": lambda *_: priors.MixturePrior(LATENTS),
+    "VampPrior of 50": lambda shape, guide: priors.VampPrior(LATENTS, shape, guide=guide),
+    "autoregressive flow": lambda *_: priors.AutoregressiveFlowPrior(LATENTS),
 }
 GUIDES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "full covariance": lambda encoder: guides.FullCovarianceNormal(encoder, LATENTS),
@@ -62,23 +63,34 @@ GUIDES: dict[str, Callable[[nn.Module], nn.Module]] = {
 MATCHING = {"Normal-Gamma": priors.NormalGammaPrior, "Student-t": priors.StudentTPrior}
 
 
-def swaps(setup: Setup, fabric: Fabric, way: str = "compiled") -> Iterator[Candidate]:
-    """The plain VAE, then each swap of one part; ``model`` says which part."""
-    images = setup.images().to(fabric.device)
+class Swap(NamedTuple):
+    """The plain VAE with one ``part`` of it exchanged, and what it is trained on."""
 
-    def candidate(part: str, name: str, pair: tuple[nn.Module, nn.Module], objective: Objective) -> Candidate:
-        return Candidate(part, name, ours(pair, objective, images, fabric, way))
+    part: str
+    name: str
+    pair: tuple[nn.Module, nn.Module]
+    objective: Objective
 
-    yield candidate("", PLAIN, setup.pair("VAE"), BetaELBO())
+
+def swapped(setup: Setup) -> Iterator[Swap]:
+    """The plain VAE, then each swap of one part of it."""
+    yield Swap("", PLAIN, setup.pair("VAE"), BetaELBO())
     for name, objective in OBJECTIVES.items():
-        yield candidate("objective", name, setup.pair("VAE"), objective())
+        yield Swap("objective", name, setup.pair("VAE"), objective())
     for name, prior in PRIORS.items():
         model, guide = setup.pair("VAE")
-        yield candidate("prior", name, (VAE(prior(guide), model.likelihood), guide), BetaELBO())
+        yield Swap("prior", name, (VAE(prior(setup.image_shape, guide), model.likelihood), guide), BetaELBO())
     for name, guide in GUIDES.items():
         prior = MATCHING.get(name, priors.NormalPrior)(LATENTS)
         pair = VAE(prior, _likelihood(setup)), guide(setup.encoder(setup.image_shape))
-        yield candidate("guide", name, pair, BetaELBO())
+        yield Swap("guide", name, pair, BetaELBO())
+
+
+def swaps(setup: Setup, fabric: Fabric, way: str = "compiled") -> Iterator[Candidate]:
+    """Each of :func:`swapped`, ready to train; ``model`` says which part is another."""
+    images = setup.images().to(fabric.device)
+    for part, name, pair, objective in swapped(setup):
+        yield Candidate(part, name, ours(pair, objective, images, fabric, way))
 
 
 def _likelihood(setup: Setup) -> nn.Module:
