@@ -9,6 +9,7 @@ from torch import nn
 __all__ = ["plain_attributes", "settings_of"]
 
 SETTINGS = (bool, int, float, str, tuple)
+PLACED = (nn.ParameterList, nn.ParameterDict)  # their words tell the device, and shapes that checkpoints have as well
 
 
 def settings_of(program: nn.Module) -> dict[str, str]:
@@ -17,7 +18,8 @@ def settings_of(program: nn.Module) -> dict[str, str]:
     found = {}
     for name, module in program.named_modules():
         attributes = {key: value for key, value in plain_attributes(module).items() if type(value) is not int}
-        text = f"{type(module).__qualname__}({' '.join(module.extra_repr().split())})"
+        built = "" if isinstance(module, PLACED) else " ".join(module.extra_repr().split())
+        text = f"{type(module).__qualname__}({built})"
         text += "".join(f" {key}={value!r}" for key, value in attributes.items())
         constants = [module._buffers[key] for key in sorted(module._non_persistent_buffers_set)]
         found[name] = text + "".join(f" {_checksum(one)}" for one in constants if one is not None)
