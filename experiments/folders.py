@@ -5,8 +5,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,11 @@ def _new(directory: Path, *, exact: bool) -> Path:
             if any(directory.iterdir()):
                 raise UserError(f"{directory} holds files; resume={directory} continues a run, or give another folder")
             return directory
-        made = claimed(directory)
+        try:
+            made = claimed(directory)
+        except BaseException:
+            _remove_empty(above)
+            raise
     if exact and made != directory:
         shutil.rmtree(made)
         raise UserError(f"{directory} is a file or was made by another run just now; give another folder")
@@ -142,9 +146,13 @@ def _withdraw(directory: Path) -> None:
     if own not in _fresh or {path.name for path in own.iterdir()} - EMPTY:
         return
     shutil.rmtree(own, ignore_errors=True)
-    for parent in _fresh.pop(own):
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
+    _remove_empty(_fresh.pop(own))
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # another run may be in it
+            folder.rmdir()
 
 
 @contextmanager

@@ -558,7 +558,6 @@ WRONG = {
         hydra.run.dir=null
         hydra.run.dir=''
         hydra.run.dir=[a]
-        hydra.run.dir=3
         hydra.run=null
         name={LONG} seed=1
     """,
@@ -607,6 +606,7 @@ RIGHT = f"""
     hydra.run.dir='"out#1?"'
     hydra.run.dir='"a=b,c d"'
     hydra.run.dir=empty
+    hydra.run.dir=3
     resume=run
     resume=run/
     resume='"run"'

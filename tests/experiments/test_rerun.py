@@ -46,10 +46,10 @@ def test_a_table_holds_each_number_and_its_difference():
     [(-3.0, "The same numbers."), (-2.0, "1 of 3 numbers differ, most of all elbo: by 1.")],
 )
 def test_a_run_is_repeated_and_compared(tmp_path, capsys, monkeypatch, elbo, said):
-    monkeypatch.setattr("experiments.jobs.single.job_of_test", job, raising=False)
+    monkeypatch.setattr("experiments.jobs.single.run", job)
     first = written(tmp_path / "first", -3.0, 4.0)
     own = hydra.compose("config", [f"objective.beta={elbo}", "likelihood.scale=4.0", "resume=elsewhere"])
-    own.job, own.image_shape, own.maps = "experiments.jobs.single.job_of_test", [3, 32, 32], 3
+    own.job, own.image_shape, own.maps = "experiments.jobs.single.run", [3, 32, 32], 3
     OmegaConf.save(own, first / "config.yaml")
     again = tmp_path / "again"
     again.mkdir()
