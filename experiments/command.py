@@ -47,10 +47,12 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
     """
     with withdrawn_after_a_mistake(directory):
         from experiments.checks import check_settings  # these import torch, during which a signal may come
+        from experiments.launched import check_shareable
         from experiments.record import recorded
         from experiments.rerun import rerun
 
         settings = HydraConfig.get()
+        check_shareable(configuration.job)
         check_composed(configuration)
         check_settings(configuration, settings.overrides.task, settings.job.config_name)
         job = job_of(configuration) if configuration.rerun is None else rerun
