@@ -150,7 +150,8 @@ def _is_number(word: str) -> bool:
 
 def _check_trainer(trainer: DictConfig) -> None:
     for name in ("epochs", "batch_size", "devices"):
-        check_whole(f"trainer.{name}", trainer.get(name), 1)
+        if name != "devices" or trainer.get(name) is not None:  # null: those of the launcher, or one
+            check_whole(f"trainer.{name}", trainer.get(name), 1)
     if "learning_rate" in trainer:
         check_positive("trainer.learning_rate", trainer.learning_rate)
     for name in ("compile", "progress"):
@@ -164,7 +165,7 @@ def _check_trainer(trainer: DictConfig) -> None:
         raise UserError(f"trainer.stopping={_shown(trainer.stopping)}: expected null or its keys, as window=5")
     if trainer.get("stopping") is not None:
         _check_target("trainer.stopping._target_", trainer.stopping)
-    _check_devices(trainer.get("accelerator"), trainer.devices, trainer.batch_size)
+    _check_devices(trainer.get("accelerator"), trainer.get("devices") or 1, trainer.batch_size)
 
 
 def _check_devices(accelerator: Any, devices: int, batch_size: int) -> None:
