@@ -80,7 +80,7 @@ def dci_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     levels = matched_levels(codes, factors)
     parts = split_images(levels, numbers, np.random.default_rng(seed))
     fits = [
-        _fit(values, index, parts, partial(trees.build, **trees.settings, random_state=seed))
+        _fit(values, index, parts, partial(trees.build, **trees.settings, random_state=seed % 2**32))
         for index in levels.values()
     ]
     importance = np.array([fit.importance for fit in fits])

@@ -45,7 +45,7 @@ def knn_explained(codes: xr.DataArray, factor: xr.DataArray, *, neighbours: int 
 
 
 def _folds(seed: int) -> KFold:
-    return KFold(FOLDS, shuffle=True, random_state=seed)
+    return KFold(FOLDS, shuffle=True, random_state=seed % 2**32)
 
 
 def _matched(codes: xr.DataArray, labels: xr.DataArray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:

@@ -58,7 +58,7 @@ class ClusterPrior(Described, nn.Module):
                 f"{different} different codes of {len(means)} images for {self.clusters} clusters; give more images, "
                 "or the rate a smaller weight where the codes have collapsed"
             )
-        found = KMeans(self.clusters, n_init=4, random_state=seed).fit(means.cpu().numpy())
+        found = KMeans(self.clusters, n_init=4, random_state=seed % 2**32).fit(means.cpu().numpy())
         member = torch.nn.functional.one_hot(torch.from_numpy(found.labels_).long(), self.clusters).to(means)
         sizes = member.sum(0)[:, None]
         loc = member.T @ means / sizes

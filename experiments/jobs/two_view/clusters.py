@@ -126,11 +126,11 @@ def _kmeans(run: TwoViewRun, labels: xr.DataArray, seed: int) -> dict[str, float
     codes = {
         "_kmeans_global": z_global.numpy(),
         "_kmeans_both": torch.cat([z_global, z_local], -1).numpy(),
-        "_kmeans_pca": PCA(min(COMPONENTS, *pixels.shape), random_state=seed).fit_transform(pixels),
+        "_kmeans_pca": PCA(min(COMPONENTS, *pixels.shape), random_state=seed % 2**32).fit_transform(pixels),
     }
     metrics = {}
     for suffix, code in codes.items():
-        found = KMeans(run.parts.model.prior_global.clusters, n_init=4, random_state=seed).fit_predict(code)
+        found = KMeans(run.parts.model.prior_global.clusters, n_init=4, random_state=seed % 2**32).fit_predict(code)
         metrics |= _agreement(xr.DataArray(found, dims="image"), labels, suffix)
     return metrics
 
