@@ -26,7 +26,6 @@ from ppvae.errors import UserError, one_line
 __all__ = ["command_line", "job_of", "run_job"]
 
 CONF = Path(__file__).parent / "conf"
-sys.path.append(str(Path(__file__).parent / "plugins"))  # Hydra takes plugins of a package hydra_plugins alone
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -67,6 +67,8 @@ def _importance(evaluation: Evaluation, seed: int) -> xr.Dataset | None:
     if "constant_data" not in evaluation.tree.children:
         return None
     factors = evaluation.tree["constant_data"].to_dataset()
+    if len(factors.data_vars) < 2:  # a label alone
+        return None
     try:
         return dci_metric(mean_codes(evaluation.tree), factors, preset="quick", seed=seed)
     except UserError as error:

@@ -66,6 +66,7 @@ def _launch_once(members: Members, task: Task, config: DictConfig, at_a_time: in
     context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks(config))
     threads = _threads(_name(config), at_a_time)
     overrides = [[*own, *threads, f"hydra.sweep.subdir={_quoted(name)}"] for name, own in members.items()]
+    own = HydraConfig.instance().cfg
     together = at_a_time if _name(config) == "submitit_local" else len(overrides)  # it starts all it is given at once
     try:
         for number, some in enumerate(batched(overrides, together)):
@@ -76,6 +77,8 @@ def _launch_once(members: Members, task: Task, config: DictConfig, at_a_time: in
         raise
     except Exception as error:  # no task raises: the engine's own
         return f"launcher={_name(config)} failed: {type(error).__name__}: {one_line(error, 120)}"
+    finally:
+        HydraConfig.instance().cfg = own  # not that of a member which ran in this process
     return None
 
 

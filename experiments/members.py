@@ -23,6 +23,7 @@ from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.endings import line_of
+from experiments.resolvers import register_resolvers
 from ppvae.errors import one_line
 from ppvae.files import locked, replace_atomically
 
@@ -117,6 +118,7 @@ def _end_with_parent() -> None:
 def _alone(work: str, configuration: str, directory: Path, state: bytes) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     Singleton.set_state(cloudpickle.loads(state))
+    register_resolvers()
     output = os.open(directory / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

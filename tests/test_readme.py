@@ -115,6 +115,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "model",
         "experiment",
         "launcher",
+        "recipe",
     }
     for group, choices in rows.items():
         assert set(re.findall(r"`(\w+)`", choices)) == {path.stem for path in (conf / group).glob("*.yaml")}, group

@@ -123,7 +123,8 @@ def test_a_run_is_repeated_with_the_same_numbers(job):
 
 
 AT_IMPORT = """
-import os, runpy, sys
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have been told to ignore it
 class Sender:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:

@@ -175,6 +175,6 @@ def test_data_without_a_test_split_hold_out_their_validation(archive, data):
     assert numbers[2] <= numbers[1]
     assert len(apart) == 2
     for change, said in (("validation=null", "no test split.*give validation=0.1"), ("validation=0.3", "give fewer")):
-        with pytest.raises(UserError, match=rf"held_out\.images=5.*{said}") as caught:
-            assemble(composed(*own, change, "held_out.images=5"))
+        with pytest.raises(UserError, match=rf"held_out\.images=50.*{said}") as caught:
+            assemble(composed(*own, change, "held_out.images=50"))
         assert "\n" not in str(caught.value)

@@ -81,7 +81,7 @@ def trained(monkeypatch, here):
             return tensor.to(device)
 
         fabric = SimpleNamespace(device=device, global_rank=0, world_size=1, is_global_zero=True, all_reduce=one)
-        monkeypatch.setattr(training, "_fabric", lambda *_: fabric)
+        monkeypatch.setattr(training, "fabric_of", lambda *_: fabric)
         monkeypatch.setattr(keeping, "save_checkpoint", lambda path, content: save_checkpoint(path, here(content)))
         recipe = Recipe(**{"options": {"fused": False}, **(recipe or {})})  # torch has no such kernel for "meta"
         options = {"epochs": 2, "validation": 0.25, **options}

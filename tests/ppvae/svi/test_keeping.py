@@ -109,6 +109,7 @@ def test_a_signal_ends_the_run_once_its_step_is_saved(number, code, step, tmp_pa
     from ppvae.svi.optimisation import Optimisation
 
     real, left = Optimisation.step, [step]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have been told to ignore it
 
     def signalled(self, **keywords):
         left[0] -= 1
