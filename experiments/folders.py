@@ -104,7 +104,7 @@ def _new(directory: Path, *, exact: bool) -> Path:
     above = [parent for parent in directory.parents if not parent.exists()]
     with explained(directory):
         if exact and directory.is_dir():
-            if any(directory.iterdir()):
+            if {path.name for path in directory.iterdir()} - EMPTY:  # what a kill before the training leaves is nothing
                 raise UserError(f"{directory} holds files; resume={directory} continues a run, or give another folder")
             return directory
         try:

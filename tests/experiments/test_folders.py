@@ -75,6 +75,9 @@ def test_a_folder_that_is_named_is_made_or_must_be_empty(capsys):
     assert settled("hydra.run.dir=mine") == Path("mine")
     Path("there").mkdir()
     assert settled("hydra.run.dir=there") == Path("there")
+    Path("there/hydra").mkdir()  # of a run that was killed before it trained anything
+    assert settled("hydra.run.dir=there") == Path("there")
+    Path("there/hydra").rmdir()
     a_run("run")
     assert "run holds files; resume=run continues a run" in refused(capsys, "hydra.run.dir=run")
     Path("file").touch()
