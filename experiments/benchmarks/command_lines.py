@@ -497,7 +497,6 @@ WRONG = {
         trainer.devices=1000
         trainer.devices=auto
         trainer.devices=[0]
-        trainer.devices=null
         trainer.devices=1.5
         trainer.devices=2 trainer.batch_size=63
         trainer.execution=fast
@@ -585,6 +584,7 @@ RIGHT = f"""
     trainer.batch_size=1000000000
     trainer.epochs=2
     trainer.devices=1
+    trainer.devices=null
     latents=1
     objective.beta=0
     objective.beta=null
