@@ -159,6 +159,7 @@ def tried(kind: str, *more: str) -> tuple[str, subprocess.CompletedProcess]:
     return done.stdout, done
 
 
+@pytest.mark.long
 def test_twenty_words_of_which_one_is_wrong_end_in_one_line():
     page, _ = tried("twenty at once", "--no-right")
     assert "| all | 6 | 6 | 0 | 0 | 0 | 0 | 0 |" in page, page

@@ -128,7 +128,12 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("name", DATA)
+QUICK = ("sprites there", "floats there", "binarised")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in DATA]
+)
 def test_images_from_anywhere_train_the_cpus_pair(name, trained, elsewhere, here):
     pairs = CONV.pair("VAE"), CONV.pair("VAE")
     expected = trained(CPU, pairs[0], DATA[name](CPU), epochs=1)

@@ -65,6 +65,7 @@ def test_sweep_scores_each_value_on_the_labelled_images_alone(tmp_path, capsys):
     assert "mig" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.long
 def test_resumed_search_trains_what_is_missing_and_nothing_else(tmp_path, monkeypatch):
     """The second value fails half way, as after a kill: its trial is under way in the journal for ever."""
     train, seen = choose.train_and_evaluate, []
@@ -108,6 +109,7 @@ def test_no_score_at_all_is_one_line(tmp_path, monkeypatch):
         choose.run(as_started("search.trials=2"), tmp_path)
 
 
+@pytest.mark.long
 def test_more_trials_on_resume_go_on_by_the_sampler(tmp_path):
     choose.run(as_started("search.trials=2"), tmp_path)
     first = results(tmp_path)

@@ -169,6 +169,7 @@ def run(configuration, directory):
 """
 
 
+@pytest.mark.long
 def test_a_member_that_is_killed_ends_nothing(tmp_path):
     """``--multirun`` as a user starts it, in processes by joblib."""
     (tmp_path / "deadly.py").write_text(DEADLY)

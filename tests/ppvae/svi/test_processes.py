@@ -236,6 +236,7 @@ def signalled(folder: Path) -> str:
     return "nothing"
 
 
+@pytest.mark.long
 def test_what_one_process_cannot_read_is_a_mistake_of_both(of_two):
     assert [found["unreadable"] for found in of_two] == ["image 7 is damaged"] * 2
 
