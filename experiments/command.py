@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.configuration_folders import check_composed, check_configuration_folders
 from experiments.endings import ended_in_one_line, line_of
 from experiments.folders import told_what_is_left, withdrawn_after_a_mistake
+from experiments.launched import check_shareable
 from experiments.resolvers import register_resolvers
 from ppvae.errors import UserError, one_line
 
@@ -46,7 +47,6 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
     """
     with withdrawn_after_a_mistake(directory):
         from experiments.checks import check_settings  # these import torch, during which a signal may come
-        from experiments.launched import check_shareable
         from experiments.record import recorded
         from experiments.rerun import rerun
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.launched import silent
 from experiments.signals import ignore_signals
 from ppvae.errors import Interrupted, UserError, one_line
 from ppvae.files import explained
@@ -30,25 +31,16 @@ def ended_in_one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt as signal:
         ignore_signals()
-        if not _said_elsewhere(signal):
+        if not silent(signal):
             print(str(signal) or "interrupted", file=sys.stderr)
         sys.exit(signal.code if isinstance(signal, Interrupted) else 130)
     except Exception as error:
         line = None if os.environ.get(TRACEBACK) == "1" else line_of(error)
         if line is None:
             raise
-        if not _said_elsewhere(error):
+        if not silent(error):
             print(f"error: {line}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-
-
-def _said_elsewhere(error: BaseException) -> bool:
-    """Whether this is one of several processes of a run, and the first of them says the same."""
-    if "torch" not in sys.modules:
-        return False
-    from experiments.launched import silent  # imports torch
-
-    return silent(error)
 
 
 @contextmanager

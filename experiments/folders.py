@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from experiments.endings import ended_in_one_line
+from experiments.launched import another
 from ppvae.errors import Interrupted, UserError
 from ppvae.files import claimed, explained, locked
 
@@ -80,7 +81,7 @@ def _settled(config: DictConfig) -> Path:
     """The run's folder, made, and locked for this process."""
     check_name(config.get("name"))
     resume, named = config.get("resume"), _named(config)
-    if _another_rank(os.environ):
+    if another():
         return Path(resume) if resume else _thrown_away()
     if resume is not None:
         directory = check_run("resume", resume)
@@ -117,12 +118,6 @@ def _new(directory: Path, *, exact: bool) -> Path:
         raise UserError(f"{directory} is a file or was made by another run just now; give another folder")
     _fresh[made.resolve()] = above
     return made
-
-
-def _another_rank(environment: Mapping[str, str]) -> bool:
-    """Whether this process is one of several that a launcher started for one run, and not the first of them."""
-    ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return any(environment.get(name, "0") not in ("", "0") for name in ranks)
 
 
 def _thrown_away() -> Path:

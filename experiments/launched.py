@@ -3,19 +3,17 @@
 import logging
 import sys
 
-import torch.distributed as dist
+from ppvae.errors import UserError
+from ppvae.launchers import launched
 
-from ppvae import UserError
-from ppvae.svi.launching import launched
-
-__all__ = ["SHAREABLE", "check_shareable", "end_here", "silent"]
+__all__ = ["SHAREABLE", "another", "check_shareable", "end_here", "silent"]
 
 SHAREABLE = "experiments.jobs.single.run"
 
 
 def check_shareable(job: str) -> None:
     """UserError where a job is more than one training and what follows it; but the first process is quiet from here."""
-    if _another():
+    if another():
         logging.disable(logging.WARNING)  # the first process says the same
     there = launched()
     if there and job != SHAREABLE:
@@ -27,17 +25,20 @@ def check_shareable(job: str) -> None:
 
 def end_here() -> None:
     """What follows a training is the first process's; the others end, successfully."""
-    if _another():
+    if another():
         sys.exit(0)
 
 
 def silent(error: BaseException) -> bool:
     """Whether the first process says the same: before a training all find the same, during it all are told."""
-    alone = isinstance(error, UserError) and dist.is_initialized() and not getattr(error, "of_all", False)
-    return _another() and not alone
+    if not another():
+        return False
+    import torch.distributed as dist  # loaded already, where a training has begun
+
+    return not (isinstance(error, UserError) and dist.is_initialized()) or getattr(error, "of_all", False)
 
 
-def _another() -> bool:
+def another() -> bool:
     """Whether this is not the first process."""
     there = launched()
     return there is not None and there.rank > 0

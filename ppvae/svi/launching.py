@@ -4,52 +4,24 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ppvae.errors import Interrupted, UserError
+from ppvae.launchers import Launched
 from ppvae.svi.signals import asked_to_end, held_back, let_through
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Launched", "fabric_of", "join", "launched", "spawn"]
+__all__ = ["fabric_of", "join", "spawn"]
 
 PATIENCE = 20.0  # seconds that the other processes have to end by themselves where one has failed
 
 type Mistake = UserError | Interrupted
-
-
-@dataclass(frozen=True)
-class Launched:
-    """What a launcher started: ``processes`` of which ``here`` on this machine; this one is the ``rank``-th, from 0."""
-
-    launcher: str
-    processes: int
-    here: int
-    rank: int
-
-    @property
-    def machines(self) -> int:
-        return self.processes // self.here
-
-
-def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
-    """The processes that torchrun or srun started this one with; None where it is alone."""
-    if "TORCHELASTIC_RUN_ID" in environment:
-        names = "WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK"
-        found = Launched("torchrun", *(int(environment[name]) for name in names))
-    elif "SLURM_STEP_NUM_TASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
-        processes = int(environment["SLURM_STEP_NUM_TASKS"])
-        machines = int(environment.get("SLURM_STEP_NUM_NODES", 1))
-        found = Launched("srun", processes, processes // machines, int(environment["SLURM_PROCID"]))
-    else:
-        return None
-    return found if found.processes > 1 else None
 
 
 def fabric_of(accelerator: str, devices: int = 1, joined: Launched | None = None) -> "Fabric":

@@ -19,6 +19,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
 from ppvae.files import locked
+from ppvae.launchers import Launched, launched
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
@@ -26,7 +27,7 @@ from ppvae.pair.untouched import device_of, evaluating, unit_of
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
-from ppvae.svi.launching import Launched, fabric_of, join, launched, spawn
+from ppvae.svi.launching import fabric_of, join, spawn
 from ppvae.svi.loop import Loop
 from ppvae.svi.recipe import Recipe
 from ppvae.svi.run import Run, Settings

@@ -18,7 +18,7 @@ from ppvae.errors import Interrupted, UserError
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+    for rank in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(rank, raising=False)
     yield
     folders._entered.close()
@@ -141,7 +141,8 @@ def test_a_second_process_is_kept_out_while_the_first_writes():
 
 
 def test_the_other_ranks_of_a_run_have_no_folder_of_it(monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
     directory = settled("name=many")
     assert directory.name.startswith("ppvae_rank_")
     assert not Path("runs").exists()

@@ -13,10 +13,10 @@ import torch
 from guides import MeanFieldNormal
 from ppvae import VAE, UserError, fit
 from ppvae.errors import Interrupted
+from ppvae.launchers import Launched, launched
 from ppvae.likelihoods import BernoulliLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
-from ppvae.svi.launching import Launched, launched
 
 SHAPE, LATENTS = (1, 4, 4), 2
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3"}
