@@ -12,12 +12,12 @@ from experiments.launched import silent
 from experiments.signals import ignore_signals
 from ppvae.errors import Interrupted, UserError, one_line
 from ppvae.files import explained
+from ppvae.memory import is_out_of_memory
 
 __all__ = ["EXIT_USER_ERROR", "ended_in_one_line", "line_of", "said_in_one_line"]
 
 EXIT_USER_ERROR = 2
 TRACEBACK = "PPVAE_TRACEBACK"  # set to 1: where an error of a user's own class was raised
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 NOT_WRITTEN = ("PytorchStreamWriter failed", "inline_container")  # torch's words for a disk that is full
 
 
@@ -67,7 +67,7 @@ def line_of(error: Exception) -> str | None:
         return _of_a_part(error)
     if isinstance(error, UserError) or type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return one_line(UserError(_without_hydras_advice(str(error))), most=390)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)):
+    if is_out_of_memory(error):
         return (
             f"out of memory ({one_line(error, most=120)}); lower trainer.batch_size, posterior.batch_size, data.size, "
             "or the network's width"

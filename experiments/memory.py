@@ -1,10 +1,7 @@
 """Does it fit? What a configuration would take of the memory, said before any of it is taken."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,29 +10,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ppvae.errors import UserError
+from ppvae.memory import available_memory
 
-__all__ = ["available_memory", "check_data_size", "check_draws", "check_model_size", "model_size"]
+__all__ = ["check_data_size", "check_draws", "check_model_size", "model_size"]
 
 COPIES = 5  # of each parameter: itself, its gradient, Adam's two moments, and what the rehearsal trains
-CONTAINERS = (  # limit and use of a control group, versions 2 and 1
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 SMALL = 2**16  # numbers of a tensor that is simply made
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.arange, torch.linspace}
 FACTORIES |= {torch.rand, torch.randn, torch.randint, torch.randperm, torch.tril_indices, torch.triu_indices}
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take: of the machine, and of its container where that has a limit."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    for limit, used in CONTAINERS:
-        with suppress(OSError, ValueError):  # "max" is no limit
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return free
 
 
 def check_data_size(data: DictConfig, images: int = 0) -> None:

@@ -20,7 +20,7 @@ from experiments.provenance import as_markdown, environment
 from experiments.resolvers import register_resolvers
 from ppvae import UserError
 from ppvae.files import replace_atomically
-from ppvae.ordinary import readable_size
+from ppvae.memory import readable_size
 
 __all__ = ["KINDS", "Outcome", "main", "tried"]
 

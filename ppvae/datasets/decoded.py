@@ -13,7 +13,7 @@ from torch import Tensor
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.images import Images, Index, positions
 from ppvae.errors import UserError
-from ppvae.ordinary import available_memory, readable_size
+from ppvae.memory import available_memory, readable_size
 
 __all__ = ["RESIDENT_BYTES", "DecodedImages", "Resident", "settle"]
 

@@ -12,7 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ppvae.datasets.reading import reading
-from ppvae.ordinary import check_memory, open_ordinary
+from ppvae.memory import check_memory
+from ppvae.ordinary import open_ordinary
 
 __all__ = ["Archive", "Header", "numpy_archive"]
 

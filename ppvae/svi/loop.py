@@ -14,7 +14,6 @@ import torch
 from tqdm.auto import tqdm
 
 from ppvae.errors import Interrupted, UserError
-from ppvae.objectives import Objective
 from ppvae.pair.finite import check_finite
 from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.processes import from_first, sharing
@@ -24,6 +23,7 @@ from ppvae.svi.history import History
 from ppvae.svi.keeping import Keeping
 from ppvae.svi.logs import Logs
 from ppvae.svi.memory import memory_explained
+from ppvae.svi.numbers import Numbers
 from ppvae.svi.optimisation import Optimisation
 from ppvae.svi.position import Position
 from ppvae.svi.preparation import prepared
@@ -67,7 +67,7 @@ class Loop:
         sizes = {"given": run.given, "parts": self.recipe.accumulate}
         self.batches = Batches(run.pixels, settings.batch_size, settings.seed, device, *ranks, **sizes)
         self.optimisation = Optimisation(self.recipe, self.step, settings.epochs * self.batches.steps)
-        self.numbers = _Numbers(objective, device)
+        self.numbers = Numbers(objective, device)
         self.validation = None
         if run.validation is not None:
             self.validation = Validation(run.validation, objective, settings.batch_size, device, *ranks)
@@ -302,19 +302,3 @@ class Loop:
         if position.taken:
             self._save_unfinished()
         raise Interrupted(f"interrupted {where}, which {there} holds; resume continues there", code)
-
-
-class _Numbers:
-    """The objective's numbers of a step as a tensor on the device, made anew only when they change."""
-
-    def __init__(self, objective: Objective, device: torch.device) -> None:
-        self.objective = objective
-        self.device = device
-        self.values: tuple[float, ...] | None = None
-
-    def __call__(self, step: int) -> torch.Tensor:
-        values = self.objective.numbers(step)
-        if values != self.values:
-            self.values = values
-            self.tensor = torch.tensor(values, device=self.device)
-        return self.tensor

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from ppvae.errors import UserError
+from ppvae.memory import is_out_of_memory
 
 __all__ = ["memory_explained"]
-
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 @contextmanager
@@ -21,7 +18,7 @@ def memory_explained(batch_size: int, attempt: Callable[[int], object]) -> Itera
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         fits = _largest(batch_size, attempt)
         advice = "a smaller network" if fits is None else f"batch_size={fits}, which fits, or parts by accumulate"
@@ -35,11 +32,7 @@ def _largest(batch_size: int, attempt: Callable[[int], object]) -> int | None:
             attempt(size)
             return size
         except (RuntimeError, MemoryError) as error:
-            if not _is_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             size //= 2
     return None
-
-
-def _is_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error).lower() for sign in SIGNS)

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-import ppvae.ordinary
+import ppvae.memory
 from ppvae.datasets import npz
 from ppvae.datasets.numpy_archives import numpy_archive
 from ppvae.errors import UserError
@@ -16,7 +16,7 @@ IMAGES = np.arange(8 * 64 * 64, dtype=np.uint32).astype(np.uint8).reshape(8, 64,
 
 @pytest.fixture
 def little_memory(monkeypatch) -> None:
-    monkeypatch.setattr(ppvae.ordinary, "available_memory", lambda: 2 * IMAGES.nbytes)
+    monkeypatch.setattr(ppvae.memory, "available_memory", lambda: 2 * IMAGES.nbytes)
 
 
 def test_headers_tell_shapes_and_reading_gives_the_arrays(tmp_path):
