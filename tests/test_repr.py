@@ -76,6 +76,12 @@ def arguments() -> dict[type, dict[str, Any]]:
         datasets.RenderedImages: {"render": drawn, "positions": torch.arange(7), "image_shape": SHAPE},
         datasets.StoredImages: {"pixels": pixels.to(torch.uint8), "binary": False},
         distributions.AutoregressiveFlow: {"latents": LATENTS, "flows": 3, "hidden": (9,), "gate_bias": 1.5},
+        distributions.AutoregressiveImage: {
+            "network": networks.GatedPixels(SHAPE, 2, layers=4),
+            "output": distributions.pixel_output("normal", 32, 3),
+            "context": torch.zeros(2, 2, 16, 16),
+            "dropout": 0.25,
+        },
         distributions.BatchScaleNormal: {"loc": pixels, "log_scale": torch.tensor(-1.5), "event_dim": 3},
         distributions.DiscretisedLogistic: {"loc": pixels, "log_scale": torch.zeros_like(pixels)},
         distributions.DiscretisedLogisticMixture: {
@@ -94,6 +100,10 @@ def arguments() -> dict[type, dict[str, Any]]:
         distributions.UniformMixture: {"components": rows},
         distributions.VectorMixture: {"logits": torch.zeros(2), "components": rows},
         distributions.View: {"transformation": maps["transformation"], "images": pixels},
+        likelihoods.AutoregressiveLikelihood: {
+            **{"decoder": six, "output": "categorical", "context": 6, "window": (2, 3), "layers": 2, "channels": 8},
+            **{"grey": True, "tied": True, "dropout": 0.25},
+        },
         likelihoods.BernoulliLikelihood: {"decoder": decoder, "surrogate": True},
         likelihoods.CategoricalLikelihood: {"decoder": categorical},
         likelihoods.DiscretisedLogisticLikelihood: {"decoder": six},
@@ -106,6 +116,10 @@ def arguments() -> dict[type, dict[str, Any]]:
         networks.ConditionalEncoder: {"encoder": encoder, "condition": label},
         networks.ConvDecoder: {"latents": 3, "image_shape": SHAPE, "channels": [8, 8], "slope": 0.25, "maps": 6},
         networks.ConvEncoder: {"image_shape": SHAPE, "channels": [8, 8], "slope": 0.25},
+        networks.GatedPixels: {
+            **{"image_shape": SHAPE, "context": 6, "window": (2, 3), "layers": 2},
+            **{"channels": 8, "grey": True, "tied": True},
+        },
         networks.ImageCondition: {"encoder": encoder},
         networks.LabelCondition: {"levels": 6},
         networks.MLPDecoder: {"latents": 3, "image_shape": SHAPE, "hidden": [9], "activation": "tanh", "maps": 6},

@@ -2,6 +2,7 @@
 
 from ppvae.distributions import full_normal_kl  # noqa: F401 - registers a KL
 from ppvae.distributions.autoregressive_flow import AutoregressiveFlow
+from ppvae.distributions.autoregressive_image import AutoregressiveImage
 from ppvae.distributions.batch_scale_normal import BatchScaleNormal
 from ppvae.distributions.discretised_logistic import DiscretisedLogistic
 from ppvae.distributions.g_rep import GRepGamma
@@ -9,6 +10,7 @@ from ppvae.distributions.isotropic_normal import IsotropicNormal
 from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
 from ppvae.distributions.membership import Membership, RelaxedMembership
 from ppvae.distributions.pixel_categorical import PixelCategorical
+from ppvae.distributions.pixel_outputs import OUTPUTS, pixel_output
 from ppvae.distributions.precision_normal import PrecisionNormal
 from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
 from ppvae.distributions.uniform_mixture import UniformMixture
@@ -16,7 +18,9 @@ from ppvae.distributions.vector_mixture import VectorMixture
 from ppvae.distributions.view import View
 
 __all__ = [
+    "OUTPUTS",
     "AutoregressiveFlow",
+    "AutoregressiveImage",
     "BatchScaleNormal",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
@@ -30,4 +34,5 @@ __all__ = [
     "UniformMixture",
     "VectorMixture",
     "View",
+    "pixel_output",
 ]

@@ -1,14 +1,16 @@
 """The mixture of discretised logistics of PixelCNN++, whose channels depend on each other."""
 
+import math
 from collections.abc import Sequence
 
 import torch
-from pyro.distributions import Categorical, TorchDistribution
+from pyro.distributions import TorchDistribution
 from torch.distributions import constraints
 from torch.quasirandom import SobolEngine
 
 from ppvae.distributions.eight_bit import LEVELS, eight_bit, nearest_level
-from ppvae.distributions.logistic_bins import LEAST_LOG_SCALE, bin_moments, draw_level, level_at, log_mass, smooth_mean
+from ppvae.distributions.logistic_bins import LEAST_LOG_SCALE, bin_moments, level_at, log_mass, smooth_mean
+from ppvae.errors import UserError
 
 __all__ = ["DiscretisedLogisticMixture"]
 
@@ -49,6 +51,19 @@ class DiscretisedLogisticMixture(TorchDistribution):
         self.log_scales = log_scales.clamp(min=LEAST_LOG_SCALE)
         super().__init__(locs.shape[:-4], locs.shape[-3:], validate_args=validate_args)
 
+    @classmethod
+    def from_maps(cls, maps: torch.Tensor) -> "DiscretisedLogisticMixture":
+        """Of PixelCNN++'s parameters, for pixels in [−1, 1]: zeros mean a grey of ½.
+
+        Shapes: maps (..., K, (C + 1)(C + 2)/2, H, W), of each component its logit, C means, C log-scales and
+        C(C − 1)/2 couplings before their tanh.
+        Errors: :class:`~ppvae.errors.UserError` for a number of maps that belongs to no C.
+        """
+        channels = _channels(maps.shape[-3])
+        sizes = [1, channels, channels, channels * (channels - 1) // 2]
+        logits, means, log_scales, couplings = maps.split(sizes, -3)
+        return cls(logits.squeeze(-3), 0.5 + 0.5 * means, log_scales - math.log(2), couplings.tanh())
+
     def expand(
         self, batch_shape: torch.Size, _instance: "DiscretisedLogisticMixture | None" = None
     ) -> "DiscretisedLogisticMixture":
@@ -71,15 +86,23 @@ class DiscretisedLogisticMixture(TorchDistribution):
         return total.logsumexp(-3).sum((-2, -1))
 
     def sample(self, sample_shape: torch.Size = ONE) -> torch.Tensor:
+        shape = (*sample_shape, *self.batch_shape, 1 + self.event_shape[0], *self.event_shape[1:])
         with torch.no_grad():
-            component = Categorical(logits=self.logits.movedim(-3, -1), validate_args=False).sample(sample_shape)
-            locs, log_scales, couplings = (
-                _chosen(tensor, component) for tensor in (self.locs, self.log_scales, self.couplings)
-            )
-            drawn = []
-            for log_scale in log_scales.unbind(-3):
-                drawn.append(draw_level(_mean(locs, couplings, drawn), log_scale) / (LEVELS - 1))
-            return torch.stack(drawn, -3)
+            return self.drawn(torch.rand(shape, dtype=self.locs.dtype, device=self.locs.device))
+
+    def drawn(self, noise: torch.Tensor) -> torch.Tensor:
+        """The draw that uniform noise (..., 1 + C, H, W) makes: of the component, then of channel after channel."""
+        first, *others = noise.unbind(-3)
+        below = self.logits.softmax(-3).cumsum(-3)[..., :-1, :, :] <= first.unsqueeze(-3)
+        component = below.sum(-3)
+        locs, log_scales, couplings = (
+            _chosen(tensor, component) for tensor in (self.locs, self.log_scales, self.couplings)
+        )
+        drawn = []
+        for log_scale, uniform in zip(log_scales.unbind(-3), others, strict=True):
+            logit = uniform.log() - torch.log1p(-uniform)
+            drawn.append(level_at(logit, _mean(locs, couplings, drawn), log_scale) / (LEVELS - 1))
+        return torch.stack(drawn, -3)
 
     @property
     def mean(self) -> torch.Tensor:
@@ -120,3 +143,13 @@ def _chosen(tensor: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
     lead, pixels, count = component.shape[:-2], component.shape[-2:], tensor.shape[-3]
     index = component[..., None, None, :, :].expand(*lead, 1, count, *pixels)
     return tensor.expand(*lead, *tensor.shape[-4:]).gather(-4, index).squeeze(-4)
+
+
+def _channels(maps: int) -> int:
+    """C of (C + 1)(C + 2)/2 maps a component; UserError where there is none."""
+    channels = (math.isqrt(8 * maps + 1) - 3) // 2
+    if channels < 1 or (channels + 1) * (channels + 2) // 2 != maps:
+        raise UserError(
+            f"the decoder gives {maps} maps a component; the likelihood needs 3 for one channel, 10 for three"
+        )
+    return channels

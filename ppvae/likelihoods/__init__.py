@@ -1,5 +1,6 @@
 """p(x | z): a decoder network and an observation distribution; each maps z to a distribution over images."""
 
+from ppvae.likelihoods.autoregressive import AutoregressiveLikelihood
 from ppvae.likelihoods.bernoulli import BernoulliLikelihood
 from ppvae.likelihoods.categorical import CategoricalLikelihood
 from ppvae.likelihoods.discretised_logistic import DiscretisedLogisticLikelihood
@@ -7,6 +8,7 @@ from ppvae.likelihoods.logistic_mixture import LogisticMixtureLikelihood
 from ppvae.likelihoods.normal import NormalLikelihood
 
 __all__ = [
+    "AutoregressiveLikelihood",
     "BernoulliLikelihood",
     "CategoricalLikelihood",
     "DiscretisedLogisticLikelihood",

@@ -1,14 +1,12 @@
 """8-bit pixels, each with PixelCNN++'s mixture of discretised logistics."""
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import nn
 
 from ppvae.described import Described
 from ppvae.distributions import DiscretisedLogisticMixture
-from ppvae.errors import UserError, check_whole
+from ppvae.errors import check_whole
 from ppvae.likelihoods.maps import check_maps, split_maps
 
 __all__ = ["LogisticMixtureLikelihood"]
@@ -44,20 +42,4 @@ class LogisticMixtureLikelihood(Described, nn.Module):
         return components * (channels + 1) * (channels + 2) // 2
 
     def forward(self, z: torch.Tensor) -> dist.TorchDistribution:
-        maps = split_maps(self.decoder(z), self.components)
-        channels = _channels(maps.shape[-3])
-        sizes = [1, channels, channels, channels * (channels - 1) // 2]
-        logits, means, log_scales, couplings = maps.split(sizes, -3)
-        return DiscretisedLogisticMixture(
-            logits.squeeze(-3), 0.5 + 0.5 * means, log_scales - math.log(2), couplings.tanh()
-        )
-
-
-def _channels(maps: int) -> int:
-    """C of (C + 1)(C + 2)/2 maps a component; UserError where there is none."""
-    channels = (math.isqrt(8 * maps + 1) - 3) // 2
-    if channels < 1 or (channels + 1) * (channels + 2) // 2 != maps:
-        raise UserError(
-            f"the decoder gives {maps} maps a component; the likelihood needs 3 for one channel, 10 for three"
-        )
-    return channels
+        return DiscretisedLogisticMixture.from_maps(split_maps(self.decoder(z), self.components))

@@ -1,5 +1,6 @@
 """Plain ``nn.Module`` networks: no probability, no Pyro."""
 
+from ppvae.networks.causal import GatedPixels
 from ppvae.networks.conditions import Condition, ConditionalEncoder, ImageCondition, LabelCondition
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
@@ -10,6 +11,7 @@ __all__ = [
     "ConditionalEncoder",
     "ConvDecoder",
     "ConvEncoder",
+    "GatedPixels",
     "ImageCondition",
     "LabelCondition",
     "MLPDecoder",

@@ -75,7 +75,7 @@ class FreeBits(Objective):
         for name, site in drawn.items():
             if discrete(wanted[name]):  # a group of its own
                 continue
-            q, p = elementwise(site["fn"], wanted[name]["fn"])
+            q, p = elementwise(site["fn"], wanted[name]["fn"], site["value"])
             if q.event_shape and p.event_shape:
                 raise UserError(
                     f"free bits of each {self.group} need a KL of each; site {name!r} of {type(q).__name__} and "

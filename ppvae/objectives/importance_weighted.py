@@ -105,7 +105,7 @@ def _doubly_reparameterised(model: Callable, guide: Callable, data: Data, warmth
     rates = dict(terms.rates)
     for site in latent_sites(held):
         (dims, rate), other = rates[site["name"]], model_trace.nodes.get(site["name"], site)
-        q, _ = elementwise(site["fn"], other["fn"])
+        q, _ = elementwise(site["fn"], other["fn"], site["value"])
         direct = scaled(site, q.log_prob(site["value"]))
         rates[site["name"]] = dims, rate - (direct - direct.detach())
     return replace(terms, rates=rates)

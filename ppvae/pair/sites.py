@@ -95,10 +95,20 @@ def scaled(site: Site, term: torch.Tensor) -> torch.Tensor:
     return scale_and_mask(term, scale_of(site), mask)
 
 
-def elementwise(q: Distribution, p: Distribution) -> tuple[Distribution, Distribution]:
-    """Both without their ``Independent`` wrapper where they factorise alike, so that terms come latent by latent."""
-    both = isinstance(q, Independent) and isinstance(p, Independent)
-    if both and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
+def elementwise(
+    q: Distribution, p: Distribution, value: torch.Tensor | None = None
+) -> tuple[Distribution, Distribution]:
+    """Both without their ``Independent`` wrapper where they factorise alike, so that terms come latent by latent.
+
+    With a ``value`` drawn from q, a p whose entries depend on those before them stands by its conditionals
+    ``p.given(value)`` where q factorises: their density at the value is that of p, and the sum of KLs from them is in
+    expectation the KL from p. They say nothing about p's marginals.
+    """
+    if not isinstance(q, Independent):
+        return q, p
+    if value is not None and hasattr(p, "given") and not q.base_dist.event_shape:
+        p = p.given(value)
+    if isinstance(p, Independent) and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims:
         return q.base_dist, p.base_dist
     return q, p
 

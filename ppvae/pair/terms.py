@@ -205,7 +205,7 @@ def closed_form_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
     """KL(q ‖ p) of a site, latent by latent where both factorise; NotImplementedError where none is registered."""
     if model_site is None:
         return sampled_rate(guide_site, None)
-    q, p = elementwise(guide_site["fn"], model_site["fn"])
+    q, p = elementwise(guide_site["fn"], model_site["fn"], guide_site["value"])
     try:
         return scaled(guide_site, kl_divergence(q, p))
     except IndexError:  # torch's KL of Bernoullis does not broadcast
@@ -226,6 +226,6 @@ def sampled_rate(guide_site: Site, model_site: Site | None) -> torch.Tensor:
         return scaled(guide_site, guide_site["fn"].log_prob(guide_site["value"]))
     if discrete(model_site) and not discrete(guide_site):  # a relaxed draw's density less a probability is no log ratio
         return closed_form_rate(guide_site, model_site)
-    q, p = elementwise(guide_site["fn"], model_site["fn"])
     value = guide_site["value"]
+    q, p = elementwise(guide_site["fn"], model_site["fn"], value)
     return scaled(guide_site, q.log_prob(value)) - scaled(model_site, p.log_prob(value))
