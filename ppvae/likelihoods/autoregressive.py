@@ -57,7 +57,7 @@ class AutoregressiveLikelihood(Described, nn.Module):
         if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout < 1:
             raise UserError(f"dropout={dropout!r}: expected a share of pixels from 0 to below 1")
         check_choice("causal", causal, CAUSAL_NETWORKS)
-        check_maps(decoder, lambda channels: self.decoder_maps(channels, context=context))
+        check_maps(decoder, lambda _channels: context)
         self.decoder = decoder
         self.dropout = float(dropout)
         options = {"window": window, "layers": layers, "channels": channels, "grey": grey, "tied": tied}
@@ -70,9 +70,8 @@ class AutoregressiveLikelihood(Described, nn.Module):
         return self.pixels.kinds
 
     @staticmethod
-    def decoder_maps(channels: int, context: int = 32, **_settings: Any) -> int:
+    def decoder_maps(_image_channels: int, /, context: int = 32, **_settings: Any) -> int:
         """Maps that the decoder must give: the context of each pixel."""
-        del channels
         return context
 
     def forward(self, z: Tensor) -> AutoregressiveImage:
