@@ -125,6 +125,9 @@ def arguments() -> dict[type, dict[str, Any]]:
         networks.MLPDecoder: {"latents": 3, "image_shape": SHAPE, "hidden": [9], "activation": "tanh", "maps": 6},
         networks.MLPEncoder: {"image_shape": SHAPE, "hidden": [9], "activation": "tanh"},
         networks.PatchDecoder: {"latents": 3, "image_shape": SHAPE, "patch": 4, "hidden": [9], "maps": 6},
+        networks.PixelAttention: {
+            **{"image_shape": SHAPE, "context": 6, "layers": 2, "channels": 8, "heads": 2, "grey": True, "tied": True},
+        },
         networks.PatchEncoder: {"image_shape": SHAPE, "patch": 4, "hidden": [9, 8]},
         objectives.Annealed: {"objective": objectives.BetaELBO(beta=3.0), "schedule": "cosine", "steps": 7},
         objectives.BetaELBO: {"beta": 3.0, "discrete": 0.25, "estimator": "trace"},

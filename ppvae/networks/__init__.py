@@ -1,6 +1,6 @@
 """Plain ``nn.Module`` networks: no probability, no Pyro."""
 
-from ppvae.networks.causal import GatedPixels
+from ppvae.networks.causal import GatedPixels, PixelAttention
 from ppvae.networks.conditions import Condition, ConditionalEncoder, ImageCondition, LabelCondition
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
@@ -18,4 +18,5 @@ __all__ = [
     "MLPEncoder",
     "PatchDecoder",
     "PatchEncoder",
+    "PixelAttention",
 ]

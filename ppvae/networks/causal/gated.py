@@ -7,14 +7,13 @@ from torch import nn
 from torch.nn.functional import conv2d, elu, pad
 
 from ppvae.described import Described
-from ppvae.errors import UserError, check_whole
+from ppvae.errors import check_whole
+from ppvae.networks.causal.pixels import maps_read, pixels_read
 from ppvae.networks.causal.raster import in_raster_order
 from ppvae.networks.causal.windows import Reach, Window, reaches
 from ppvae.networks.images import check_image_shape
 
 __all__ = ["GatedLayer", "GatedPixels", "gate"]
-
-GREY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 class GatedPixels(Described, nn.Module):
@@ -51,13 +50,11 @@ class GatedPixels(Described, nn.Module):
         self.image_shape = check_image_shape(image_shape)
         for name, value in (("context", context), ("layers", layers), ("channels", channels)):
             check_whole(name, value, 1)
-        if grey and self.image_shape[0] != 3:
-            raise UserError(f"grey={grey}: images have {self.image_shape[0]} channels; expected red, green and blue")
+        inputs = maps_read(self.image_shape[0], grey=grey)
         self.features = channels
         self.grey = grey
         self.reaches = reaches(window, layers, self.image_shape)
         upwards = any(reach.rows for reach in self.reaches)
-        inputs = 2 if grey else self.image_shape[0] + 1
         kinds: list[tuple[int, int, int]] = []
         self.stack = nn.ModuleList()  # each once
         self.order: list[int] = []  # which of them, layer by layer
@@ -80,11 +77,7 @@ class GatedPixels(Described, nn.Module):
 
     def entering(self, image: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
         """What the first layer reads of pixels (n, C, h, w): values, and a one for each that is no padding."""
-        if self.grey:
-            image = sum(share * channel for share, channel in zip(GREY, image.split(1, 1), strict=True))
-        if seen is None:
-            return torch.cat([image, torch.ones_like(image[:, :1])], 1)
-        return torch.cat([image * seen, seen], 1)
+        return pixels_read(image, seen, grey=self.grey)
 
     def in_raster_order(self, context: torch.Tensor, draw: Callable, image: torch.Tensor, start: int) -> torch.Tensor:
         """The image with its pixels from ``start`` on set by ``draw``, see :func:`~.raster.in_raster_order`."""

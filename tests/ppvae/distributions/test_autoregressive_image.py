@@ -13,6 +13,7 @@ from ppvae.errors import UserError
 from ppvae.networks.causal import CAUSAL_NETWORKS
 
 WINDOWS = [None, (0, 1), (0, 3), (2, 1), (2, 3), (4, 3)]
+NETWORKS = [*(("gated", window) for window in WINDOWS), ("attention", None)]
 
 
 def image_distribution(
@@ -31,8 +32,7 @@ def image_distribution(
     return AutoregressiveImage(network.double(), head.double(), torch.randn(*batch, 2, *shape[1:]).double())
 
 
-@pytest.mark.parametrize("causal", CAUSAL_NETWORKS)
-@pytest.mark.parametrize("window", [None, (1, 3)], ids=str)
+@pytest.mark.parametrize(("causal", "window"), [("gated", None), ("gated", (1, 3)), ("attention", None)], ids=str)
 def test_probabilities_of_all_binary_images_sum_to_one(causal, window):
     distribution = image_distribution((1, 3, 3), batch=(2,), causal=causal, window=window)
     images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=9))).double().reshape(512, 1, 1, 3, 3)
@@ -62,9 +62,10 @@ def test_each_channels_levels_sum_to_one_given_the_channels_before(output):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_no_conditional_depends_on_what_comes_after(output, channels):
+@pytest.mark.parametrize("causal", CAUSAL_NETWORKS)
+def test_no_conditional_depends_on_what_comes_after(causal, output, channels):
     """∂ log p(x_i | ·) / ∂ x_j = 0 for j after i, pixel and channel: by the derivative in the conditioning value."""
-    distribution = image_distribution((channels, 3, 3), output, batch=(1,), layers=2)
+    distribution = image_distribution((channels, 3, 3), output, batch=(1,), causal=causal, layers=2)
     value = distribution.sample()
 
     def scores(condition: torch.Tensor) -> torch.Tensor:
@@ -88,10 +89,10 @@ def test_no_conditional_depends_on_what_comes_after(output, channels):
     assert jacobian[~after].any()
 
 
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize(("causal", "window"), NETWORKS, ids=str)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_equal_noise_makes_equal_images_whatever_the_way(output, window):
-    distribution = image_distribution((3, 4, 4), output, window=window)
+def test_equal_noise_makes_equal_images_whatever_the_way(output, causal, window):
+    distribution = image_distribution((3, 4, 4), output, causal=causal, window=window)
     noise = distribution.noise((2,))
     images = distribution.sample((2,), noise=noise)
     assert images.shape == (2, 3, 3, 4, 4)
@@ -99,8 +100,9 @@ def test_equal_noise_makes_equal_images_whatever_the_way(output, window):
         assert torch.allclose(distribution.sample((2,), noise=noise, **options), images, atol=1e-9), options
 
 
-def test_a_tied_and_grey_network_is_cached_as_well():
-    distribution = image_distribution((3, 5, 5), "logistic_mixture", grey=True, tied=True)
+@pytest.mark.parametrize("causal", CAUSAL_NETWORKS)
+def test_a_tied_and_grey_network_is_cached_as_well(causal):
+    distribution = image_distribution((3, 5, 5), "logistic_mixture", causal=causal, grey=True, tied=True)
     noise = distribution.noise()
     assert torch.equal(distribution.sample(noise=noise), distribution.sample(noise=noise, way="naive"))
 
@@ -151,8 +153,9 @@ def test_a_value_broadcasts_against_the_context():
 
 @pytest.mark.parametrize("way", ["cached", "fixed_point", "naive"])
 @pytest.mark.parametrize("pixels", [0, 3, 6, 16])
-def test_a_prefix_is_kept_and_the_rest_is_exact(way, pixels):
-    distribution = image_distribution(batch=())
+@pytest.mark.parametrize("causal", CAUSAL_NETWORKS)
+def test_a_prefix_is_kept_and_the_rest_is_exact(causal, way, pixels):
+    distribution = image_distribution(batch=(), causal=causal)
     torch.manual_seed(5)
     image = distribution.sample()
     rest = distribution.given_prefix(image, pixels)
@@ -216,6 +219,10 @@ def test_what_does_not_fit_is_one_line():
         distribution.sample(noise=torch.rand(3, 2, 4, 4).double())
     with pytest.raises(UserError, match=r"^way='quick': expected one of cached, fixed_point, naive$"):
         distribution.sample(way="quick")
+    plain = torch.nn.Identity()
+    plain.image_shape = (1, 4, 4)
+    with pytest.raises(UserError, match=r"^way='cached': Identity keeps nothing; use fixed_point$"):
+        AutoregressiveImage(plain, distribution.output, distribution.context).sample(way="cached")
     with pytest.raises(UserError, match=r"^pixels=17: the images have 16; give at most these$"):
         distribution.given_prefix(torch.zeros(1, 4, 4).double(), 17)
     with pytest.raises(UserError, match=r"^output='poisson': expected one of bernoulli, categorical, logistic_mixture"):
