@@ -193,9 +193,11 @@ def _cached(
 ) -> torch.Tensor:
     """Pixel by pixel, with what the network keeps."""
 
+    by_pixel = noise.permute(2, 3, 1, 0)[:, :, None, :, None].contiguous()  # (H, W, 1, noises, 1, n)
+
     def draw(features: torch.Tensor, row: int, column: int) -> torch.Tensor:
-        own = noise[:, :, row : row + 1, column : column + 1]
-        return image.output.drawn(features[:, :, None, None], own)[:, :, 0, 0]
+        """A pixel of n images as one image of 1 × n pixels, which convolutions are quicker with."""
+        return image.output.drawn(features.T[None, :, None], by_pixel[row, column])[0, :, 0].T
 
     return image.network.in_raster_order(context, draw, values, start)
 

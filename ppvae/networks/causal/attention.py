@@ -8,6 +8,7 @@ from torch.nn.functional import elu, pad, scaled_dot_product_attention
 
 from ppvae.described import Described
 from ppvae.errors import UserError, check_whole
+from ppvae.networks.causal.gate import gate
 from ppvae.networks.causal.pixels import maps_read, pixels_read
 from ppvae.networks.causal.windows import Window
 from ppvae.networks.images import check_image_shape
@@ -122,8 +123,7 @@ class AttentionLayer(nn.Module):
             key, value = past.with_one_more(key, value)
         found = scaled_dot_product_attention(query, key, value, is_causal=past is None)
         both = torch.cat([normed, found.transpose(1, 2).flatten(2)], -1)
-        a, b = (self.entering(both) + self.context(context)).chunk(2, -1)
-        return numbers + self.outwards(a.tanh() * b.sigmoid())
+        return numbers + self.outwards(gate(self.entering(both) + self.context(context), -1))
 
 
 class _Past:

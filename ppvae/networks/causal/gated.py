@@ -8,12 +8,13 @@ from torch.nn.functional import conv2d, elu, pad
 
 from ppvae.described import Described
 from ppvae.errors import check_whole
+from ppvae.networks.causal.gate import gate
 from ppvae.networks.causal.pixels import maps_read, pixels_read
 from ppvae.networks.causal.raster import in_raster_order
 from ppvae.networks.causal.windows import Reach, Window, reaches
 from ppvae.networks.images import check_image_shape
 
-__all__ = ["GatedLayer", "GatedPixels", "gate"]
+__all__ = ["GatedLayer", "GatedPixels"]
 
 
 class GatedPixels(Described, nn.Module):
@@ -125,9 +126,3 @@ class GatedLayer(nn.Module):
 
     def _from_left(self, maps: torch.Tensor, dilation: int) -> torch.Tensor:
         return pad(maps, (self.columns * dilation, -1 if self.first else 0))
-
-
-def gate(numbers: torch.Tensor) -> torch.Tensor:
-    """tanh(a)·σ(b) of the two halves of dim 1."""
-    a, b = numbers.chunk(2, 1)
-    return a.tanh() * b.sigmoid()
