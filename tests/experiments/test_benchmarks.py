@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import hierarchy_time, processes, step_time, swaps, two_view_time
+from experiments.benchmarks import hierarchy_time, processes, raster_time, step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
 from experiments.benchmarks.hand_written_two_view import CLUSTERS
@@ -201,3 +201,42 @@ def test_a_ring_sends_twice_all_but_its_own_share():
     assert processes.sent(1000, 64) == pytest.approx(2000 * 63 / 64)
     ring = processes.Machine(title="", gpus=8, bandwidth=1750.0, latency=0.0, step=1.0)
     assert processes.computed(1000, ring) == 0.5  # a second to compute, one to send
+
+
+def test_ways_of_drawing_are_measured_on_equal_images():
+    drawn = raster_time.build("2x5", 3, (1, 6, 6), layers=2, channels=4)
+    digits = (torch.rand(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    before = drawn.log_prob(digits[:3]).mean()
+    raster_time.train(drawn, digits, 30)
+    assert drawn.log_prob(digits[:3]).mean() > before + 1
+    assert raster_time.largest_difference(drawn, ("naive", "cached", "fixed_point")) == 0
+    row = raster_time.measured("2x5", "trained", drawn, rounds=2, share=3)
+    assert 2 <= row.passes <= row.calls <= 37
+    assert row.naive > row.cached > 0
+    assert raster_time.line(row).startswith("| gated, window 2 × 5 | trained | ")
+
+
+def test_a_naive_draw_is_timed_by_some_of_its_passes(monkeypatch):
+    """On a clock that a pass moves by a second: 36 of them, 3 timed."""
+    drawn, clock = raster_time.build("past", 2, (1, 6, 6), layers=3, channels=4), [0.0]
+    drawn.network.register_forward_hook(lambda *_: clock.__setitem__(0, clock[0] + 1))
+    monkeypatch.setattr(raster_time.time, "perf_counter", lambda: clock[0])
+    row = raster_time.measured("past", "random", drawn, rounds=1, share=3)
+    assert (row.naive, row.cached, row.fixed_point) == (36, 0, row.calls)
+
+
+def test_ways_of_drawing_are_judged_by_their_targets():
+    window = raster_time.Measured("gated, window 2 × 5", "random", 1, 10, 150, 40, 25)
+    past = window._replace(title="gated, full past", naive=250)
+    judged = [line.partition(":")[0] for line in raster_time.verdicts([window, past])]
+    assert judged == ["MISSED", "MISSED", "held", "held"]
+
+
+def test_a_page_grows_by_a_section(tmp_path):
+    path = tmp_path / "page.md"
+    raster_time.written(path, "## 1 thread", append=False)
+    raster_time.written(path, "## 2 threads", append=True)
+    assert [text for text in path.read_text().splitlines() if text.startswith("#")][1:] == [
+        "## 1 thread",
+        "## 2 threads",
+    ]

@@ -1,0 +1,252 @@
+"""Time of drawing images pixel after pixel: cached, by the fixed point, and naively with a pass a pixel.
+
+``python -m experiments.benchmarks.raster_time [--threads N] [--networks past 2x5 8x17] [--write PAGE.md [--append]]``
+
+The fixed point's passes depend on how much the pixels tell each other, so that it is timed with random weights and with
+weights trained for ``--steps`` steps on static binarised MNIST, read from ``--data``.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from experiments.benchmarks.command import command, started
+from experiments.provenance import as_markdown, command_line, environment
+from ppvae.datasets import binarised_mnist
+from ppvae.distributions import AutoregressiveImage, pixel_output
+from ppvae.networks.causal import CAUSAL_NETWORKS
+
+__all__ = [
+    "NETWORKS",
+    "Measured",
+    "build",
+    "counted_passes",
+    "largest_difference",
+    "main",
+    "measured",
+    "train",
+    "verdicts",
+    "written",
+]
+
+SHAPE = (1, 28, 28)
+CONTEXT = 32
+BATCH = 16  # of the short training
+NETWORKS = {
+    "past": ("gated, full past", {"causal": "gated"}),
+    "2x5": ("gated, window 2 × 5", {"causal": "gated", "window": (2, 5)}),
+    "8x17": ("gated, window 8 × 17", {"causal": "gated", "window": (8, 17)}),
+    "attention": ("attention", {"causal": "attention"}),
+}
+CACHED_WINDOW, CACHED_PAST, FIXED_POINT = 200, 100, 20  # naive over it, at least
+
+
+class Measured(NamedTuple):
+    """Seconds of one draw of all images, and the fixed point's passes: calls, and their images over all images."""
+
+    title: str
+    weights: str
+    cached: float
+    fixed_point: float
+    naive: float
+    calls: int
+    passes: float
+
+
+def build(
+    name: str, images: int, shape: tuple[int, int, int] = SHAPE, *, layers: int = 8, channels: int = 32, seed: int = 0
+) -> AutoregressiveImage:
+    """So many binary images of a network of :data:`NETWORKS`, contexts at random."""
+    options = dict(NETWORKS[name][1])
+    network = CAUSAL_NETWORKS[options.pop("causal")]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = network(shape, CONTEXT, layers=layers, channels=channels, **options)
+        output = pixel_output("bernoulli", built.features, shape[0])
+        return AutoregressiveImage(built, output, torch.randn(images, CONTEXT, *shape[1:]))
+
+
+def train(drawn: AutoregressiveImage, images: torch.Tensor, steps: int) -> None:
+    """Maximum likelihood of binary images by Adam, whatever the context, which is noise."""
+    adam = torch.optim.Adam([*drawn.network.parameters(), *drawn.output.parameters()], lr=2e-3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(steps):
+            batch = images[torch.randint(len(images), (BATCH,))]
+            context = torch.randn(BATCH, *drawn.context.shape[1:], device=batch.device)
+            adam.zero_grad()
+            (-AutoregressiveImage(drawn.network, drawn.output, context).log_prob(batch).mean()).backward()
+            adam.step()
+
+
+@contextmanager
+def counted_passes(network: torch.nn.Module) -> Iterator[list[int]]:
+    """How many images each call of the network has."""
+    calls: list[int] = []
+    hook = network.register_forward_hook(lambda _network, given, _features: calls.append(len(given[0])))
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """One run's."""
+    _wait(device)
+    start = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measured(name: str, weights: str, drawn: AutoregressiveImage, rounds: int, share: int) -> Measured:
+    """Cached and naive in turns, medians of ``rounds``; of a naive draw ``share`` pixels a round, times the rest."""
+    device, noise = drawn.context.device, drawn.noise()
+    start = time.perf_counter()
+    with counted_passes(drawn.network) as calls:
+        image = drawn.sample(noise=noise, way="fixed_point")
+    _wait(device)
+    fixed_point = time.perf_counter() - start
+    pixels = noise.shape[-2] * noise.shape[-1]
+    last = drawn.given_prefix(image, pixels - share)  # a pass for each of the last pixels
+    times = [
+        (
+            seconds(lambda: drawn.sample(noise=noise, way="cached", at_once=len(image)), device),
+            seconds(lambda: last.sample(noise=noise, way="naive", at_once=len(image)), device),
+        )
+        for _ in range(rounds)
+    ]
+    cached, naive = np.median(times, 0)
+    title = NETWORKS[name][0]
+    return Measured(title, weights, cached, fixed_point, naive * pixels / share, len(calls), sum(calls) / len(image))
+
+
+@torch.no_grad()
+def largest_difference(drawn: AutoregressiveImage, ways: Sequence[str]) -> float:
+    """Between images drawn in float64 from equal noise."""
+    network, output = drawn.network.double(), drawn.output.double()
+    double = AutoregressiveImage(network, output, drawn.context.double())
+    noise = double.noise()
+    first, *others = (double.sample(noise=noise, way=way) for way in ways)
+    network.float(), output.float()
+    return max((first - other).abs().max().item() for other in others)
+
+
+def verdicts(rows: Sequence[Measured]) -> list[str]:
+    """One line for each target: held or missed, with its number."""
+    lines = []
+    for row in rows:
+        where = f"{row.title}, {row.weights} weights"
+        cached = CACHED_WINDOW if "window" in row.title else CACHED_PAST
+        for way, took, least in (("cached", row.cached, cached), ("fixed point", row.fixed_point, FIXED_POINT)):
+            word = "held" if row.naive / took >= least else "MISSED"
+            lines.append(f"{word}: {where}: naive over {way} {row.naive / took:.0f}, target ≥ {least}")
+    return lines
+
+
+TABLE = """\
+| network | weights | cached, s | fixed point, s | its passes: calls (of all images) | naive, s | naive over cached | \
+naive over fixed point |
+|---|---|---:|---:|---:|---:|---:|---:|"""
+
+
+def line(row: Measured) -> str:
+    """Of the page's table."""
+    passes = f"{row.calls} ({row.passes:.1f})"
+    numbers = [f"{row.cached:.2f}", f"{row.fixed_point:.2f}", passes, f"{row.naive:.0f}"]
+    ratios = [f"{row.naive / row.cached:.0f}", f"{row.naive / row.fixed_point:.0f}"]
+    return f"| {' | '.join([row.title, row.weights, *numbers, *ratios])} |"
+
+
+def speeds(names: Sequence[str], sizes: Sequence[int], device: torch.device) -> str:
+    """Images a second by the device's own way, of each network and batch size, random weights."""
+    lines = ["| network | " + " | ".join(f"{size} at a time" for size in sizes) + " |", "|---|" + "---:|" * len(sizes)]
+    for name in names:
+        cells = []
+        for size in sizes:
+            drawn = _to(build(name, size), device)
+            drawn.sample()
+            cells.append(f"{size / min(seconds(drawn.sample, device) for _ in range(1 if size > 64 else 3)):.1f}")
+        lines.append(f"| {NETWORKS[name][0]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _to(drawn: AutoregressiveImage, device: torch.device) -> AutoregressiveImage:
+    network, output = drawn.network.to(device), drawn.output.to(device)
+    return AutoregressiveImage(network, output, drawn.context.to(device))
+
+
+HOW = """\
+Binary images of 28 × 28, 8 layers of 32 features, context of 32 maps of noise. Cached: features once a row and once a
+pixel. Fixed point: passes over all pixels until no image changes; images that stay as they are leave, so that the
+calls are more than the passes of all images that they amount to. Naive: a pass a pixel, timed for some pixels and
+multiplied; cached and naive take turns, medians. Equal noise for all."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = command("experiments.benchmarks.raster_time", __doc__, steps=80, rounds=3)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["past", "2x5", "8x17"])
+    parser.add_argument("--images", type=int, default=64, help="drawn at a time")
+    parser.add_argument("--share", type=int, default=2, help="pixels of a naive draw that are timed, a round")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[1, 64, 1024], help="for images a second")
+    parser.add_argument("--data", default="data", help="folder of static binarised MNIST")
+    parser.add_argument("--append", action="store_true", help="add to the page")
+    chosen, fabric, load = started(parser, arguments)
+    threads = torch.get_num_threads()
+    parts = [f"## {threads} thread{'s' if threads > 1 else ''}, {fabric.device.type}"]
+    digits = binarised_mnist("train", root=chosen.data, size=2000).observed().to(fabric.device)
+    rows, differences = [], []
+    for name in chosen.networks:
+        drawn = _to(build(name, chosen.images), fabric.device)
+        small = _to(build(name, 4, (1, 8, 8)), fabric.device)
+        rows.append(measured(name, "random", drawn, chosen.rounds, chosen.share))
+        train(drawn, digits, chosen.steps)
+        rows.append(measured(name, "trained", drawn, chosen.rounds, chosen.share))
+        few = AutoregressiveImage(drawn.network, drawn.output, drawn.context[:16])
+        differences += [
+            largest_difference(few, ("cached", "fixed_point")),
+            largest_difference(small, ("naive", "cached", "fixed_point")),
+        ]
+        print(line(rows[-2]), line(rows[-1]), sep="\n", flush=True)
+    parts.append("\n".join([TABLE, *map(line, rows)]))
+    parts.append(
+        f"{chosen.images} images at a time; {chosen.rounds} rounds, {chosen.share} naive passes in each; trained for "
+        f"{chosen.steps} steps of {BATCH} images. Largest difference of images in float64 of equal noise, cached and "
+        f"fixed point at full size with trained weights, and naive as well at 8 × 8: {max(differences):g}."
+    )
+    parts.append("\n".join(f"- {verdict}" for verdict in verdicts(rows)))
+    if chosen.sizes:
+        parts.append("Images a second, random weights, cached on a CPU and by the fixed point elsewhere:")
+        parts.append(speeds(chosen.networks, chosen.sizes, fabric.device))
+    facts = {
+        "command": f"`{command_line('experiments.benchmarks.raster_time')}`",
+        **environment(seed=0),
+        "device": str(fabric.device),
+        "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
+    }
+    page = "\n\n".join([*parts, as_markdown(facts)])
+    print(page)
+    if chosen.write:
+        written(chosen.write, page, append=chosen.append)
+
+
+def written(path: Path, page: str, *, append: bool) -> None:
+    """A page of one section, or one more section on a page."""
+    before = path.read_text() if append else f"# Time of drawing pixel after pixel\n\n{HOW}\n"
+    path.write_text(f"{before}\n{page}\n")
+
+
+if __name__ == "__main__":
+    main()
