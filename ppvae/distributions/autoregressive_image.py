@@ -15,6 +15,8 @@ __all__ = ["AutoregressiveImage", "Way"]
 
 ONE = torch.Size()
 AT_ONCE = 1024  # images drawn at a time
+SCORED_AT_ONCE = 16  # images a pass, on a CPU and where no gradient is wanted: three times as fast as hundreds
+
 Way = Literal["cached", "fixed_point", "naive"]
 
 
@@ -171,8 +173,15 @@ class AutoregressiveImage(TorchDistribution):
         seen = None
         if dropout:
             seen = (torch.rand_like(images[:, :1]) >= dropout).to(images.dtype)
-        features = self.network(images, context, seen)
+        features = self._passed(images, context, seen)
         return features.reshape(*lead, *features.shape[1:])
+
+    def _passed(self, images: torch.Tensor, context: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        if torch.is_grad_enabled() or images.device.type != "cpu" or len(images) <= SCORED_AT_ONCE:
+            return self.network(images, context, seen)
+        parts = (images, context) if seen is None else (images, context, seen)
+        few = zip(*(tensor.split(SCORED_AT_ONCE) for tensor in parts), strict=True)
+        return torch.cat([self.network(*some) for some in few])
 
     def _lead(self, value: torch.Tensor) -> torch.Size:
         return torch.broadcast_shapes(value.shape[:-3], self.batch_shape)
