@@ -19,7 +19,7 @@ from . import (
 )
 from .checks import check_pair
 from .errors import UserError
-from .examination import compare, elbo_surgery, examine, log_marginal, rank_simulations, to_elpd
+from .examination import compare, elbo_surgery, examine, information_split, log_marginal, rank_simulations, to_elpd
 from .interventions import redraw, transfer_style, two_codes, vary
 from .models import VAE, ConditionalVAE, TwoViewVAE
 from .objectives import (
@@ -60,6 +60,7 @@ __all__ = [
     "examine",
     "fit",
     "from_pyro_svi",
+    "information_split",
     "interventions",
     "likelihoods",
     "log_marginal",

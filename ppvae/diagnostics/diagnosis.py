@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from ppvae.diagnostics import draw_findings, rank_findings, weight_findings
+from ppvae.diagnostics import draw_findings, information_findings, rank_findings, weight_findings
 from ppvae.diagnostics.findings import Finding
 from ppvae.diagnostics.weights import importance
 from ppvae.errors import UserError
@@ -24,6 +24,7 @@ def _whole(tree: xr.DataTree) -> xr.DataTree:
 # What a test reads of the tree, once for all tests that read the same, and what it finds there.
 TESTS: dict[str, tuple[Callable[[xr.DataTree], Any], Callable[[Any, float], Finding]]] = {
     "active latents": (_whole, draw_findings.active_latents),
+    "information": (_whole, information_findings.information),
     "tightness": (importance, weight_findings.tightness),
     "pareto k": (importance, weight_findings.pareto_shape),
     "effective draws": (importance, weight_findings.effective_draws),
@@ -67,10 +68,11 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
     ``what`` says why.
 
     Blind spots: ranks cannot tell a guide that equals the prior from an exact one, active latents and tightness can;
+    active latents pass a code that the decoder ignores or whose rate the objective holds up, information does not;
     calibration is of images that the model draws, not of the data; aggregate looks at one latent at a time.
 
     Reads ``sample_stats``, ``posterior``, ``prior``, ``observed_data``, ``posterior_predictive``, and the groups that
-    :func:`~ppvae.examine` adds: ``calibration``, ``aggregate``, ``prior_predictive``. Errors:
+    :func:`~ppvae.examine` adds: ``calibration``, ``aggregate``, ``information``, ``prior_predictive``. Errors:
     :class:`~ppvae.errors.UserError` for a rate of false alarms out of (0, 1), or anything but a DataTree.
     """
     if not isinstance(tree, xr.DataTree):

@@ -10,6 +10,7 @@ import xarray as xr
 from ppvae.checks import check_data
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
+from ppvae.examination.information import information_split
 from ppvae.examination.ranks import rank_simulations, simulate, template_of
 from ppvae.examination.surgery import elbo_surgery
 from ppvae.pair.program import Data
@@ -36,8 +37,9 @@ def examine(
 
     :func:`~ppvae.from_pyro_svi` with its posterior predictive, and the groups ``calibration``
     (:func:`~ppvae.rank_simulations`, as many draws each), ``prior_predictive`` (as many images drawn from the model as
-    there are ``simulations``) and ``aggregate`` (:func:`~ppvae.elbo_surgery` on the first ``aggregate_images``, whose
-    pairs it scores). A group that the pair cannot have is left out, its reason in the attribute ``without_<group>``.
+    there are ``simulations``), ``aggregate`` (:func:`~ppvae.elbo_surgery` on the first ``aggregate_images``, whose
+    pairs it scores) and ``information`` (:func:`~ppvae.information_split` on the same images). A group
+    that the pair cannot have is left out, its reason in the attribute ``without_<group>``.
 
     Shapes: images (image, C, H, W), as the pair takes them, or a tuple of them and what else it takes of each; the
     tree holds images × num_samples redrawn images. ``batch_size``: images × draws decoded at a time. Modules, random
@@ -54,6 +56,7 @@ def examine(
     parts: dict[str, Callable[[], xr.Dataset]] = {  # seeds of their own: equal ones would tie the groups' draws
         "calibration": lambda: rank_simulations(model, guide, inputs, simulations, seed=seed + 1, **options),
         "aggregate": lambda: elbo_surgery(model, guide, few, seed=seed + 2),
+        "information": lambda: information_split(model, guide, few, batch_size=batch_size, seed=seed + 4),
         "prior_predictive": lambda: _drawn(model, inputs, simulations, tree["observed_data"].to_dataset(), seed + 3),
     }
     for name, make in parts.items():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pyro
@@ -17,7 +18,7 @@ from ppvae.pair.sites import Site, elementwise, event_dims, latent_sites
 from ppvae.pair.terms import pair_traces
 from ppvae.pair.untouched import device_of, evaluating
 
-__all__ = ["elbo_surgery"]
+__all__ = ["Codes", "chunks_of", "cut", "elbo_surgery", "estimate", "scores_of"]
 
 IMAGES = 256  # that a guide's networks see at a time
 type Scores = tuple[
@@ -57,11 +58,25 @@ def elbo_surgery(
     Sources: Hoffman and Johnson 2016, "ELBO surgery", Eqs. 6 to 8; Chen et al. 2018, Eq. 2.
     """
     inputs = check_data(images, model, guide, seed=seed)
+    return cut(model, guide, inputs, num_samples, batch_size=batch_size, seed=seed)[0]
+
+
+class Codes(NamedTuple):
+    """Draws of each site, (draw · image, ...), and log q(z) of them among all images, (draw · image,)."""
+
+    values: dict[str, torch.Tensor]
+    log_q: torch.Tensor
+
+
+def cut(
+    model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...], num_samples: int, *, batch_size: int, seed: int
+) -> tuple[xr.Dataset, Codes]:
+    """What :func:`elbo_surgery` returns, and the draws that it is of."""
     count = len(inputs[0])
     check_whole("num_samples", num_samples, 1)
     check_whole("batch_size", batch_size, 1)
     device = device_of(model, guide)
-    chunks = list(zip(*(values.to(device).split(IMAGES) for values in inputs), strict=True))
+    chunks = chunks_of(inputs, device)
     with evaluating(model, guide, device=device, seed=seed), pyro.validation_enabled(False):
         _check_shared(model, guide, tuple(values[:1] for values in chunks[0]))
         parts = [_drawn(model, guide, chunk, num_samples) for chunk in chunks]
@@ -77,14 +92,27 @@ def elbo_surgery(
     }
     variables = {}
     for name, (terms, influence) in found.items():
-        variables[name] = ((), terms.mean(), {"long_name": LONG_NAMES[name], "units": "nats"})
-        error = influence.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
-        long_name = f"standard error of the {LONG_NAMES[name]}"
-        variables[f"{name}_error"] = ((), error, {"long_name": long_name, "units": "nats"})
+        variables |= estimate(name, terms, influence, LONG_NAMES[name])
     if log_p[1] is not None:
         variables |= _by_latent(*scores[:1], latents, log_p[1].flatten(0, 1), dims)
     dataset = xr.Dataset(variables, attrs={"cap": math.log(count), "images": count, "seed": seed})
-    return dataset.assign_coords({dim: np.arange(size) for dim, size in dataset.sizes.items()})
+    dataset = dataset.assign_coords({dim: np.arange(size) for dim, size in dataset.sizes.items()})
+    return dataset, Codes(values, scores[0])
+
+
+def chunks_of(inputs: tuple[torch.Tensor, ...], device: torch.device) -> list[tuple[torch.Tensor, ...]]:
+    """The inputs in parts of as many images as a guide's networks see at a time."""
+    return list(zip(*(values.to(device).split(IMAGES) for values in inputs), strict=True))
+
+
+def estimate(name: str, terms: np.ndarray, influence: np.ndarray, long_name: str) -> dict[str, tuple]:
+    """The mean of a term (image,) in nats, and its standard error by each image's influence, NaN of one image."""
+    count = len(terms)
+    error = influence.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
+    return {
+        name: ((), terms.mean(), {"long_name": long_name, "units": "nats"}),
+        f"{name}_error": ((), error, {"long_name": f"standard error of the {long_name}", "units": "nats"}),
+    }
 
 
 LONG_NAMES = {
@@ -149,7 +177,7 @@ def _aggregate(
     joint, own, latents, pull = [], [], [], 0.0
     for start in range(0, rows, step):
         some = {name: value[start : start + step, None] for name, value in values.items()}
-        scores = [_scores(guide, chunk, some, split) for chunk in chunks]
+        scores = [scores_of(guide, chunk, some, split) for chunk in chunks]
         block = torch.cat([score[0] for score in scores], 1)  # (i, j)
         total = block.logsumexp(1)
         places = torch.arange(start, start + len(block), device=block.device) % count
@@ -162,8 +190,8 @@ def _aggregate(
     return torch.cat(joint), torch.cat(own), pull * count / rows - 1, torch.cat(latents) if split else None
 
 
-def _scores(guide: Callable, data: tuple[torch.Tensor, ...], rows: dict[str, torch.Tensor], split: bool) -> Scores:
-    """log q(z_i | x_j), (i, j), of given values (i, 1, ...); and log Σ_j q(z_ik | x_j), (i, latent)."""
+def scores_of(guide: Callable, data: tuple[torch.Tensor, ...], rows: dict[str, torch.Tensor], split: bool) -> Scores:
+    """log q(z_i | x_j), (i, j), of given values (i, 1 or j, ...); and log Σ_j q(z_ik | x_j), (i, latent)."""
     given = {name: value.expand(len(value), len(data[0]), *value.shape[2:]) for name, value in rows.items()}
     count = len(next(iter(rows.values())))
     with pyro.plate("draws", count, dim=-2):

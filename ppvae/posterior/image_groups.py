@@ -27,7 +27,7 @@ from ppvae.pair.terms import best_rate, pair_traces
 from ppvae.posterior.first_draw import once
 from ppvae.posterior.handlers import latent_part, prior_part, traced
 
-__all__ = ["Wanted", "groups_of", "prior_of"]
+__all__ = ["Wanted", "groups_of", "mean_and_variance", "prior_of"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _moments(latents: list[Site], model_trace: poutine.Trace) -> Arrays:
     most probable value of a discrete one, whose mean is left out where its values are but names."""
     moments: Arrays = {}
     for site in latents:
-        name, dims, (mean, variance) = site["name"], ("image", *event_dims(site)), _mean_and_variance(*once(site))
+        name, dims, (mean, variance) = site["name"], ("image", *event_dims(site)), mean_and_variance(*once(site))
         between = mean.var(0, correction=0) if len(mean) > 1 else 0
         found = {"mean": mean.mean(0), "variance": variance.mean(0) + between}
         counted = model_trace.nodes.get(name, site)
@@ -154,7 +154,7 @@ def _elements(fn: dist.TorchDistribution) -> dist.TorchDistribution:
     return _elements(fn.base_dist) if isinstance(fn, dist.Independent) else fn
 
 
-def _mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
+def mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the site's distribution: in closed form where it has one, else those of 256 draws."""
     try:
         return site["fn"].mean, site["fn"].variance

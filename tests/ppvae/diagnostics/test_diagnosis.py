@@ -112,7 +112,7 @@ def test_thresholds_tighten_with_the_rate_of_false_alarms(linear):
 def test_what_a_plain_tree_does_not_hold_is_not_run(linear):
     tree = from_pyro_svi(linear.model, linear.guides["exact"], linear.draw_images(600, 0), 30)
     found = diagnose(tree)
-    missing = RANKS | {"posterior predictive", "prior predictive"}
+    missing = RANKS | {"information", "posterior predictive", "prior predictive"}
     assert {test for test, verdict in by_test(found).items() if verdict == "not run"} == missing
     assert "ppvae.examine" in by_test(found, "what")["width"]
     assert np.isnan(found["statistic"].sel(test="width"))
@@ -286,10 +286,12 @@ def test_examination_holds_every_group_and_changes_nothing(build):
     assert torch.equal(torch.get_rng_state(), state)
     assert pair.model.training
     assert all(torch.equal(now, then) for now, then in zip(pair.guide.parameters(), before, strict=True))
-    assert {"posterior", "posterior_predictive", "calibration", "aggregate", "prior_predictive"} <= set(tree.children)
+    assert {"posterior", "posterior_predictive", "calibration", "aggregate", "information", "prior_predictive"} <= set(
+        tree.children
+    )
     assert tree["prior_predictive"]["x"].sizes == {"chain": 1, "draw": 20, "channel": 1, "row": 6, "column": 6}
-    groups = [tree] + [tree[name] for name in ("calibration", "aggregate", "prior_predictive")]
-    assert [group.attrs["seed"] for group in groups] == [2, 3, 4, 5]  # equal ones would tie the groups' draws
+    groups = [tree] + [tree[name] for name in ("calibration", "aggregate", "prior_predictive", "information")]
+    assert [group.attrs["seed"] for group in groups] == [2, 3, 4, 5, 6]  # equal ones would tie the groups' draws
     again = examine(pair.model, pair.guide, pair.images, seed=2, **options)
     for name, group in tree.children.items():
         assert group.to_dataset().equals(again[name].to_dataset()), name
