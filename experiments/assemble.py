@@ -41,6 +41,7 @@ def assemble(configuration: DictConfig) -> Parts:
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
+    _check_information(configuration)
     check_data_size(configuration.data, configuration.held_out.images)
     _check_held_out(configuration)
     data, validation = training_data(configuration)
@@ -121,6 +122,18 @@ def _check_held_out(configuration: DictConfig) -> None:
     for name in ("samples", "batch_size"):
         check_whole(f"held_out.{name}", configuration.held_out[name], 1)
     held_out(configuration)  # whether they can be read, too
+
+
+def _check_information(configuration: DictConfig) -> None:
+    wanted = configuration.get("information")
+    if wanted is None:  # of a run before there was any
+        return
+    if not isinstance(wanted, DictConfig):
+        raise UserError(
+            f"information={wanted}: expected images, decoded and others; for none give information.images=0"
+        )
+    for name, least in (("images", 0), ("decoded", 2), ("others", 2)):
+        check_whole(f"information.{name}", wanted.get(name), least)
 
 
 def _maps(likelihood: DictConfig, channels: int) -> int:

@@ -41,7 +41,10 @@ def write_diagnosis(
         simulations=wanted.simulations,
         batch_size=configuration.posterior.batch_size,
         seed=configuration.seed,
+        decoded_images=0,
     )
+    if evaluation.information is not None:  # of more images than these
+        tree["information"] = xr.DataTree(evaluation.information)
     findings = diagnose(tree)
     matters = _importance(evaluation, configuration.seed)
     write_report(

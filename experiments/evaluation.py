@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from experiments.assemble import Parts, held_out
 from experiments.codes import mean_codes, sampled_codes
-from ppvae import UserError, from_pyro_svi, log_marginal
+from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of
 from ppvae.interventions import ablate, reconstruct, traverse
@@ -26,6 +26,9 @@ EVALUATED = {  # what the metrics are called
     "elbo": "ELBO (nats)",
     "rate": "rate (nats)",
     "distortion": "distortion (nats)",
+    "mutual_information": "I(z; x), what the codes say about the image (nats)",
+    "mutual_information_cap": "its cap, log N of the images (nats)",
+    "information_gain": "log likelihood gained by knowing the code (nats)",
     "test_nll": "−log p(x) of test images (nats)",
     "test_nll_standard_error": "its standard error over the images (nats)",
     "test_negative_elbo": "−ELBO of test images (nats)",
@@ -67,6 +70,11 @@ class Evaluation:
         """The latents of all codes; a feature map is one."""
         return sum(latents.sizes["latent"] for latents in self.latents.values())
 
+    @property
+    def information(self) -> xr.Dataset | None:
+        """Where the information is, if that was measured."""
+        return self.tree["information"].to_dataset() if "information" in self.tree.children else None
+
 
 def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     """Draw the posterior and compute Table I's metrics, with sampled and with mean latents; log p(x) of test images."""
@@ -77,13 +85,18 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     tree = from_pyro_svi(model, guide, parts.data.subset(index), wanted.draws, constant_data=factors, **options)
     few, sites = tree.isel(image=slice(wanted.ablation_images)), codes_of(tree)
     latents = {site: informative_latents(tree, ablate(model, few, site=site), site=site) for site in sites}
+    split = _information(parts, configuration)
+    if split is not None:
+        tree["information"] = xr.DataTree(split)
     found = _of_held_out(parts, configuration)
     return Evaluation(
         tree=tree,
         reconstructions=reconstruct(model, tree.isel(image=slice(64))),
         traversals={site: traverse(model, tree, site=site) for site in sites},
         latents=latents,
-        metrics=_metrics(tree, latents, factors, configuration.seed) | _held_out_metrics(parts, found),
+        metrics=_metrics(tree, latents, factors, configuration.seed)
+        | _information_metrics(split)
+        | _held_out_metrics(parts, found),
         held_out=found,
     )
 
@@ -141,6 +154,30 @@ def _covariance_metrics(code: xr.DataArray, reading: str) -> dict[str, float]:
             metrics[f"decorrelation_{reading}"] = float(decorrelation(code))
             metrics[f"decorrelation_literal_{reading}"] = float(decorrelation(code, reading="literal"))
     return metrics
+
+
+def _information(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:
+    """Where the information is, of the first training images; None, logged, for a pair of which that cannot be said."""
+    wanted = configuration.get("information")
+    if wanted is None or not wanted.images:
+        return None
+    data = parts.data.subset(slice(min(wanted.images, len(parts.data))))
+    options = {"others": wanted.others, "decoded": wanted.decoded, "batch_size": configuration.posterior.batch_size}
+    try:
+        return information_split(parts.model, parts.guide, data, seed=configuration.seed, **options)
+    except UserError as error:
+        logger.warning("where the information is cannot be said: %s", error)
+        return None
+
+
+def _information_metrics(split: xr.Dataset | None) -> dict[str, float]:
+    if split is None:
+        return {}
+    return {
+        "mutual_information": float(split["mutual_information"]),
+        "mutual_information_cap": split.attrs["cap"],
+        "information_gain": float(split["gain"]),
+    }
 
 
 def _of_held_out(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:

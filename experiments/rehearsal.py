@@ -25,6 +25,7 @@ IMAGES = 2
 COARSE = 20  # dots an inch of figures that nobody sees
 LEAST = {  # numbers that make what follows quick
     "posterior": {"images": IMAGES, "draws": 2, "ablation_images": IMAGES},
+    "information": {"images": IMAGES},
     "diagnosis": {"images": IMAGES, "draws": 2, "simulations": 20},
     "held_out": {"images": IMAGES, "samples": 2},
 }
@@ -78,7 +79,7 @@ def _small(configuration: DictConfig) -> DictConfig:
     OmegaConf.set_struct(small, False)
     small.trainer.progress = False
     for group, numbers in LEAST.items():
-        for key, number in numbers.items():
+        for key, number in numbers.items() if small.get(group) is not None else ():
             small[group][key] = min(small[group][key], number)
     return small
 

@@ -52,6 +52,7 @@ FREE = (
     "trainer.save_",
     "posterior",
     "diagnosis",
+    "information",
     "job",
 )  # what a resumed run may change
 CONFIGURATIONS = Path(__file__).parent / "conf"

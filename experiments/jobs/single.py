@@ -25,6 +25,16 @@ PAPER = {  # Table I's numbers of the NGVAE
     "informative_by_probability": 7,
 }
 
+INFORMATION = {  # rows of the table, as information_split names them
+    "rate": "rate, the average KL",
+    "mutual_information": "of which information, I(z; x)",
+    "marginal_kl": "of which codes off the prior, KL(q(z) ‖ p(z))",
+    "distortion": "distortion, −log p(x | z)",
+    "gain": "gained by knowing the code, at most I(z; x)",
+    "gain_over_swapped": "gained over codes of other images, mean",
+    "gain_over_prior": "gained over codes from the prior, mean",
+}
+
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
@@ -58,6 +68,7 @@ def write_pages(
         summary=_summary(history, evaluation),
         tables=[
             _metrics_table(evaluation, ngvae="p" in history),
+            *_information_table(evaluation.information),
             *(_latents_table(evaluation, site) for site in evaluation.latents),
         ],
         figures=[*figures_of_run(history, evaluation), *samples_by_label(parts, configuration.seed)],
@@ -84,6 +95,12 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
         f"latents used, by {rule}": (used, f"of {evaluation.counted}"),
         "rate": (metrics["rate"], "nats per image"),
     }
+    if evaluation.information is not None:
+        split = evaluation.information
+        summary["what z says of x"] = (
+            metrics["mutual_information"],
+            f"nats, of at most {split.attrs['cap']:.3g}: {split.attrs['verdict']}",
+        )
     if redrawn.attrs["shown"] == "mean":
         observed = images_of(evaluation.tree).isel(image=slice(redrawn.sizes["image"]))
         summary["reconstruction error"] = (
@@ -108,6 +125,28 @@ def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
         return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
     caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
     return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
+
+
+def _information_table(split: xr.Dataset | None) -> list[Table]:
+    """The rate and the log likelihood in parts, with the verdict."""
+    if split is None:
+        return []
+    rows = [
+        (words, float(split[name]), float(split[f"{name}_error"]))
+        for name, words in INFORMATION.items()
+        if name in split
+    ]
+    for site in split["site"].values if "site" in split.coords else ():
+        rows.append((f"rate of {site}", float(split["site_rate"].sel(site=site)), None))
+        rows.append((f"gained by {site} alone", float(split["site_gain"].sel(site=site)), None))
+    advice = f" Try: {split.attrs['advice']}." if split.attrs["advice"] else ""
+    caption = (
+        f"{split.attrs['what'][0].upper()}{split.attrs['what'][1:]}.{advice} Rate and information are of the first "
+        f"{split.attrs['images']} training images, the rest of the first {split.attrs['decoded']}, each decoded under "
+        f"codes of its own and of {split.attrs['others']} others. The verdict is by the lesser of I(z; x) and what "
+        "knowing the code gains, which no rate held up by the objective and no active unit can feign."
+    )
+    return [Table("Where is the information?", ("part", "nats", "standard error"), rows, caption)]
 
 
 def _used(metrics: dict[str, float]) -> tuple[str, int]:
@@ -160,8 +199,15 @@ def _said(evaluation: Evaluation) -> str:
     rule, used = _used(metrics)
     return (
         f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
-        f"nats per image; {used} of {evaluation.counted} latents used, by {rule}"
+        f"nats per image; {used} of {evaluation.counted} latents used, by {rule}" + _verdict(evaluation.information)
     )
+
+
+def _verdict(split: xr.Dataset | None) -> str:
+    if split is None:
+        return ""
+    told, gain = (float(split[name]) for name in ("mutual_information", "gain"))
+    return f"; I(z; x) {told:.3g}, gain {gain:.3g} nats: {split.attrs['verdict']}"
 
 
 def _faults(findings: xr.Dataset | None) -> list[str]:

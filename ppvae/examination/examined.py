@@ -30,6 +30,7 @@ def examine(
     num_samples: int = 100,
     simulations: int = 500,
     aggregate_images: int = 1000,
+    decoded_images: int = 200,
     batch_size: int = 1024,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -38,8 +39,9 @@ def examine(
     :func:`~ppvae.from_pyro_svi` with its posterior predictive, and the groups ``calibration``
     (:func:`~ppvae.rank_simulations`, as many draws each), ``prior_predictive`` (as many images drawn from the model as
     there are ``simulations``), ``aggregate`` (:func:`~ppvae.elbo_surgery` on the first ``aggregate_images``, whose
-    pairs it scores) and ``information`` (:func:`~ppvae.information_split` on the same images). A group
-    that the pair cannot have is left out, its reason in the attribute ``without_<group>``.
+    pairs it scores) and ``information`` (:func:`~ppvae.information_split` on the same images, of which it decodes the
+    first ``decoded_images``; 0: no such group). A group that the pair cannot have is left out, its reason in the
+    attribute ``without_<group>``.
 
     Shapes: images (image, C, H, W), as the pair takes them, or a tuple of them and what else it takes of each; the
     tree holds images × num_samples redrawn images. ``batch_size``: images × draws decoded at a time. Modules, random
@@ -49,6 +51,7 @@ def examine(
     """
     check_whole("simulations", simulations, 20)
     check_whole("aggregate_images", aggregate_images, 2)
+    check_whole("decoded_images", decoded_images, 0)
     inputs = check_data(images, model, guide, seed=seed)
     few = tuple(values[:aggregate_images] for values in inputs)
     options = {"num_samples": num_samples, "batch_size": batch_size}
@@ -56,9 +59,14 @@ def examine(
     parts: dict[str, Callable[[], xr.Dataset]] = {  # seeds of their own: equal ones would tie the groups' draws
         "calibration": lambda: rank_simulations(model, guide, inputs, simulations, seed=seed + 1, **options),
         "aggregate": lambda: elbo_surgery(model, guide, few, seed=seed + 2),
-        "information": lambda: information_split(model, guide, few, batch_size=batch_size, seed=seed + 4),
+        "information": lambda: information_split(
+            model, guide, few, decoded=max(2, decoded_images), batch_size=batch_size, seed=seed + 4
+        ),
         "prior_predictive": lambda: _drawn(model, inputs, simulations, tree["observed_data"].to_dataset(), seed + 3),
     }
+    if not decoded_images:
+        del parts["information"]
+        tree.attrs["without_information"] = "decoded_images=0"
     for name, make in parts.items():
         try:
             tree[name] = xr.DataTree(make())

@@ -34,9 +34,12 @@ def composed(*overrides: str) -> DictConfig:
 def test_findings_are_the_librarys_of_the_first_images(tmp_path):
     configuration = composed("data.size=64", "data.image_size=32", "seed=3")
     parts = assemble(configuration)
-    found = write_diagnosis(parts, evaluate(parts, configuration), configuration, tmp_path)
+    evaluation = evaluate(parts, configuration)
+    found = write_diagnosis(parts, evaluation, configuration, tmp_path)
     images = parts.data.observed(slice(10), 3)
-    again = diagnose(examine(parts.model, parts.guide, images, num_samples=30, simulations=20, seed=3))
+    tree = examine(parts.model, parts.guide, images, num_samples=30, simulations=20, seed=3)
+    tree["information"] = evaluation.tree["information"]  # of as many images as the configuration says
+    again = diagnose(tree)
     assert found["verdict"].values.tolist() == again["verdict"].values.tolist()
     np.testing.assert_allclose(found["statistic"], again["statistic"], rtol=1e-6)
     page = (tmp_path / "diagnostics.html").read_text()
@@ -55,7 +58,13 @@ def test_without_factors_there_is_no_importance_matrix(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "cards"}
 
 
-@pytest.mark.parametrize("wrong", ["diagnosis.images=-1", "diagnosis.draws=1", "diagnosis.simulations=19"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("diagnosis.images=-1", "diagnosis.draws=1", "diagnosis.simulations=19"),
+        *("information.images=-1", "information.decoded=1", "information.others=0"),
+    ],
+)
 def test_wrong_numbers_end_in_one_line_before_any_training(wrong):
     with pytest.raises(UserError, match=wrong.replace(".", r"\.")):
         assemble(composed("data.size=64", wrong))

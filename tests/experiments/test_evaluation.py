@@ -1,5 +1,7 @@
 """What can be measured is, and what cannot is left out rather than the run's end."""
 
+import math
+
 import hydra
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from omegaconf import DictConfig
 
 from experiments.assemble import assemble
 from experiments.evaluation import evaluate
+from experiments.jobs.single import _information_table
+from ppvae import information_split
 from ppvae.metrics import decorrelation, entropy, knn_accuracy, moment_kl
 
 SMALL = [
@@ -44,6 +48,31 @@ def test_the_metrics_are_the_librarys(archive):
         assert metrics[f"entropy_{reading}"] == float(entropy(code))
         assert metrics[f"decorrelation_{reading}"] == float(decorrelation(code))
     assert "disentanglement" not in metrics  # the label alone is no set of factors
+
+
+def test_where_the_information_is_is_said_of_as_many_images_as_wanted(archive):
+    settings = ["information.images=20", "information.decoded=7", "information.others=5"]
+    configuration = composed(*archive, "latents=3", "posterior.images=24", "seed=2", *settings)
+    parts = assemble(configuration)
+    evaluation = evaluate(parts, configuration)
+    found = information_split(parts.model, parts.guide, parts.data.subset(slice(20)), others=5, decoded=7, seed=2)
+    for name in ("mutual_information", "gain", "rate"):
+        assert float(evaluation.information[name]) == pytest.approx(float(found[name]), rel=1e-5)
+    metrics = evaluation.metrics
+    assert metrics["mutual_information"] == float(evaluation.information["mutual_information"])
+    assert metrics["mutual_information_cap"] == math.log(20)
+    assert metrics["information_gain"] == float(evaluation.information["gain"])
+    (table,) = _information_table(evaluation.information)
+    assert table.rows[1][1] == metrics["mutual_information"]
+    assert evaluation.information.attrs["verdict"] in table.caption.lower()
+
+
+def test_where_the_information_is_need_not_be_measured(archive):
+    configuration = composed(*archive, "latents=3", "posterior.images=24", "information.images=0")
+    evaluation = evaluate(assemble(configuration), configuration)
+    assert evaluation.information is None
+    assert not {"mutual_information", "mutual_information_cap", "information_gain"} & set(evaluation.metrics)
+    assert _information_table(None) == []
 
 
 def test_labels_of_few_images_are_not_judged(archive):

@@ -107,7 +107,7 @@ def test_a_decoder_that_does_not_listen_gains_nothing_at_all(draws):
 
 
 def test_a_pair_that_copies_one_bit_has_ln_2():
-    """Whoever the others are, for the weights know that one half of all codes say each bit; a wrong one costs 28 nats."""
+    """Whoever the others are, for the weights know that half of all codes say each bit; a wrong one costs 14 nats."""
     found = information_split(model_of(bit), guide_of(told), BITS)
     assert float(found["mutual_information"]) == pytest.approx(math.log(2), abs=1e-9)
     assert float(found["gain"]) == pytest.approx(math.log(2), abs=5 * float(found["gain_error"]) + 0.01)
