@@ -1,6 +1,11 @@
 """Shared fixtures: one thread, one seed, tiny pairs, and a parameter store that every test leaves empty."""
 
+import multiprocessing
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyro
@@ -86,3 +91,53 @@ def within_errors() -> Callable[..., None]:
         )
 
     return check
+
+
+type Python = Callable[[Path, str], subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Python:
+    """``python -c``, a script by its text, in a folder: its exit code and what it said."""
+
+    def run(cwd: Path, script: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=False)
+
+    return run
+
+
+PRELOADED = [  # what takes seconds to import, none of our jobs
+    "experiments.evaluation",
+    "hydra.main",
+    "lightning_fabric",
+    "matplotlib.backends.backend_agg",
+    "sklearn.ensemble",
+    "tensorboard.summary.writer.event_file_writer",
+    "torch._dynamo",
+    "zarr",
+]
+FORKED = """
+import os, sys
+os.chdir({cwd!r})
+for number, path in enumerate({said!r}, 1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+sys.path.insert(0, "")
+"""
+
+
+@pytest.fixture(scope="session")
+def forked() -> Python:
+    """As ``fresh``, in a process of its own that has these imports behind it, and nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+
+    def run(cwd: Path, script: str) -> subprocess.CompletedProcess:
+        with tempfile.TemporaryDirectory() as folder:
+            said = [f"{folder}/stdout", f"{folder}/stderr"]
+            code = FORKED.format(cwd=str(cwd), said=said) + script
+            process = context.Process(target=exec, args=(code, {"__name__": "__main__"}))
+            process.start()
+            process.join()
+            return subprocess.CompletedProcess(["python"], process.exitcode, *(Path(path).read_text() for path in said))
+
+    return run

@@ -1,8 +1,6 @@
-"""The README's scripts run as printed, on fewer images."""
+"""The README's scripts run as printed, on fewer images, each in a process of its own."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,36 +30,31 @@ def _smaller(block: str) -> str:
     return block
 
 
-def test_readme_script_trains_and_exports(tmp_path):
+def test_readme_script_trains_and_exports(tmp_path, fresh):
     """Plain Pyro SVI, then the same pair in our loop, one script after the other as a reader would paste them."""
     script = _smaller(SCRIPT) + _smaller(LOOP + CAREFUL).replace("epochs=1,", "epochs=1, compile=False,")
     script += "\nassert not list(pyro.get_param_store().keys()), 'parameters leaked into the global store'\n"
-    (tmp_path / "script.py").write_text(script)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = fresh(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/mine/posterior.zarr").is_dir()
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
     assert (tmp_path / "runs/careful/best.pt").is_file()
 
 
-def test_readme_pairs_take_inputs_beside_images(tmp_path):
+def test_readme_pairs_take_inputs_beside_images(tmp_path, forked):
     script = _smaller(INPUTS).replace("draw_given(", "found = draw_given(") + "\nprint(found.sizes)"
-    (tmp_path / "script.py").write_text(script)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert "'given': 3, 'draw': 8" in done.stdout
 
 
-def test_readme_two_views_train_and_draw(tmp_path):
-    (tmp_path / "script.py").write_text(
-        _smaller(TWO_VIEWS) + "\nprint(vary(model, columns=8, rows=4, cluster=3).sizes)"
-    )
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_readme_two_views_train_and_draw(tmp_path, forked):
+    done = forked(tmp_path, _smaller(TWO_VIEWS) + "\nprint(vary(model, columns=8, rows=4, cluster=3).sizes)")
     assert done.returncode == 0, done.stderr
     assert "'z_local': 4, 'z_global': 8" in done.stdout
 
 
-def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path):
+def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path, forked):
     """Of many images where the metric needs them, and for a second guide the first once more."""
     before = "import torch\ntorch.manual_seed(0)\n" + _smaller(SCRIPT).replace("size=96", "size=400")
     between = """
@@ -74,17 +67,15 @@ all_codes = from_pyro_svi(model, guide, data.images[:400], 1)["sample_stats"]["z
         + between
         + _smaller(DIAGNOSTICS).replace(" other_guide", " NormalGammaGuide(ConvEncoder(data.image_shape), 15)")
     )
-    (tmp_path / "script.py").write_text(script)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert "k̂" in done.stdout
 
 
-def test_readme_auto_guide_script_runs(tmp_path):
+def test_readme_auto_guide_script_runs(tmp_path, forked):
     script = AUTO_GUIDE.replace("num_samples=1000", "num_samples=200").replace("range(2000)", "range(300)")
     script = script.replace("guide = ", "pyro.set_rng_seed(0)\nguide = ", 1)
-    (tmp_path / "script.py").write_text(script)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert "theta[7]" in done.stdout
 

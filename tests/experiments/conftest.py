@@ -1,7 +1,8 @@
 """Hydra as the command line starts it, for tests that compose configurations in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import hydra
 import pytest
@@ -24,3 +25,16 @@ def _hydra() -> Iterator[None]:
     HydraConfig.instance().cfg = None
     OmegaConf.clear_resolver("or")
     OmegaConf.clear_resolver("console_level")
+
+
+COMMAND_LINE = """
+import runpy
+sys.argv[1:] = {words}
+runpy.run_module("experiments", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def command_line(forked) -> Callable[..., CompletedProcess]:
+    """``python -m experiments WORDS`` in a folder; the process begins with what takes seconds to import behind it."""
+    return lambda cwd, *words: forked(cwd, COMMAND_LINE.format(words=list(words)))

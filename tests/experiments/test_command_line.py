@@ -27,6 +27,9 @@ TINY = [
     "posterior.images=64",
     "posterior.draws=2",
     "posterior.ablation_images=32",
+    "diagnosis.images=20",
+    "diagnosis.draws=30",
+    "diagnosis.simulations=20",
 ]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -94,11 +97,11 @@ def test_the_main_job_says_little(job):
     assert left == {"runs"}
 
 
-def test_resume_continues_the_run_in_its_directory(job):
+def test_resume_continues_the_run_in_its_directory(job, command_line):
     directory, _ = job
     cwd = directory.parents[2]
     before = pd.read_csv(directory / "history.csv")
-    done = experiments(cwd, *TINY, "trainer.epochs=3", f"resume={directory.relative_to(cwd)}")
+    done = command_line(cwd, *TINY, "trainer.epochs=3", f"resume={directory.relative_to(cwd)}")
     assert done.returncode == 0, done.stderr
     after = pd.read_csv(directory / "history.csv")
     assert after["epoch"].tolist() == [1, 2, 3]
@@ -110,10 +113,10 @@ def test_resume_continues_the_run_in_its_directory(job):
     assert "trainer.epochs=3" in record["command"]
 
 
-def test_a_run_is_repeated_with_the_same_numbers(job):
+def test_a_run_is_repeated_with_the_same_numbers(job, command_line):
     directory, _ = job
     cwd = directory.parents[2]
-    done = experiments(cwd, f"rerun={directory.relative_to(cwd)}", "hydra.run.dir=again")
+    done = command_line(cwd, f"rerun={directory.relative_to(cwd)}", "hydra.run.dir=again")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("The same numbers.")
     assert (
@@ -136,13 +139,13 @@ runpy.run_module("experiments", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    ("module", "number", "code"), [("torch", signal.SIGINT, 130), ("experiments.jobs.single", signal.SIGTERM, 143)]
+    ("started", "module", "number", "code"),
+    [("fresh", "torch", signal.SIGINT, 130), ("forked", "experiments.jobs.single", signal.SIGTERM, 143)],
 )
-def test_a_signal_before_the_training_ends_in_one_line(tmp_path, module, number, code):
+def test_a_signal_before_the_training_ends_in_one_line(request, tmp_path, started, module, number, code):
     """While torch is imported, and when the run already has its folder."""
-    script = AT_IMPORT.format(module=module, number=int(number), words=TINY)
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    python = request.getfixturevalue(started)
+    done = python(tmp_path, AT_IMPORT.format(module=module, number=int(number), words=TINY))
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("interrupted")
     assert done.stderr.count("\n") == 1

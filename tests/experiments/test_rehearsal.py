@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,10 +203,8 @@ def test_a_likelihood_without_a_mean_is_shown_by_draws(archive, tmp_path):
     assert "relative" not in evaluation.latents["z"]
 
 
-def test_the_command_line_takes_a_users_pair(archive, tmp_path):
-    command = [sys.executable, "-m", "experiments", *archive, *SMALL, *VECTOR_AND_MAPS, *WITHOUT_MEAN[:1]]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def test_the_command_line_takes_a_users_pair(archive, tmp_path, command_line):
+    done = command_line(tmp_path, *archive, *SMALL, *VECTOR_AND_MAPS, *WITHOUT_MEAN[:1])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].startswith("Report: ")
 
