@@ -21,9 +21,10 @@ TINY_TWO_VIEW = replace(TWO_VIEW, image_shape=(3, 8, 8), batch_size=4, channels=
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def quick(monkeypatch):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two threads wait long for each other on a busy machine
+    monkeypatch.setattr(step_time.gc, "collect", lambda: 0)  # longer than a step at this size
     yield
     torch.set_num_threads(threads)
 
@@ -81,7 +82,6 @@ def test_milliseconds_are_those_of_one_step_after_a_warm_up_in_turns(monkeypatch
         return Candidate("VAE", name, run)
 
     monkeypatch.setattr(step_time.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(step_time.gc, "collect", lambda: None)
     times = step_time.milliseconds([candidate("a", 2), candidate("b", 5)], 4, 3, torch.device("cpu"))
     assert asked == [("a", 4), ("b", 4)] * 4  # the warm-up is the first
     np.testing.assert_allclose(times["VAE", "a"], [3, 4, 5])
@@ -115,7 +115,7 @@ def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
 
 def test_every_swap_trains_and_is_judged(monkeypatch):
     fabric = Fabric(accelerator="cpu", devices=1)
-    rivals = list(swaps.swaps(replace(MLP, batch_size=4), fabric, way="captured"))
+    rivals = list(swaps.swaps(TINY, fabric, way="captured"))
     times = step_time.milliseconds(rivals, steps=1, rounds=2, device=fabric.device)
     wanted = {*swaps.OBJECTIVES, *swaps.PRIORS, *swaps.GUIDES, swaps.PLAIN}
     assert {name for _, name in times} == wanted
