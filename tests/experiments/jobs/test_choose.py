@@ -48,6 +48,17 @@ def results(directory: Path) -> pd.DataFrame:
     return pd.read_csv(directory / "results.csv")
 
 
+@pytest.fixture
+def untrained(monkeypatch) -> dict[str, float]:
+    """Runs are not trained here: each gets this ``score``."""
+    given = {"score": 0.5}
+    told = {"elbo": -1.0, "rate": 1.0, "distortion": 0.0, "informative_by_kl": 1.0, "data": "none"}
+    monkeypatch.setattr(
+        choose, "_train", lambda _text, value, _directory: (given["score"], {**told, "run": f"trials/{value:g}"})
+    )
+    return given
+
+
 def test_sweep_scores_each_value_on_the_labelled_images_alone(tmp_path, capsys):
     choose.run(as_started("search.low=0.1", "search.high=10"), tmp_path)
     found = results(tmp_path)
@@ -103,8 +114,8 @@ def test_a_value_that_diverges_has_no_score_and_ends_nothing(tmp_path, monkeypat
     choose.run(as_started(), tmp_path)
 
 
-def test_no_score_at_all_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(choose, "_score", lambda *_: float("nan"))
+def test_no_score_at_all_is_one_line(tmp_path, untrained):
+    untrained["score"] = float("nan")
     with pytest.raises(UserError, match="no value has a score"):
         choose.run(as_started("search.trials=2"), tmp_path)
 
@@ -120,6 +131,7 @@ def test_more_trials_on_resume_go_on_by_the_sampler(tmp_path):
     assert found["value"].between(0.03, 30).all()
 
 
+@pytest.mark.usefixtures("untrained")
 def test_tpe_begins_with_a_sweep(tmp_path):
     choose.run(as_started("search.sampler=tpe", "search.trials=4"), tmp_path)
     assert {0.03, 30.0} < set(results(tmp_path)["value"].round(9))
@@ -144,12 +156,14 @@ def test_mistakes_end_in_one_line_before_any_training(override, message, tmp_pat
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.usefixtures("untrained")
 def test_other_settings_do_not_continue_a_search(tmp_path):
     choose.run(as_started("search.trials=1"), tmp_path)
     with pytest.raises(UserError, match=r"was made with .*latents=3, now it is 4"):
         choose.run(as_started("latents=4"), tmp_path)
 
 
+@pytest.mark.usefixtures("untrained")
 def test_optuna_stays_quiet_and_unchanged(tmp_path):
     level = optuna.logging.get_verbosity()
     choose.run(as_started("search.trials=1"), tmp_path)

@@ -33,6 +33,7 @@ SMALL = [
     "posterior.images=40",
     "posterior.draws=2",
     "posterior.ablation_images=8",
+    "diagnosis.images=0",
 ]
 PER_LETTER = 8
 LABELS = metric_labels(train_and_evaluate)

@@ -1,6 +1,7 @@
 """Two codes from the command line: the reports and tables of the auxiliary task, on a few drawn house numbers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from experiments.jobs import study
 from experiments.jobs.two_view import classifier, samples
 from experiments.jobs.two_view.pretraining import pretrain
 from experiments.jobs.two_view.runs import checked
+from experiments.resolvers import register_resolvers
 from guides import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from ppvae import UserError, read_posterior
 from ppvae.models.transformations import Blur, Compose, PatchShuffle
@@ -39,15 +41,20 @@ SMALL = [
 RELAXED = "ignore:RelaxedClusters trains on an objective that is no bound:UserWarning"
 
 
-@pytest.fixture
-def digits(tmp_path) -> str:
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> str:
+    """:func:`blots` that no test touches."""
+    return blots(tmp_path_factory.mktemp("digits"))
+
+
+def blots(folder: Path) -> str:
     """The override that names files of blots in place of MNIST's digits, other ones for each split."""
     for seed, split in enumerate(("train", "test")):
         generator = np.random.default_rng(seed)
         pixels = np.zeros((60, 28, 28), np.uint8)
         pixels[:, 8:20, 8:20] = generator.integers(100, 256, (60, 12, 12))
-        np.savez(tmp_path / f"{split}.npz", images=pixels, labels=np.arange(60) % 10)
-    return f"data.digits='{tmp_path}/{{split}}.npz'"
+        np.savez(folder / f"{split}.npz", images=pixels, labels=np.arange(60) % 10)
+    return f"data.digits='{folder}/{{split}}.npz'"
 
 
 def started(*overrides: str) -> DictConfig:
@@ -125,8 +132,9 @@ def test_the_swap_holds_two_models_against_one_classifier(digits, tmp_path):
     assert (tmp_path / "run/figures/accuracies.png").is_file()
 
 
-def test_the_classifier_sees_the_training_split_alone(digits, tmp_path):
+def test_the_classifier_sees_the_training_split_alone(tmp_path):
     """It is trained where no test split can be read."""
+    digits = blots(tmp_path)
     (tmp_path / "test.npz").unlink()
     configuration = started("experiment=swap", *SMALL, "data.size=100", digits)
     configuration.classifier.epochs = 1
@@ -144,34 +152,48 @@ def test_the_classifier_sees_the_training_split_alone(digits, tmp_path):
 CLUSTERS = ["experiment=clusters", *SMALL, "workers=1", "seeds=[0]", "prior.clusters=4", "pretraining.codes=1"]
 
 
-def test_clusters_stand_beside_k_means_in_one_table(digits, tmp_path):
-    configuration = started(*CLUSTERS, digits)
-    OmegaConf.clear_resolver("or")  # a worker of a study starts without
-    study.run(configuration, tmp_path / "run")
-    results = pd.read_csv(tmp_path / "run/results.csv").set_index("model")
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory) -> Path:
+    """The folder of a study that the first test runs."""
+    return tmp_path_factory.mktemp("study") / "run"
+
+
+@pytest.fixture
+def clustered(digits, studied) -> Path:
+    """The folder of the study of clusters, run once; tests read it."""
+    if not studied.is_dir():
+        configuration = started(*CLUSTERS, digits)
+        OmegaConf.clear_resolver("or")  # a worker of a study starts without
+        study.run(configuration, studied)
+        register_resolvers()
+    return studied
+
+
+def test_clusters_stand_beside_k_means_in_one_table(clustered):
+    results = pd.read_csv(clustered / "results.csv").set_index("model")
     for name in ("acc", "acc_kmeans_global", "acc_kmeans_both", "acc_kmeans_pca", "nmi"):
         assert results[name].between(0, 1).all(), name
     assert (results["acc_one_to_one"] <= results["acc"]).all()
     assert results["acc_kmeans_pca"].nunique() == 1  # the same pixels
-    one = tmp_path / "run/auxiliary_task/seed0"
+    one = clustered / "auxiliary_task/seed0"
     found = read_posterior(one / "clusters.zarr").to_dataset()
     assert int(found["counts"].sum()) == 24
     assert float(found["score"]) == results.loc["auxiliary_task", "acc"]
     assert (one / "pretraining/codes/checkpoint.pt").is_file()
-    assert len(list((tmp_path / "run/figures").iterdir())) == 4
+    assert len(list((clustered / "figures").iterdir())) == 4
 
 
-def test_a_study_that_was_killed_after_pretraining_goes_on(digits, tmp_path):
-    """The same numbers as an uninterrupted one."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    configuration = started(*CLUSTERS, "~models.without", digits)
-    study.run(configuration, whole)
-    study.run(configuration, killed)
+def test_a_study_that_was_killed_after_pretraining_goes_on(digits, clustered, tmp_path):
+    """The same numbers as an uninterrupted one; what was done is not done again."""
+    killed = shutil.copytree(clustered, tmp_path / "killed")
     one = killed / "auxiliary_task/seed0"
-    for path in (one / "metrics.json", one / "checkpoint.pt"):
+    for path in (killed / "results.csv", one / "metrics.json", one / "checkpoint.pt"):
         path.unlink()
-    study.run(configuration, killed)
-    numbers = [pd.read_csv(where / "results.csv").drop(columns="seconds") for where in (whole, killed)]
+    kept = [one / "pretraining/codes/checkpoint.pt", killed / "without/seed0/checkpoint.pt"]
+    before = [path.stat().st_mtime_ns for path in kept]
+    study.run(started(*CLUSTERS, digits), killed)
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    numbers = [pd.read_csv(where / "results.csv").drop(columns="seconds") for where in (clustered, killed)]
     pd.testing.assert_frame_equal(*numbers)
 
 
