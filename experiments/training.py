@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,18 @@ TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told o
 
 @labelled(EVALUATED | TRAINED)
 def train_and_evaluate(
-    configuration: DictConfig, directory: Path, *, resume: bool, follow: Follow | None = None
+    configuration: DictConfig,
+    directory: Path,
+    *,
+    resume: bool,
+    follow: Follow | None = None,
+    measure: Callable[[Parts, DictConfig], Mapping[str, float]] | None = None,
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
     ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``.
 
-    Whatever comes after the training is rehearsed before it, with ``follow``, what the caller does then.
+    Whatever comes after the training is rehearsed before it, with ``follow``, what the caller does then. ``measure``:
+    further numbers of the trained parts for ``metrics.json``.
     """
     parts = assemble(configuration)
     rehearse(parts, configuration, follow)
@@ -80,7 +87,7 @@ def train_and_evaluate(
     table = latents_table(evaluation)
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
-    metrics |= told(history)
+    metrics |= told(history) | ({} if measure is None else dict(measure(parts, configuration)))
     metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation

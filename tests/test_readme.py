@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
     r"```python\n(.*?)```", README, flags=re.S
 )
 SMALLER = {
@@ -52,6 +52,14 @@ def test_readme_two_views_train_and_draw(tmp_path, forked):
     done = forked(tmp_path, _smaller(TWO_VIEWS) + "\nprint(vary(model, columns=8, rows=4, cluster=3).sizes)")
     assert done.returncode == 0, done.stderr
     assert "'z_local': 4, 'z_global': 8" in done.stdout
+
+
+def test_readme_autoregressive_decoder_trains_and_is_judged(tmp_path, forked):
+    script = _smaller(RASTER).replace("[:12], num_samples=30, simulations=20", "[:12], others=3")
+    done = forked(tmp_path, script + "\nprint(p.sample().shape)")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^(collapsed|weak|used) ", done.stdout, flags=re.M)
+    assert "torch.Size([3, 32, 32])" in done.stdout
 
 
 def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path, forked):
