@@ -139,13 +139,11 @@ runpy.run_module("experiments", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    ("started", "module", "number", "code"),
-    [("fresh", "torch", signal.SIGINT, 130), ("forked", "experiments.jobs.single", signal.SIGTERM, 143)],
+    ("module", "number", "code"), [("torch", signal.SIGINT, 130), ("experiments.jobs.single", signal.SIGTERM, 143)]
 )
-def test_a_signal_before_the_training_ends_in_one_line(request, tmp_path, started, module, number, code):
+def test_a_signal_before_the_training_ends_in_one_line(tmp_path, fresh, module, number, code):
     """While torch is imported, and when the run already has its folder."""
-    python = request.getfixturevalue(started)
-    done = python(tmp_path, AT_IMPORT.format(module=module, number=int(number), words=TINY))
+    done = fresh(tmp_path, AT_IMPORT.format(module=module, number=int(number), words=TINY))
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("interrupted")
     assert done.stderr.count("\n") == 1

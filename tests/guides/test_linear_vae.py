@@ -72,22 +72,22 @@ def exact_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return images[:, None, None, :], axes, white[:, PIXELS:]
 
 
-def optimum(beta: float, steps: int = 400):
+def optimum(beta: float):
     """The trained pair's loadings, the axes of the data, the images, and the terms at the optimum."""
-    model, guide, images, axes = trained(beta, steps)
+    model, guide, images, axes = trained(beta)
     with torch.no_grad():
         return model.likelihood.loadings.weight, axes, images, BetaELBO().measure(model, guide, images)
 
 
 @cache
-def trained(beta: float, steps: int = 400):
+def trained(beta: float):
     """The pair at the optimum of the β-VAE, the images and their axes; tests read it, and each finds the same seed."""
     images, axes, noise = exact_batch()
     model, guide = VAE(NormalPrior(LATENTS), LinearLikelihood()).double(), LinearGuide(noise).double()
     objective = BetaELBO(beta=beta)
     optimiser = torch.optim.LBFGS(
         [*model.parameters(), *guide.parameters()],
-        max_iter=steps,
+        max_iter=400,
         history_size=20,
         tolerance_grad=1e-9,
         tolerance_change=1e-13,
