@@ -32,8 +32,9 @@ lint: install
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 
-# files in parallel, one thread each: threads that share cores slow each other; bytecode is kept, as many processes start
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest --numprocesses auto --dist loadfile
+# files in parallel, the longest first, one thread each: threads that share cores slow each other; bytecode is kept, as
+# many processes start
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST) -m "not long"

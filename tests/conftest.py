@@ -20,6 +20,26 @@ from ppvae.priors import NormalGammaPrior, NormalPrior
 
 torch.set_num_threads(1)
 
+LONGEST = (  # few tests of many seconds each
+    "test_command_line.py",
+    "test_on_gpu.py",
+    "test_readme.py",
+    "test_two_view.py",
+    "test_rehearsal.py",
+    "test_benchmarks.py",
+    "test_configurations.py",
+    "test_study.py",
+    "test_processes.py",
+    "test_import.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left alone with one at the end."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 PAIRS = ("normal", "normal-gamma implicit", "normal-gamma g-rep")
 LIKELIHOODS = ("normal", "bernoulli")
 IMAGE_SHAPE = (1, 6, 6)
