@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts
 from experiments.diagnostics_page import write_diagnosis
+from experiments.draw_figures import draws_of_run
 from experiments.evaluation import EVALUATED, Evaluation
 from experiments.figures import figures_of_run, samples_by_label
 from experiments.provenance import command_line, environment
@@ -71,7 +72,11 @@ def write_pages(
             *_information_table(evaluation.information),
             *(_latents_table(evaluation, site) for site in evaluation.latents),
         ],
-        figures=[*figures_of_run(history, evaluation), *samples_by_label(parts, configuration.seed)],
+        figures=[
+            *figures_of_run(history, evaluation),
+            *draws_of_run(parts, evaluation, configuration.seed),
+            *samples_by_label(parts, configuration.seed),
+        ],
         notes=[*_surrogate(parts), *_notes(evaluation)],
         environment=environment(configuration.seed),
         dpi=dpi,

@@ -4,6 +4,7 @@ from .accuracies import plot_accuracies
 from .assignments import plot_assignments
 from .codes import plot_codes
 from .covariances import plot_covariances
+from .draws import plot_draws
 from .factors_entering import plot_capacity
 from .image_blocks import plot_image_blocks
 from .importance_matrix import plot_importance_matrix
@@ -27,6 +28,7 @@ __all__ = [
     "plot_capacity",
     "plot_codes",
     "plot_covariances",
+    "plot_draws",
     "plot_image_blocks",
     "plot_importance",
     "plot_importance_matrix",

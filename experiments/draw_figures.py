@@ -1,0 +1,61 @@
+"""What a likelihood without a mean is shown by: draws, by the model alone, given z, and given the upper half."""
+
+import xarray as xr
+
+from experiments.assemble import Parts
+from experiments.evaluation import Evaluation
+from experiments.report import ReportFigure
+from ppvae.interventions import draws_from_prior, draws_given_z, in_paint
+from ppvae.interventions.held import PIXELS, images_of
+from ppvae.likelihoods import AutoregressiveLikelihood
+from ppvae.plots import plot_draws
+
+__all__ = ["draws_of_run"]
+
+IMAGES, DRAWS = 8, 8
+LINES, PLACES = 4, 12  # of the samples
+
+
+def draws_of_run(parts: Parts, evaluation: Evaluation, seed: int) -> list[ReportFigure]:
+    """Samples, draws at one z, and in-painting where the likelihood goes by raster order; none where it has a mean."""
+    if evaluation.reconstructions.attrs["shown"] == "mean":
+        return []
+    figures = [_samples(parts, evaluation, seed), _same_z(parts, evaluation, seed)]
+    if isinstance(getattr(parts.model, "likelihood", None), AutoregressiveLikelihood):
+        figures.append(_in_painting(parts, seed))
+    return figures
+
+
+def _samples(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
+    drawn = draws_from_prior(parts.model, evaluation.tree, LINES * PLACES, seed=seed)
+    table = xr.DataArray(drawn.values.reshape(LINES, PLACES, *drawn.shape[1:]), dims=("image", "draw", *PIXELS))
+    caption = "Draws of the model alone, each of a z from the prior and of noise of its own."
+    return ReportFigure("samples", caption, plot_draws(table), "Samples from the prior")
+
+
+def _same_z(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
+    few = evaluation.tree.isel(image=slice(IMAGES))
+    drawn = draws_given_z(parts.model, few, DRAWS, seed=seed)
+    caption = (
+        "Left a training image, beside it draws of p(x | z), all of a line at one and the same z ~ q(z | x), each of "
+        "noise of its own. What a line shares is what z keeps of the image; what differs the decoder fills in. Lines "
+        "that share nothing but the kind of image: z is empty."
+    )
+    return ReportFigure("same_z", caption, plot_draws(drawn, {"image": images_of(few)}), "One z, many draws")
+
+
+def _in_painting(parts: Parts, seed: int) -> ReportFigure:
+    data = parts.data if parts.validation is None else parts.validation
+    which = "training" if parts.validation is None else "validation"
+    inputs = data.arguments(slice(min(IMAGES, len(data))), seed)
+    drawn = in_paint(parts.model, parts.guide, inputs, draws=DRAWS, seed=seed)
+    image = xr.DataArray(inputs[0].cpu().numpy(), dims=("image", *PIXELS))
+    effective = float(drawn["effective"].median())
+    rows = drawn.attrs["pixels"] // image.sizes["column"]
+    given = image.copy()
+    given[:, :, rows:] = 0.5
+    caption = (
+        f"Left {which} images, then what is given of them, the upper half, then draws of the rest, z inferred from "
+        f"what is given (importance sampling, {effective:.1f} effective codes in the median image)."
+    )
+    return ReportFigure("in_painting", caption, plot_draws(drawn, {"image": image, "given": given}), "In-painting")

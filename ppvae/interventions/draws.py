@@ -1,0 +1,66 @@
+"""Images that the model draws: by itself, and given one code many times, so that one sees what the code keeps."""
+
+from collections.abc import Callable
+
+import torch
+import xarray as xr
+from pyro import validation_enabled
+
+from ppvae.errors import UserError, check_whole
+from ppvae.interventions.decoding import in_parts, sites_before
+from ppvae.interventions.held import PIXELS, data_of, held, images_of
+from ppvae.pair.sites import sample_sites
+from ppvae.pair.untouched import device_of, evaluating
+from ppvae.posterior.handlers import Unobserved, traced
+
+__all__ = ["draws_from_prior", "draws_given_z"]
+
+AT_ONCE = 256  # images drawn at a time
+
+
+def draws_given_z(model: Callable, tree: xr.DataTree, draws: int = 6, *, draw: int = 0, seed: int = 0) -> xr.DataArray:
+    """``draws`` images x ~ p(x | z), each of noise of its own, at one and the same z ~ q(z | image).
+
+    That z is ``draw`` of the tree's posterior. What all draws of an image share is what z keeps of it, what differs the
+    likelihood fills in; with one that is independent over pixels that is pixel noise alone. They are no reconstruction.
+    Returns (image, draw, channel, row, column). Errors: :class:`~ppvae.errors.UserError` for a tree that is not of this
+    model's images, or has no such draw.
+    """
+    check_whole("draws", draws, 1)
+    observed = images_of(tree)
+    values = {name: value.repeat_interleave(draws, 0) for name, value in held(tree, draw).items()}
+    data = [tensor.repeat_interleave(draws, 0) for tensor in data_of(tree)]
+    name = str(observed.name)
+
+    def run(part: dict[str, torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        return sites_before(model, name, part, *inputs)[-1]["fn"].sample().cpu()
+
+    drawn = torch.cat(in_parts(model, run, values, *data, seed=seed))
+    coords = {"image": observed["image"]}
+    return _labelled(drawn.unflatten(0, (-1, draws)), ("image", "draw"), coords, "draws of p(x|z) at one z an image")
+
+
+def draws_from_prior(model: Callable, tree: xr.DataTree, draws: int = 40, *, seed: int = 0) -> xr.DataArray:
+    """Images that the model draws by itself, z ~ p(z) and x ~ p(x | z): (draw, channel, row, column).
+
+    Of the tree's images only the shape counts, and what else is given with each, in turn.
+    Errors: :class:`~ppvae.errors.UserError` for a tree that is not of this model's images.
+    """
+    check_whole("draws", draws, 1)
+    name, device = str(images_of(tree).name), device_of(model)
+    data = data_of(tree)
+    parts = []
+    with evaluating(model, device=device, seed=seed), validation_enabled(False):
+        for start in range(0, draws, AT_ONCE):
+            turn = torch.arange(start, min(start + AT_ONCE, draws)) % len(data[0])
+            trace = traced(model, tuple(tensor[turn].to(device) for tensor in data), {}, Unobserved())
+            found = {site["name"]: site["value"] for site in sample_sites(trace)}
+            if name not in found:
+                raise UserError(f"the model has no site {name!r}; give the tree of this model's own posterior")
+            parts.append(found[name].cpu())
+    return _labelled(torch.cat(parts), ("draw",), {}, "draws of p(x)")
+
+
+def _labelled(images: torch.Tensor, dims: tuple[str, ...], coords: dict, long_name: str) -> xr.DataArray:
+    attributes = {"shown": "draws", "long_name": long_name}
+    return xr.DataArray(images.numpy(), coords, (*dims, *PIXELS), "x", attributes)
