@@ -1,11 +1,12 @@
 """Time of drawing images pixel after pixel: cached, by the fixed point, and naively with a pass a pixel.
 
-``python -m experiments.benchmarks.raster_time [--threads N] [--networks past 2x5 8x17] [--write PAGE.md [--append]]``
+``python -m experiments.benchmarks.raster_time [--network past] [--threads N] [--write PAGE.md [--append]]``
 
 The fixed point's passes depend on how much the pixels tell each other, so that it is timed with random weights and with
 weights trained for ``--steps`` steps on static binarised MNIST, read from ``--data``.
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from experiments.benchmarks.command import command, started
 from experiments.provenance import as_markdown, command_line, environment
@@ -52,6 +54,7 @@ class Measured(NamedTuple):
 
     title: str
     weights: str
+    threads: int
     cached: float
     fixed_point: float
     naive: float
@@ -111,25 +114,24 @@ def _wait(device: torch.device) -> None:
 
 
 def measured(name: str, weights: str, drawn: AutoregressiveImage, rounds: int, share: int) -> Measured:
-    """Cached and naive in turns, medians of ``rounds``; of a naive draw ``share`` pixels a round, times the rest."""
+    """Cached and naive in turns, medians of ``rounds``, with one draw by the fixed point after the first of them.
+
+    Of a naive draw, ``share`` pixels are timed a round, and stand for the rest.
+    """
     device, noise = drawn.context.device, drawn.noise()
-    start = time.perf_counter()
-    with counted_passes(drawn.network) as calls:
-        image = drawn.sample(noise=noise, way="fixed_point")
-    _wait(device)
-    fixed_point = time.perf_counter() - start
-    pixels = noise.shape[-2] * noise.shape[-1]
+    at_once, pixels = len(noise), noise.shape[-2] * noise.shape[-1]
+    image = drawn.sample(noise=noise)
     last = drawn.given_prefix(image, pixels - share)  # a pass for each of the last pixels
-    times = [
-        (
-            seconds(lambda: drawn.sample(noise=noise, way="cached", at_once=len(image)), device),
-            seconds(lambda: last.sample(noise=noise, way="naive", at_once=len(image)), device),
-        )
-        for _ in range(rounds)
-    ]
+    times: list[tuple[float, float]] = []
+    for turn in range(rounds):
+        cached = seconds(lambda: drawn.sample(noise=noise, way="cached", at_once=at_once), device)
+        times.append((cached, seconds(lambda: last.sample(noise=noise, way="naive", at_once=at_once), device)))
+        if turn == 0:
+            with counted_passes(drawn.network) as calls:
+                fixed_point = seconds(lambda: drawn.sample(noise=noise, way="fixed_point", at_once=at_once), device)
     cached, naive = np.median(times, 0)
-    title = NETWORKS[name][0]
-    return Measured(title, weights, cached, fixed_point, naive * pixels / share, len(calls), sum(calls) / len(image))
+    threads, title, passes = torch.get_num_threads(), NETWORKS[name][0], sum(calls) / at_once
+    return Measured(title, weights, threads, cached, fixed_point, naive * pixels / share, len(calls), passes)
 
 
 @torch.no_grad()
@@ -147,7 +149,7 @@ def verdicts(rows: Sequence[Measured]) -> list[str]:
     """One line for each target: held or missed, with its number."""
     lines = []
     for row in rows:
-        where = f"{row.title}, {row.weights} weights"
+        where = f"{row.title}, {row.weights} weights, {_threads(row.threads)}"
         cached = CACHED_WINDOW if "window" in row.title else CACHED_PAST
         for way, took, least in (("cached", row.cached, cached), ("fixed point", row.fixed_point, FIXED_POINT)):
             word = "held" if row.naive / took >= least else "MISSED"
@@ -156,9 +158,9 @@ def verdicts(rows: Sequence[Measured]) -> list[str]:
 
 
 TABLE = """\
-| network | weights | cached, s | fixed point, s | its passes: calls (of all images) | naive, s | naive over cached | \
-naive over fixed point |
-|---|---|---:|---:|---:|---:|---:|---:|"""
+| network | weights | threads | cached, s | fixed point, s | its passes: calls (of all images) | naive, s | \
+naive over cached | naive over fixed point |
+|---|---|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def line(row: Measured) -> str:
@@ -166,20 +168,20 @@ def line(row: Measured) -> str:
     passes = f"{row.calls} ({row.passes:.1f})"
     numbers = [f"{row.cached:.2f}", f"{row.fixed_point:.2f}", passes, f"{row.naive:.0f}"]
     ratios = [f"{row.naive / row.cached:.0f}", f"{row.naive / row.fixed_point:.0f}"]
-    return f"| {' | '.join([row.title, row.weights, *numbers, *ratios])} |"
+    return f"| {' | '.join([row.title, row.weights, str(row.threads), *numbers, *ratios])} |"
 
 
-def speeds(names: Sequence[str], sizes: Sequence[int], device: torch.device) -> str:
-    """Images a second by the device's own way, of each network and batch size, random weights."""
-    lines = ["| network | " + " | ".join(f"{size} at a time" for size in sizes) + " |", "|---|" + "---:|" * len(sizes)]
-    for name in names:
-        cells = []
-        for size in sizes:
-            drawn = _to(build(name, size), device)
-            drawn.sample()
-            cells.append(f"{size / min(seconds(drawn.sample, device) for _ in range(1 if size > 64 else 3)):.1f}")
-        lines.append(f"| {NETWORKS[name][0]} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def speeds(name: str, sizes: Sequence[int], device: torch.device) -> list[float]:
+    """Images a second by the device's own way at each batch size, random weights."""
+    found = []
+    for size in sizes:
+        drawn = _to(build(name, size), device)
+        found.append(size / min(seconds(drawn.sample, device) for _ in range(1 if size > 64 else 3)))
+    return found
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _to(drawn: AutoregressiveImage, device: torch.device) -> AutoregressiveImage:
@@ -191,55 +193,63 @@ HOW = """\
 Binary images of 28 × 28, 8 layers of 32 features, context of 32 maps of noise. Cached: features once a row and once a
 pixel. Fixed point: passes over all pixels until no image changes; images that stay as they are leave, so that the
 calls are more than the passes of all images that they amount to. Naive: a pass a pixel, timed for some pixels and
-multiplied; cached and naive take turns, medians. Equal noise for all."""
+multiplied; cached and naive take turns, medians. Equal noise for all. Images a second: cached on a CPU, by the fixed
+point elsewhere."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = command("experiments.benchmarks.raster_time", __doc__, steps=80, rounds=3)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["past", "2x5", "8x17"])
+    parser.add_argument("--network", choices=NETWORKS, default="past")
     parser.add_argument("--images", type=int, default=64, help="drawn at a time")
     parser.add_argument("--share", type=int, default=2, help="pixels of a naive draw that are timed, a round")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1, 64, 1024], help="for images a second")
     parser.add_argument("--data", default="data", help="folder of static binarised MNIST")
-    parser.add_argument("--append", action="store_true", help="add to the page")
+    parser.add_argument("--append", action="store_true", help="add a section to the page")
     chosen, fabric, load = started(parser, arguments)
-    threads = torch.get_num_threads()
-    parts = [f"## {threads} thread{'s' if threads > 1 else ''}, {fabric.device.type}"]
-    digits = binarised_mnist("train", root=chosen.data, size=2000).observed().to(fabric.device)
-    rows, differences = [], []
-    for name in chosen.networks:
-        drawn = _to(build(name, chosen.images), fabric.device)
-        small = _to(build(name, 4, (1, 8, 8)), fabric.device)
-        rows.append(measured(name, "random", drawn, chosen.rounds, chosen.share))
-        train(drawn, digits, chosen.steps)
-        rows.append(measured(name, "trained", drawn, chosen.rounds, chosen.share))
-        few = AutoregressiveImage(drawn.network, drawn.output, drawn.context[:16])
-        differences += [
-            largest_difference(few, ("cached", "fixed_point")),
-            largest_difference(small, ("naive", "cached", "fixed_point")),
-        ]
-        print(line(rows[-2]), line(rows[-1]), sep="\n", flush=True)
-    parts.append("\n".join([TABLE, *map(line, rows)]))
-    parts.append(
-        f"{chosen.images} images at a time; {chosen.rounds} rounds, {chosen.share} naive passes in each; trained for "
-        f"{chosen.steps} steps of {BATCH} images. Largest difference of images in float64 of equal noise, cached and "
-        f"fixed point at full size with trained weights, and naive as well at 8 × 8: {max(differences):g}."
-    )
-    parts.append("\n".join(f"- {verdict}" for verdict in verdicts(rows)))
-    if chosen.sizes:
-        parts.append("Images a second, random weights, cached on a CPU and by the fixed point elsewhere:")
-        parts.append(speeds(chosen.networks, chosen.sizes, fabric.device))
+    page = section(chosen, fabric, sorted({1, torch.get_num_threads()}) if chosen.threads is None else [chosen.threads])
     facts = {
         "command": f"`{command_line('experiments.benchmarks.raster_time')}`",
         **environment(seed=0),
         "device": str(fabric.device),
         "load average before and after": f"{load:.2f}, {os.getloadavg()[0]:.2f}",
     }
-    page = "\n\n".join([*parts, as_markdown(facts)])
+    page = f"{page}\n\n{as_markdown(facts)}"
     print(page)
     if chosen.write:
         written(chosen.write, page, append=chosen.append)
+
+
+def section(chosen: argparse.Namespace, fabric: Fabric, threads: Sequence[int]) -> str:
+    """One network's heading, table, verdicts and speeds, with each number of threads."""
+    name, device = chosen.network, fabric.device
+    drawn, small = (_to(build(name, *sizes), device) for sizes in ((chosen.images,), (4, (1, 8, 8))))
+    rows = []
+    for weights in ("random", "trained"):
+        if weights == "trained":
+            digits = binarised_mnist("train", root=chosen.data, size=2000).observed().to(device)
+            train(drawn, digits, chosen.steps)
+        for count in threads:
+            torch.set_num_threads(count)
+            rows.append(measured(name, weights, drawn, chosen.rounds, chosen.share))
+    few = AutoregressiveImage(drawn.network, drawn.output, drawn.context[:8])
+    differences = (
+        largest_difference(few, ("cached", "fixed_point")),
+        largest_difference(small, ("naive", "cached", "fixed_point")),
+    )
+    note = (
+        f"{chosen.images} images at a time; {chosen.rounds} rounds, {chosen.share} naive passes in each; trained for "
+        f"{chosen.steps} steps of {BATCH} images. Largest difference of images in float64 of equal noise, cached and "
+        f"fixed point at full size with trained weights, and naive as well at 8 × 8: {max(differences):g}."
+    )
+    lines = [f"- {verdict}" for verdict in verdicts(rows)]
+    for count in threads if chosen.sizes else ():
+        torch.set_num_threads(count)
+        found = zip(chosen.sizes, speeds(name, chosen.sizes, device), strict=True)
+        each = ", ".join(f"{speed:.1f} with {size} at a time" for size, speed in found)
+        lines.append(f"- images a second, random weights, {_threads(count)}: {each}")
+    parts = [f"## {NETWORKS[name][0]}", note, "\n".join([TABLE, *map(line, rows)]), "\n".join(lines)]
+    return "\n\n".join(parts)
 
 
 def written(path: Path, page: str, *, append: bool) -> None:

@@ -226,7 +226,7 @@ def test_a_naive_draw_is_timed_by_some_of_its_passes(monkeypatch):
 
 
 def test_ways_of_drawing_are_judged_by_their_targets():
-    window = raster_time.Measured("gated, window 2 × 5", "random", 1, 10, 150, 40, 25)
+    window = raster_time.Measured("gated, window 2 × 5", "random", 1, 1, 10, 150, 40, 25)
     past = window._replace(title="gated, full past", naive=250)
     judged = [line.partition(":")[0] for line in raster_time.verdicts([window, past])]
     assert judged == ["MISSED", "MISSED", "held", "held"]
