@@ -4,6 +4,7 @@ import pyro
 import torch
 from torch import nn
 
+from experiments.benchmarks.pixel_setup import PixelSetup
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_parts
 from experiments.benchmarks.setups import Setup
 from experiments.benchmarks.two_view_setup import TwoViewSetup
@@ -15,7 +16,7 @@ TOLERANCE = 1e-4
 type Parts = tuple[torch.Tensor, torch.Tensor]
 
 
-def check_agreement(setup: Setup | TwoViewSetup, kind: str, *, pythae: bool = False) -> float:
+def check_agreement(setup: Setup | TwoViewSetup | PixelSetup, kind: str, *, pythae: bool = False) -> float:
     """Largest relative difference between ours and the others; RuntimeError above 1e-4.
 
     Distortion and rate, and with the hand-written system every gradient, are compared in double precision, from the
@@ -31,7 +32,7 @@ def check_agreement(setup: Setup | TwoViewSetup, kind: str, *, pythae: bool = Fa
     return differences[worst]
 
 
-def disagreement(setup: Setup | TwoViewSetup, kind: str, system: nn.Module) -> dict[str, float]:
+def disagreement(setup: Setup | TwoViewSetup | PixelSetup, kind: str, system: nn.Module) -> dict[str, float]:
     """Relative differences of a hand-written system from our pair: distortion, rate and each gradient."""
     parts, expected = _ours(setup, kind)
     system, images = system.double(), setup.images().double()
@@ -49,7 +50,7 @@ def seeded(function: object) -> Parts:
         return function()
 
 
-def _ours(setup: Setup | TwoViewSetup, kind: str) -> tuple[Parts, dict[str, torch.Tensor]]:
+def _ours(setup: Setup | TwoViewSetup | PixelSetup, kind: str) -> tuple[Parts, dict[str, torch.Tensor]]:
     model, guide = (program.double() for program in setup.pair(kind))
     objective, images = BetaELBO(), setup.images().double()
     with pyro.validation_enabled(False):

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
+from experiments.benchmarks.pixel_setup import PixelSetup
 from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
 from experiments.benchmarks.setups import Kind, Setup
 from experiments.benchmarks.two_view_setup import TwoViewSetup
@@ -116,7 +117,7 @@ def plain_pyro(setup: Setup, kind: Kind, images: torch.Tensor) -> Run:
     return run
 
 
-def hand_written(setup: Setup | TwoViewSetup, kind: str, images: torch.Tensor, *, compiled: bool) -> Run:
+def hand_written(setup: Setup | TwoViewSetup | PixelSetup, kind: str, images: torch.Tensor, *, compiled: bool) -> Run:
     """The set-up's hand-written system in that loop, with or without ``torch.compile``."""
     system = setup.hand_written(kind).to(images.device)
     loss = torch.compile(system, dynamic=False, fullgraph=True) if compiled else system

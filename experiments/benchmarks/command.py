@@ -1,4 +1,4 @@
-"""The command line that the step-time benchmarks share."""
+"""The command line that the step-time benchmarks share, and their pages."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-__all__ = ["command", "started"]
+__all__ = ["command", "started", "write_section"]
 
 
 def command(module: str, description: str | None, *, steps: int, rounds: int) -> argparse.ArgumentParser:
@@ -36,3 +36,9 @@ def started(
     if load > os.cpu_count() / 2 and torch.get_num_threads() > 1:
         print(f"load average {load:.1f}: threads will wait for each other; wait, or use --threads 1", file=sys.stderr)
     return chosen, fabric, load
+
+
+def write_section(path: Path, opening: str, section: str, *, append: bool) -> None:
+    """A page of an opening and one section, or one more section on a page."""
+    before = path.read_text() if append else f"{opening}\n"
+    path.write_text(f"{before}\n{section}\n")

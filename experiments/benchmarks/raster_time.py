@@ -11,20 +11,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.command import command, started
+from experiments.benchmarks.command import command, started, write_section
 from experiments.provenance import as_markdown, command_line, environment
 from ppvae.datasets import binarised_mnist
 from ppvae.distributions import AutoregressiveImage, pixel_output
 from ppvae.networks.causal import CAUSAL_NETWORKS
 
 __all__ = [
+    "HOW",
     "NETWORKS",
     "Measured",
     "build",
@@ -34,7 +34,6 @@ __all__ = [
     "measured",
     "train",
     "verdicts",
-    "written",
 ]
 
 SHAPE = (1, 28, 28)
@@ -190,6 +189,8 @@ def _to(drawn: AutoregressiveImage, device: torch.device) -> AutoregressiveImage
 
 
 HOW = """\
+# Time of drawing pixel after pixel
+
 Binary images of 28 × 28, 8 layers of 32 features, context of 32 maps of noise. Cached: features once a row and once a
 pixel. Fixed point: passes over all pixels until no image changes; images that stay as they are leave, so that the
 calls are more than the passes of all images that they amount to. Naive: a pass a pixel, timed for some pixels and
@@ -217,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = f"{page}\n\n{as_markdown(facts)}"
     print(page)
     if chosen.write:
-        written(chosen.write, page, append=chosen.append)
+        write_section(chosen.write, HOW, page, append=chosen.append)
 
 
 def section(chosen: argparse.Namespace, fabric: Fabric, threads: Sequence[int]) -> str:
@@ -250,12 +251,6 @@ def section(chosen: argparse.Namespace, fabric: Fabric, threads: Sequence[int]) 
         lines.append(f"- images a second, random weights, {_threads(count)}: {each}")
     parts = [f"## {NETWORKS[name][0]}", note, "\n".join([TABLE, *map(line, rows)]), "\n".join(lines)]
     return "\n\n".join(parts)
-
-
-def written(path: Path, page: str, *, append: bool) -> None:
-    """A page of one section, or one more section on a page."""
-    before = path.read_text() if append else f"# Time of drawing pixel after pixel\n\n{HOW}\n"
-    path.write_text(f"{before}\n{page}\n")
 
 
 if __name__ == "__main__":

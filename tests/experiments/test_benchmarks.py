@@ -7,11 +7,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import hierarchy_time, processes, raster_time, step_time, swaps, two_view_time
+from experiments.benchmarks import hierarchy_time, pixel_time, processes, raster_time, step_time, swaps, two_view_time
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
+from experiments.benchmarks.command import write_section
 from experiments.benchmarks.hand_written_two_view import CLUSTERS
 from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
+from experiments.benchmarks.pixel_setup import WINDOWS, PixelSetup
 from experiments.benchmarks.setups import CONV, MLP
 from experiments.benchmarks.two_view_setup import TWO_VIEW
 
@@ -234,9 +236,33 @@ def test_ways_of_drawing_are_judged_by_their_targets():
 
 def test_a_page_grows_by_a_section(tmp_path):
     path = tmp_path / "page.md"
-    raster_time.written(path, "## 1 thread", append=False)
-    raster_time.written(path, "## 2 threads", append=True)
+    write_section(path, raster_time.HOW, "## 1 thread", append=False)
+    write_section(path, raster_time.HOW, "## 2 threads", append=True)
     assert [text for text in path.read_text().splitlines() if text.startswith("#")][1:] == [
         "## 1 thread",
         "## 2 threads",
     ]
+
+
+TINY_PIXELS = PixelSetup(image_shape=(1, 8, 8), batch_size=4, layers=3, channels=6, latents=3, widths=(4, 8))
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_the_hand_written_pixel_vae_is_the_same_computation(kind):
+    assert check_agreement(TINY_PIXELS, kind) < 1e-6
+
+
+def test_another_causal_network_is_noticed():
+    system = TINY_PIXELS.hand_written("window 2 × 5")
+    system.distortion.network.stack[1].outwards.bias.data[0] += 0.1
+    differences = disagreement(TINY_PIXELS, "window 2 × 5", system)
+    assert differences["hand-written distortion"] > 1e-7
+    assert differences["gradient of distortion.network.stack.2.horizontal.weight"] > 1e-4
+    assert differences["hand-written rate"] < 1e-9
+
+
+def test_pixel_vae_candidates_train_and_are_judged(monkeypatch):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    rivals = list(pixel_time.pixel_candidates(TINY_PIXELS, list(WINDOWS), fabric, compiled=False))
+    assert [(rival.model, rival.name) for rival in rivals] == [(k, n) for k in WINDOWS for n in (CAPTURED, UNCOMPILED)]
+    assert backward_passes(rivals, 2, monkeypatch) == [2] * len(rivals)
