@@ -1,5 +1,6 @@
 """q(z | x): one file a posterior family; each guide is a Pyro program with the sites of a model."""
 
+from guides.bottom_up import BottomUpNormal
 from guides.clusters import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from guides.full_covariance_normal import FullCovarianceNormal
 from guides.inverse_autoregressive import InverseAutoregressiveGuide
@@ -10,6 +11,7 @@ from guides.student_t import StudentTGuide
 from guides.two_view import TwoViewGuide
 
 __all__ = [
+    "BottomUpNormal",
     "EnumeratedClusters",
     "FullCovarianceNormal",
     "InverseAutoregressiveGuide",

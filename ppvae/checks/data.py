@@ -8,7 +8,6 @@ from torch import nn
 
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
-from ppvae.networks import Condition
 from ppvae.pair.program import Data, inputs_of
 
 __all__ = ["check_data", "check_given", "check_images", "check_kind"]
@@ -106,9 +105,9 @@ def _parameters(part: Any) -> list[nn.Parameter]:
 
 
 def _networks(part: Any) -> list[nn.Module]:
-    """Those that see the images themselves, and not another input."""
+    """Those that see the images themselves, and not another input or a code: ``of_images`` says so where not."""
     modules = _modules(part)
-    aside = {inner for m in modules if isinstance(m, Condition) for inner in m.modules()}
+    aside = {inner for m in modules if not getattr(m, "of_images", True) for inner in m.modules()}
     return [m for m in modules if hasattr(m, "image_shape") and m not in aside]
 
 

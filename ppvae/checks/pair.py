@@ -13,7 +13,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
-from ppvae.pair.sites import Site
+from ppvae.pair.sites import Site, elementwise
 from ppvae.pair.untouched import device_of, evaluating, rehearsing
 
 __all__ = ["check_pair"]
@@ -69,7 +69,7 @@ def _check_mean_field(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
     for name, site in drawn.items():
         q, p = site["fn"], wanted[name]["fn"]
         try:
-            kl_divergence(q, p)
+            kl_divergence(*elementwise(q, p, site["value"]))
         except NotImplementedError:
             q, p = (type(getattr(d, "base_dist", d)).__name__ for d in (q, p))
             raise UserError(

@@ -26,15 +26,21 @@ NAMES = {
     "GreaterThanEq(lower_bound=0.0)": "positive",  # as torch's Gamma says; zero has no mass
     "Real": "real",
 }
+OF_BOTH = {"precision": ("normal_gamma", "normal_gamma")}  # prior and guide that draw a site of this name
+OF_BOTH |= dict.fromkeys(("z_1", "z_2"), ("autoregressive_map", "bottom_up"))
 
 
 def check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
     for name in wanted.keys() - drawn.keys():
-        raise UserError(f"site {name!r} is in the model but not in the guide ({listed(drawn)}); draw it in the guide")
+        known = f", as guide={OF_BOTH[name][1]} does" if name in OF_BOTH else ""
+        raise UserError(
+            f"site {name!r} is in the model but not in the guide ({listed(drawn)}); draw it in the guide{known}"
+        )
     for name in drawn.keys() - wanted.keys():
+        known = f", as prior={OF_BOTH[name][0]} does," if name in OF_BOTH else ""
         raise UserError(
             f"site {name!r} is in the guide but not in the model ({listed(wanted)}); "
-            "choose a prior that draws it or a guide without it, or mark it infer={'is_auxiliary': True}"
+            f"choose a prior that draws it{known} or a guide without it, or mark it infer={{'is_auxiliary': True}}"
         )
 
 

@@ -13,7 +13,7 @@ from ppvae.pair.sites import Site
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior.handlers import sites_until
 
-__all__ = ["decoded", "in_parts", "joined", "labelled", "picture", "sites_before"]
+__all__ = ["Values", "decoded", "dependent", "in_parts", "joined", "labelled", "picture", "sites_before"]
 
 AT_ONCE = 512  # images decoded at a time
 
@@ -50,6 +50,24 @@ def in_parts[T](
 def sites_before(model: Callable, name: str, values: Values, *data: torch.Tensor, **options: Any) -> list[Site]:
     """The model's sites up to ``name``; latents without a value at their mean under the prior, or at one draw."""
     return sites_until(model, name, values, lambda prior: shown(prior).images, *data, **options)
+
+
+def dependent(model: Callable, name: str, site: str, values: Values, *data: torch.Tensor) -> list[str]:
+    """Latent sites before ``name`` whose distribution changes with the value of ``site``, all of ``values`` held.
+
+    Seen where images exchange their values of the site. Shapes as for :func:`decoded`.
+    """
+
+    def densities(given: Values) -> list[dict[str, torch.Tensor]]:
+        def run(part: Values, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            latents = [s for s in sites_before(model, name, part, *inputs) if s["name"] in values and s["name"] != site]
+            return {latent["name"]: latent["fn"].log_prob(latent["value"]) for latent in latents}
+
+        few = slice(AT_ONCE)
+        return in_parts(model, run, {n: v[few] for n, v in given.items()}, *(tensor[few] for tensor in data))
+
+    (here,), (there,) = densities(values), densities({**values, site: values[site][:AT_ONCE].flip(0)})
+    return [latent for latent, density in here.items() if not torch.equal(density, there[latent])]
 
 
 def joined(parts: list[Shown]) -> Shown:

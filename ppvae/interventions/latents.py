@@ -12,7 +12,7 @@ import xarray as xr
 
 from ppvae.diagnostics.contents import chosen_code, group_of
 from ppvae.errors import check_choice
-from ppvae.interventions.decoding import decoded, joined, labelled, picture
+from ppvae.interventions.decoding import Values, decoded, dependent, in_parts, joined, labelled, picture, sites_before
 from ppvae.interventions.held import by_latent, data_of, held, images_of, unit_dims
 from ppvae.interventions.pictures import mean_of
 from ppvae.pair.sites import Site, scaled
@@ -38,18 +38,30 @@ def ablate(model: Callable, tree: xr.DataTree, *, site: str | None = None) -> xr
     site one latent, replaced by its most frequent value. Returns over the site's first dim: ``worsening``, the rise of
     −log p(x | z) in nats per image, and ``relative``, the squared error with the latent ablated over the squared error
     without, minus one (left out where the likelihood has no mean). Everything else is at the posterior means.
+
+    Of a site that other codes depend on, as z_1 on z_2, the worsening counts their density too, −log p(x, z_1 | z_2),
+    without which it would be zero; ``relative`` is left out, and the attribute ``dependent`` names them.
     """
     site = _any_site(tree, site)
     name, data, values = str(images_of(tree).name), data_of(tree), held(tree)
-    found = np.array([_scores(model, name, {**values, site: z}, data) for z in _ablated(values[site], tree, site)])
+    below = dependent(model, name, site, values, *data)
+
+    def scores(given: Values) -> torch.Tensor:
+        def run(part: Values, *inputs: torch.Tensor) -> torch.Tensor:
+            return _score(sites_before(model, name, part, *inputs), below, inputs[0])
+
+        return torch.cat(in_parts(model, run, given, *data)).double().mean(0)
+
+    found = torch.stack([scores({**values, site: z}) for z in _ablated(values[site], tree, site)]).numpy()
     rises, dims = found[1:] - found[0], unit_dims(tree, site)
     shape = [tree["sample_stats"].sizes[dim] for dim in dims]
-    variables = {"worsening": (dims, rises[:, 0].reshape(shape), {"units": "nats per image"})}
-    attributes = {"site": site, "images": len(data[0]), "distortion": found[0, 0]}
-    if not np.isnan(found[0, 1]):
-        relative = (found[1:, 1] / found[0, 1] - 1).reshape(shape)
+    worsening = rises[:, :2].sum(1).reshape(shape)
+    variables = {"worsening": (dims, worsening, {"units": "nats per image"})}
+    attributes = {"site": site, "images": len(data[0]), "distortion": found[0, 0], "dependent": below}
+    if not (below or np.isnan(found[0, 2])):
+        relative = (found[1:, 2] / found[0, 2] - 1).reshape(shape)
         variables["relative"] = (dims, relative, {"long_name": "relative rise of the squared error"})
-        attributes["squared_error"] = found[0, 1]
+        attributes["squared_error"] = found[0, 2]
     return xr.Dataset(variables, {dim: tree["sample_stats"][dim] for dim in dims}, attributes)
 
 
@@ -73,13 +85,13 @@ def _ablated(values: torch.Tensor, tree: xr.DataTree, site: str) -> Iterator[tor
         yield ablated.reshape(values.shape)
 
 
-def _scores(model: Callable, name: str, values: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> np.ndarray:
-    """Mean −log p(x | z) and mean squared error summed over pixels, per image; NaN where there is no mean."""
-    return torch.cat(decoded(model, _score, name, values, *data)).double().mean(0).numpy()
-
-
-def _score(site: Site, images: torch.Tensor, *_inputs: torch.Tensor) -> torch.Tensor:
-    log_p = scaled(site, site["fn"].log_prob(images))
-    mean = mean_of(site["fn"])
+def _score(sites: list[Site], below: list[str], images: torch.Tensor) -> torch.Tensor:
+    """−log p(x | z), −log p of the sites ``below`` and the squared error summed over pixels, each image's; NaN where
+    there is no mean."""
+    *latents, observed = sites
+    log_p, mean = scaled(observed, observed["fn"].log_prob(images)), mean_of(observed["fn"])
+    others = sum(
+        (scaled(s, s["fn"].log_prob(s["value"])) for s in latents if s["name"] in below), torch.zeros_like(log_p)
+    )
     error = torch.full_like(log_p, torch.nan) if mean is None else (mean - images).square().flatten(1).sum(1)
-    return torch.stack([-log_p, error], -1).cpu()
+    return torch.stack([-log_p, -others, error], -1).cpu()

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ppvae.diagnostics.contents import chosen_code, kl_of
 from ppvae.errors import UserError, check_choice, check_whole
-from ppvae.interventions.decoding import decoded, in_parts, joined, labelled, picture, sites_before
+from ppvae.interventions.decoding import decoded, dependent, in_parts, joined, labelled, picture, sites_before
 from ppvae.interventions.held import by_latent, data_of, held, images_of, unit_dims
 from ppvae.interventions.pictures import Shown
 from ppvae.pair.sites import discrete, parameter_of
@@ -27,10 +27,12 @@ def traverse(
     """One image redrawn with each latent moved over the range of its codes, latents sorted by their KL, or by the
     variance of their codes where the pair has one KL as a whole.
 
-    ``site``: whose latents, by default those of the only code; all other sites stay at the image's posterior. Values of
-    a latent run between the 1 % and 99 % quantiles of its posterior means over the images; of a feature map each entry
-    does, all at once. Returns (latent, step, channel, row, column) with coords ``latent`` (largest first), ``kl``
-    (latent), nats, where there is one, and ``value`` (latent, step), of a map the mean over its entries.
+    ``site``: whose latents, by default those of the only code; all other sites stay at the image's posterior, but those
+    that depend on it, as z_1 does on z_2: they are drawn anew from the model, of one noise, and the attribute
+    ``dependent`` names them. Values of a latent run between the 1 % and 99 % quantiles of its posterior means over the
+    images; of a feature map each entry does, all at once. Returns (latent, step, channel, row, column) with coords
+    ``latent`` (largest first), ``kl`` (latent), nats, where there is one, and ``value`` (latent, step), of a map the
+    mean over its entries.
     """
     check_whole("steps", steps, 1)
     site = chosen_code(tree, site)
@@ -41,9 +43,11 @@ def traverse(
     path = _path(codes, steps)
     order = np.argsort(-(codes.var(0, correction=0).sum(-1).numpy() if kl is None else kl.values), kind="stable")
     moved = _moved(codes[image], path, order).reshape(-1, *values[site].shape[1:])
-    others = {other: _repeated(value[image], len(moved)) for other, value in values.items()}
+    name = str(images_of(tree).name)
+    below = dependent(model, name, site, values, *data)
+    others = {other: _repeated(value[image], len(moved)) for other, value in values.items() if other not in below}
     same = (_repeated(tensor[image], len(moved)) for tensor in data)
-    drawn = joined(decoded(model, picture, str(images_of(tree).name), {**others, site: moved}, *same))
+    drawn = joined(decoded(model, picture, name, {**others, site: moved}, *same))
     dims = unit_dims(tree, site)
     coords = {
         "latent": tree["sample_stats"][dims[0]].values[order] if dims else [0],
@@ -51,7 +55,7 @@ def traverse(
         **({} if kl is None else {"kl": ("latent", kl.values[order])}),
     }
     pictures = Shown(drawn.images.unflatten(0, (len(order), steps)), drawn.drawn)
-    return labelled(pictures, ("latent", "step"), coords, image=image, site=site)
+    return labelled(pictures, ("latent", "step"), coords, image=image, site=site, dependent=below)
 
 
 def _path(codes: torch.Tensor, steps: int) -> torch.Tensor:

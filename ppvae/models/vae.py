@@ -16,15 +16,14 @@ class VAE(Program):
     ``prior()`` draws the latent sites and returns z; ``likelihood(z)`` returns a distribution over images.
     Called with images (image, C, H, W) it observes them at site ``x``; called with ``size`` alone it draws images.
 
-    Errors: :class:`~ppvae.errors.UserError` where prior and decoder disagree on the number of latents.
+    Errors: :class:`~ppvae.errors.UserError` where prior and decoder disagree on the number of latents, or on the shape
+    of a code of feature maps.
     Source: Kingma and Welling 2014; plate ``image`` at dim −1.
     """
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module) -> None:
         super().__init__()
-        drawn, decoded = getattr(prior, "latents", None), getattr(getattr(likelihood, "decoder", None), "latents", None)
-        if None not in (drawn, decoded) and drawn != decoded:
-            raise UserError(f"prior has {drawn} latents but the decoder takes {decoded}; give both the same number")
+        _check_code(prior, getattr(likelihood, "decoder", None))
         self.prior = prior
         self.likelihood = likelihood
 
@@ -33,3 +32,22 @@ class VAE(Program):
             z = self.prior()
             infer = {"event_dims": ["channel", "row", "column"]}
             return pyro.sample("x", self.likelihood(z), obs=images, infer=infer)
+
+
+def _check_code(prior: nn.Module, decoder: nn.Module | None) -> None:
+    """UserError where what the prior returns, ``latents`` numbers or maps of ``map_shape``, is not what is decoded."""
+    drawn, decoded = (_shape(part) for part in (prior, decoder))
+    if None in (drawn, decoded) or drawn == decoded:
+        return
+    if len(drawn) == len(decoded) == 1:
+        raise UserError(f"prior has {drawn[0]} latents but the decoder takes {decoded[0]}; give both the same number")
+    first, then = ("vectors" if len(shape) == 1 else f"maps {shape}" for shape in (drawn, decoded))
+    raise UserError(
+        f"{type(prior).__name__} draws {first}, {type(decoder).__name__} takes {then}: give both the same; maps are of "
+        "prior=autoregressive_map with guide=bottom_up and network=two_levels"
+    )
+
+
+def _shape(part: nn.Module | None) -> tuple[int, ...] | None:
+    latents = getattr(part, "latents", None)
+    return getattr(part, "map_shape", None if latents is None else (latents,))

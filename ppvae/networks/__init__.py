@@ -3,6 +3,7 @@
 from ppvae.networks.causal import GatedPixels, PixelAttention
 from ppvae.networks.conditions import Condition, ConditionalEncoder, ImageCondition, LabelCondition
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
+from ppvae.networks.feature_maps import MapDecoder, MapEncoder
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
 from ppvae.networks.patches import PatchDecoder, PatchEncoder
 
@@ -16,6 +17,8 @@ __all__ = [
     "LabelCondition",
     "MLPDecoder",
     "MLPEncoder",
+    "MapDecoder",
+    "MapEncoder",
     "PatchDecoder",
     "PatchEncoder",
     "PixelAttention",

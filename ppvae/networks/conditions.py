@@ -13,6 +13,7 @@ class Condition(Described, nn.Module):
     """An input beside the images as ``features`` numbers of each: (image, ...) → (image, ``features``)."""
 
     features: int
+    of_images = False  # its networks see something else, of an ``image_shape`` of its own
 
 
 class LabelCondition(Condition):

@@ -10,15 +10,37 @@ from ppvae.described import Described
 from ppvae.errors import check_whole
 from ppvae.networks.images import check_image_shape, check_widths
 
-__all__ = ["ConvDecoder", "ConvEncoder"]
+__all__ = ["ConvDecoder", "ConvEncoder", "doubling", "halved", "halving"]
 
 
-def _halved(size: int, times: int) -> list[int]:
+def halved(size: int, times: int) -> list[int]:
     """Sizes of a map before and after each 3 × 3 convolution of stride 2 and padding 1."""
     sizes = [size]
     for _ in range(times):
         sizes.append((sizes[-1] + 1) // 2)
     return sizes
+
+
+def halving(channels: Sequence[int], slope: float) -> nn.Sequential:
+    """3 × 3 convolutions of stride 2 between so many channels, each followed by a leaky ReLU."""
+    return nn.Sequential(
+        *(
+            layer
+            for i, o in pairwise(channels)
+            for layer in (nn.Conv2d(i, o, 3, stride=2, padding=1), nn.LeakyReLU(slope))
+        )
+    )
+
+
+def doubling(channels: Sequence[int], image_shape: Sequence[int], slope: float) -> nn.Sequential:
+    """The reverse, each after a leaky ReLU: transposed convolutions through the sizes that halving the image gives."""
+    rows, columns = (halved(size, len(channels) - 1)[::-1] for size in image_shape[1:])
+    layers: list[nn.Module] = []
+    sizes = zip(pairwise(rows), pairwise(columns), strict=True)
+    for (i, o), ((r0, r1), (c0, c1)) in zip(pairwise(channels), sizes, strict=True):
+        padding = (r1 - 2 * r0 + 1, c1 - 2 * c0 + 1)
+        layers += [nn.LeakyReLU(slope), nn.ConvTranspose2d(i, o, 3, 2, padding=1, output_padding=padding)]
+    return nn.Sequential(*layers)
 
 
 class ConvEncoder(Described, nn.Module):
@@ -34,15 +56,9 @@ class ConvEncoder(Described, nn.Module):
         super().__init__()
         self.image_shape = check_image_shape(image_shape)
         channels = check_widths("channels", channels)
-        rows, columns = (_halved(size, len(channels))[-1] for size in self.image_shape[1:])
+        rows, columns = (halved(size, len(channels))[-1] for size in self.image_shape[1:])
         self.features = channels[-1] * rows * columns
-        self.layers = nn.Sequential(
-            *(
-                layer
-                for i, o in pairwise([self.image_shape[0], *channels])
-                for layer in (nn.Conv2d(i, o, 3, stride=2, padding=1), nn.LeakyReLU(slope))
-            )
-        )
+        self.layers = halving([self.image_shape[0], *channels], slope)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.layers(images.reshape(-1, *self.image_shape))
@@ -73,15 +89,10 @@ class ConvDecoder(Described, nn.Module):
         self.maps = self.image_shape[0] if maps is None else maps
         check_whole("maps", self.maps, 1)
         channels = check_widths("channels", channels)
-        rows, columns = (_halved(size, len(channels))[::-1] for size in self.image_shape[1:])
-        self.smallest = (channels[0], rows[0], columns[0])
-        self.project = nn.Linear(latents, channels[0] * rows[0] * columns[0])
-        layers: list[nn.Module] = []
-        sizes = zip(pairwise(rows), pairwise(columns), strict=True)
-        for (i, o), ((r0, r1), (c0, c1)) in zip(pairwise([*channels, self.maps]), sizes, strict=True):
-            padding = (r1 - 2 * r0 + 1, c1 - 2 * c0 + 1)
-            layers += [nn.LeakyReLU(slope), nn.ConvTranspose2d(i, o, 3, 2, padding=1, output_padding=padding)]
-        self.layers = nn.Sequential(*layers)
+        rows, columns = (halved(size, len(channels))[-1] for size in self.image_shape[1:])
+        self.smallest = (channels[0], rows, columns)
+        self.project = nn.Linear(latents, channels[0] * rows * columns)
+        self.layers = doubling([*channels, self.maps], self.image_shape, slope)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         maps = self.layers(self.project(z).reshape(-1, *self.smallest))

@@ -25,7 +25,8 @@ class FreeBits(Objective):
     """Distortion + Σⱼ max(λ, mean over the batch of KLⱼ): λ nats of each group are free.
 
     ``nats``: λ, one for all groups or one for each site by its name. ``group``: each ``latent``; each feature ``map``
-    (the first of a site's event dims, summed over its rows and columns); or a ``site`` as a whole. A parameter of a
+    (the first of a site's event dims, summed over its rows and columns; each latent of a site that is a vector); or a
+    ``site`` as a whole. A parameter of a
     code, as a precision of its z, counts with that code.
     The mean over the batch, of all processes, stands inside the maximum (Kingma et al. 2016,
     Eq. 15); with ``per_image`` the maximum is taken image by image, which is another objective: weaker on easy images,
@@ -72,6 +73,10 @@ class FreeBits(Objective):
             )
         if self.group == "site":
             return
+        dims = {name: event_dims(site) for name, site in drawn.items()}
+        if self.group == "map" and all(len(own) < 2 for own in dims.values()):
+            listed = ", ".join(f"{name!r} has dims {own}" for name, own in dims.items())
+            raise UserError(f"site {listed}, no feature maps; use group='latent'")
         for name, site in drawn.items():
             if discrete(wanted[name]):  # a group of its own
                 continue
@@ -81,8 +86,6 @@ class FreeBits(Objective):
                     f"free bits of each {self.group} need a KL of each; site {name!r} of {type(q).__name__} and "
                     f"{type(p).__name__} has one KL as a whole: use group='site' or a guide and prior that factorise"
                 )
-            if self.group == "map" and len(event_dims(site)) < 2:
-                raise UserError(f"site {name!r} has dims {event_dims(site)}, no feature maps; use group='latent'")
 
     def _nats(self, name: str) -> float:
         return self.nats[name] if isinstance(self.nats, Mapping) else self.nats

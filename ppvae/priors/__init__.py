@@ -1,6 +1,7 @@
 """p(z): each prior is a small Pyro program that draws its sites and returns z."""
 
 from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
+from ppvae.priors.autoregressive_map import AutoregressiveMapPrior
 from ppvae.priors.cluster import ClusterPrior
 from ppvae.priors.mixture import MixturePrior
 from ppvae.priors.normal_gamma import NormalGammaPrior
@@ -10,6 +11,7 @@ from ppvae.priors.vamp import VampPrior
 
 __all__ = [
     "AutoregressiveFlowPrior",
+    "AutoregressiveMapPrior",
     "ClusterPrior",
     "MixturePrior",
     "NormalGammaPrior",

@@ -7,7 +7,7 @@ from torch import nn
 from guides import MeanFieldNormal, NormalGammaGuide
 from ppvae import VAE, BetaELBO, UserError, check_pair
 from ppvae.likelihoods import NormalLikelihood
-from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from ppvae.networks import ConvDecoder, ConvEncoder, MapDecoder, MapEncoder, MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
 
 SHAPES = [(1, 28, 28), (3, 33, 33), (3, 64, 64), (2, 28, 33), (1, 1, 5)]
@@ -33,6 +33,36 @@ def test_leading_dims_are_independent(encoder, decoder):
     encode, decode = encoder((2, 9, 7)), decoder(4, (2, 9, 7))
     torch.testing.assert_close(encode(images)[2, 1], encode(images[2, 1]))
     torch.testing.assert_close(decode(z)[2, 1], decode(z[2, 1]))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("halvings", [1, 2, 3])
+def test_feature_maps_stand_at_one_scale_for_encoder_and_decoder(shape, halvings):
+    encode = MapEncoder(shape, [5] * halvings, [6])
+    decode = MapDecoder(2, shape, [5] * halvings, maps=4)
+    assert decode.map_shape[1:] == encode.map_shape[1:] == tuple(-(-size // 2**halvings) for size in shape[1:])
+    for lead in [(), (2,), (3, 2)]:
+        images, z = torch.rand(*lead, *shape), torch.randn(*lead, *decode.map_shape)
+        maps, features = encode.levels(images)
+        assert (maps.shape, features.shape) == ((*lead, *encode.map_shape), (*lead, encode.features))
+        assert torch.equal(encode(images), features)
+        assert decode(z).shape == (*lead, 4, *shape[1:])
+    torch.testing.assert_close(decode(z)[2, 1], decode(z[2, 1]))
+    torch.testing.assert_close(encode.levels(images)[0][2, 1], encode.levels(images[2, 1])[0])
+
+
+def test_features_are_made_of_the_maps_alone():
+    encode = MapEncoder((1, 9, 7), [3], [4])
+    images = torch.rand(2, 1, 9, 7)
+    maps, features = encode.levels(images)
+    torch.testing.assert_close(encode.to_the_top(maps).flatten(1), features)
+
+
+def test_a_decoder_of_maps_ends_in_one_line():
+    for count in (0, 1.5, True):
+        with pytest.raises(UserError, match=f"latent_maps={count}: expected a whole number") as error:
+            MapDecoder(count, (1, 9, 7))
+        assert one_line(error)
 
 
 @pytest.mark.parametrize("decoder", [ConvDecoder, MLPDecoder])
