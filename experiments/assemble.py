@@ -48,10 +48,10 @@ def assemble(configuration: DictConfig) -> Parts:
     configuration.image_shape = list(data.image_shape)
     configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
     check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
-    check_draws(configuration, data.image_shape, len(data))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model, guide = pair(configuration)
+    check_draws(configuration, data.image_shape, len(data), model)
     objective = built(configuration.objective, Objective)
     if configuration.get("annealing") is not None:
         objective = built(configuration.annealing, Objective)(objective=objective)

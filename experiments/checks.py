@@ -26,7 +26,7 @@ ADDED = (  # keys that jobs of ours read and config.yaml has not
     *("seeds", "workers", "models", "metrics", "figures", "prepare", "measure", "paper", "title"),
     *("search", "score", "runs", "every", "probe", "classifier", "pretraining"),
 )
-EITHER = ("validation",)  # a share, or the name of a split
+EITHER = ("validation", "objective.nats")  # a share, or the name of a split; a number, or one for each site
 SWITCHES = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
 PROCESSES = 4  # a core that a run may have
 

@@ -12,7 +12,7 @@ from experiments.assemble import Parts, held_out
 from experiments.codes import mean_codes, sampled_codes
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
-from ppvae.diagnostics.contents import codes_of, event_dims_of
+from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
 from ppvae.interventions import ablate, reconstruct, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
 
@@ -25,6 +25,10 @@ EXPLAINED = 0.9  # R² above which a factor counts as known
 EVALUATED = {  # what the metrics are called
     "elbo": "ELBO (nats)",
     "rate": "rate (nats)",
+    "rate_z_2": "rate of z_2, the vector above (nats)",
+    "rate_z_1": "rate of z_1, the maps below (nats)",
+    "rate_z_global": "rate of z_global (nats)",
+    "rate_z_local": "rate of z_local (nats)",
     "distortion": "distortion (nats)",
     "mutual_information": "I(z; x), what the codes say about the image (nats)",
     "mutual_information_cap": "its cap, log N of the images (nats)",
@@ -114,9 +118,12 @@ def _metrics(
     metrics |= _of_factors(codes["mean"], factors, seed)
     if all(len(event_dims_of(tree, site)) < 2 for site in latents):  # of whole codes, not of maps' means
         metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
-    for found in latents.values():
-        for name, count in count_informative(found).data_vars.items():
-            metrics[f"informative_{name}"] = metrics.get(f"informative_{name}", 0) + int(count)
+    if len(latents) > 1:
+        metrics |= {f"rate_{site}": rate_of(tree, site) for site in latents}
+    counts = [count_informative(found).data_vars for found in latents.values()]
+    for name in counts[0]:
+        if all(name in count for count in counts):  # a rule by which all codes are judged
+            metrics[f"informative_{name}"] = sum(int(count[name]) for count in counts)
     signals = [signal for signal in map(_hidden_signal, latents.values()) if not math.isnan(signal)]
     metrics["largest_snr_called_uninformative"] = max(signals, default=math.nan)
     return metrics

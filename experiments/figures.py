@@ -93,6 +93,8 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
         "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL. "
         "A row in which nothing changes is a latent the decoder does not use."
     )
+    if traversal.attrs["dependent"]:
+        caption += f" What depends on it, {', '.join(traversal.attrs['dependent'])}, is drawn anew, of one noise."
     if traversal.attrs["shown"] == "draws":
         caption += " Draws of p(x | z), all with the same noise, as it has no mean."
     if traversal.sizes["latent"] > MOST:

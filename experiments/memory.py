@@ -32,11 +32,12 @@ def check_data_size(data: DictConfig, images: int = 0) -> None:
     )
 
 
-def check_draws(configuration: DictConfig, image_shape: Sequence[int], images: int) -> None:
-    """UserError where the draws that are asked for would not fit into memory."""
+def check_draws(configuration: DictConfig, image_shape: Sequence[int], images: int, model: nn.Module) -> None:
+    """UserError where the draws that are asked for would not fit into memory: of vectors, maps or images."""
     posterior, diagnosis, pixels = configuration.posterior, configuration.diagnosis, prod(image_shape)
     drawn = min(posterior.images, images) * posterior.draws
-    _check(f"posterior.draws={posterior.draws}", 4 * drawn * configuration.latents, "fewer draws or images")
+    codes = configuration.latents + prod(getattr(getattr(model, "prior", None), "map_shape", (0,)))
+    _check(f"posterior.draws={posterior.draws}", 4 * drawn * codes, "fewer draws or images")
     looked_at = min(diagnosis.images, images)
     _check(f"diagnosis.draws={diagnosis.draws}", 4 * looked_at * diagnosis.draws * pixels, "fewer draws or images")
     if diagnosis.images:

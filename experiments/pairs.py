@@ -84,7 +84,7 @@ def one_view(
         )
     first = None if _open(prior) else built(prior, nn.Module)
     decoding, encoding = built(likelihood, nn.Module), built(guide, nn.Module)
-    drawing = _given(prior, guide=encoding) if first is None else first
+    drawing = _given(prior, guide=encoding, map_shape=_map_shape(prior, decoding, encoding)) if first is None else first
     return built(program, nn.Module, prior=drawing, likelihood=decoding), encoding
 
 
@@ -162,8 +162,32 @@ def _clusters(group: DictConfig | None, prior: nn.Module, encoder: nn.Module) ->
     return None if group is None else _given(group, features=feature_count(encoder), prior=prior)
 
 
+def _map_shape(prior: DictConfig, decoding: nn.Module, encoding: nn.Module) -> tuple[int, int, int] | None:
+    """The shape of the feature maps that the decoder takes; UserError where the prior asks for it and there are none,
+    or a guide of other maps."""
+    decoder = getattr(decoding, "decoder", None)
+    decoded = getattr(decoder, "map_shape", None)
+    encoded = getattr(encoding, "map_shape", decoded)
+    if "map_shape" in _open(prior) and decoded is None:
+        name = prior._target_.rpartition(".")[2]
+        raise UserError(
+            f"{name} draws feature maps, {type(decoder).__name__} takes vectors: "
+            "give network=two_levels guide=bottom_up"
+        )
+    if encoded != decoded:
+        raise UserError(
+            f"the guide gives maps {encoded}, the decoder takes {decoded}: give both networks as many channels, as "
+            "network.encoder.channels=[32,32] network.decoder.channels=[32,32], and leave guide.maps to the network"
+        )
+    return decoded
+
+
 def _decoding(likelihood: DictConfig, latents: int) -> nn.Module:
     """The likelihood whose decoder takes so many latents."""
+    decoder = likelihood.get("decoder")
+    if decoder is not None and "latent_maps" in decoder:
+        name = decoder._target_.rpartition(".")[2]
+        raise UserError(f"{name} takes no vector of latents, as several codes together are; give network=conv or mlp")
     return built(likelihood, nn.Module, decoder={"latents": latents})
 
 

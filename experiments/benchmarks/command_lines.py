@@ -429,6 +429,14 @@ WRONG = {
         likelihood=bernoulli
         likelihood=categorical data.dequantise=uniform
         prior=cluster
+        prior=autoregressive_map
+        prior=autoregressive_map guide=bottom_up
+        prior=autoregressive_map guide=mean_field network=two_levels
+        prior=normal guide=bottom_up network=two_levels
+        prior=normal guide=mean_field network=two_levels
+        prior=autoregressive_map guide=bottom_up network=two_levels network.encoder.channels=[8]
+        prior=autoregressive_map guide=bottom_up network=two_levels auxiliary=shuffle
+        prior=autoregressive_map guide=bottom_up network=two_levels objective=free_bits "objective.nats={z: 1}"
         clusters=optimal
         auxiliary=shuffle
         auxiliary=shuffle prior=normal
@@ -590,6 +598,7 @@ RIGHT = f"""
     objective.beta=null
     prior=normal guide=mean_field
     prior=mixture guide=iaf
+    prior=autoregressive_map guide=bottom_up network=two_levels
     annealing=linear
     data.binarise=dynamic likelihood=bernoulli
     data.hue=[0,1]

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 import experiments
 from experiments.assemble import assemble, training_data
-from ppvae import VAE, UserError, fit, from_pyro_svi, log_marginal
+from ppvae import VAE, UserError, check_pair, fit, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset
 from ppvae.svi import Plateau
 
@@ -27,8 +27,11 @@ EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
     [choice for group, choice in CHOICES if group == wanted] for wanted in ("prior", "guide", "likelihood", "objective")
 )
-MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100}  # of the decoder, for three channels
+MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100, "autoregressive": 32}  # for three channels
 TWO_VIEW_GUIDE, CLUSTER_PRIOR = GUIDES.pop(GUIDES.index("two_view")), PRIORS.pop(PRIORS.index("cluster"))
+MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.pop(GUIDES.index("bottom_up"))
+OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, "vamp")  # what these leave open the pair gives
+TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {"normal", "normal_gamma", "student_t"}  # priors whose latents are independent
 INDEPENDENT = {"mean_field", "normal_gamma", "student_t"}  # guides whose latents are, given the image
@@ -69,7 +72,7 @@ def test_every_group_has_choices():
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=["=".join(pair) for pair in CHOICES])
 def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
-    overrides = [f"{group}={choice}"]
+    overrides = [f"{group}={choice}", *(["network=two_levels"] if choice == MAP_GUIDE else [])]
     if (group, choice) == ("data", "dsprites"):
         configuration = hydra.compose("config", [*overrides, f"data.path={dsprites_file}"])
     elif group in ("data", "experiment"):
@@ -84,8 +87,8 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters", "condition", "launcher", "model") or choice in (TWO_VIEW_GUIDE, "vamp"):
-        return  # what is open in these the pair gives: built together below
+    elif group in ("auxiliary", "clusters", "condition", "launcher", "model") or choice in OPEN:
+        return  # built together below
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None
 
@@ -186,6 +189,59 @@ def test_every_prior_and_guide_trains_by_every_objective(prior, guide, objective
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_two_levels_train_by_every_objective(objective):
+    """But the total correlation, which is of one code; free bits of each map, annealed."""
+    small = ["network.encoder.channels=[4,4]", "network.encoder.top=[4]", "network.decoder.channels=[4,4]"]
+    small += ["prior.hidden=[4]", "prior.channels=4", "prior.context=4"]
+    maps = ["objective.group=map", "objective.nats={z_1: 0.0, z_2: 0.0}"] if objective == "free_bits" else []
+    overrides = [*TWO_LEVELS, *small, "likelihood=normal", f"objective={objective}", *maps]
+    if objective != "total_correlation":
+        trained_two_steps(images_of("8-bit"), *overrides)
+        return
+    parts = assemble(composed(*overrides))
+    with pytest.raises(UserError, match="one latent site"):
+        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_two_levels_have_a_decoder_for_every_likelihood(likelihood):
+    """The maps' shape is the decoder's, whatever the image."""
+    parts = assemble(composed(*TWO_LEVELS, f"likelihood={likelihood}", "network.latent_maps=2"))
+    assert parts.model.prior.map_shape == parts.model.likelihood.decoder.map_shape == parts.guide.map_shape == (2, 8, 8)
+    assert parts.model.likelihood(torch.zeros(2, 2, 8, 8)).event_shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ([f"prior={MAP_PRIOR}", "guide=mean_field", "network=mlp"], "takes vectors: give network=two_levels guide="),
+        ([f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=mlp"], "gives features alone.* network=two_levels"),
+        ([f"prior={MAP_PRIOR}", "guide=mean_field", "network=two_levels"], "not in the guide .* guide=bottom_up does"),
+        (["prior=normal", f"guide={MAP_GUIDE}", "network=two_levels"], "draws vectors, MapDecoder takes maps"),
+        (["prior=normal", "guide=mean_field", "network=two_levels"], "maps are of prior=autoregressive_map with"),
+        ([*TWO_LEVELS, "network.encoder.channels=[8]"], "give both networks as many channels"),
+        ([*TWO_LEVELS, "guide.maps=3"], r"the guide gives maps \(3, 8, 8\), the decoder takes \(4, 8, 8\)"),
+        ([*TWO_LEVELS, "prior.window=[2,2]"], "an odd width of 1 to 8 columns"),
+        ([*TWO_LEVELS, "prior.map_shape=[4,5,5]"], r"draws maps \(4, 5, 5\), MapDecoder takes maps \(4, 8, 8\)"),
+        ([*TWO_LEVELS, "auxiliary=shuffle"], "BottomUpNormal encodes one code"),
+        ([*TWO_LEVELS, "condition=grey"], "AutoregressiveMapPrior needs a pair of images alone"),
+        (
+            ["prior=normal", "guide=two_view", "network=two_levels", "auxiliary=blur"],
+            "MapDecoder takes no vector of latents.*network=conv",
+        ),
+    ],
+)
+def test_levels_that_do_not_fit_end_in_one_line(overrides, line):
+    def checked() -> None:
+        parts = assemble(composed(*overrides))
+        check_pair(parts.model, parts.guide, parts.data.subset(slice(4)))
+
+    with pytest.raises(UserError, match=line) as caught:
+        checked()
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.filterwarnings("ignore:RelaxedClusters trains on an objective that is no bound:UserWarning")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("clusters", ["none", *CLUSTERS])
@@ -210,7 +266,11 @@ def test_every_likelihood_takes_the_kinds_of_pixels_it_is_a_density_of(likelihoo
         data = ImageDataset(data.images[:], dequantise="uniform")
     assert data.kind == kind
     overrides = overrides_of("normal", "mean_field", likelihood, "beta")
-    if likelihood in REAL or kind == "binary" or (kind == "8-bit" and likelihood != "bernoulli"):
+    if (
+        likelihood in REAL
+        or kind == "binary"
+        or (kind == "8-bit" and likelihood not in ("bernoulli", "autoregressive"))
+    ):
         trained_two_steps(data, *overrides)
         return
     parts = assemble(composed(*overrides))
