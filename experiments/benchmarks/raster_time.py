@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 SHAPE = (1, 28, 28)
+SMALL = (1, 8, 17)  # enough for each window, few enough passes for a naive draw
 CONTEXT = 32
 BATCH = 16  # of the short training
 NETWORKS = {
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def section(chosen: argparse.Namespace, fabric: Fabric, threads: Sequence[int]) -> str:
     """One network's heading, table, verdicts and speeds, with each number of threads."""
     name, device = chosen.network, fabric.device
-    drawn, small = (_to(build(name, *sizes), device) for sizes in ((chosen.images,), (4, (1, 8, 8))))
+    drawn, small = (_to(build(name, *sizes), device) for sizes in ((chosen.images,), (4, SMALL)))
     rows = []
     for weights in ("random", "trained"):
         if weights == "trained":
@@ -241,7 +242,7 @@ def section(chosen: argparse.Namespace, fabric: Fabric, threads: Sequence[int]) 
     note = (
         f"{chosen.images} images at a time; {chosen.rounds} rounds, {chosen.share} naive passes in each; trained for "
         f"{chosen.steps} steps of {BATCH} images. Largest difference of images in float64 of equal noise, cached and "
-        f"fixed point at full size with trained weights, and naive as well at 8 × 8: {max(differences):g}."
+        f"fixed point at full size with trained weights, and naive as well at 8 × 17: {max(differences):g}."
     )
     lines = [f"- {verdict}" for verdict in verdicts(rows)]
     for count in threads if chosen.sizes else ():

@@ -90,6 +90,14 @@ def test_milliseconds_are_those_of_one_step_after_a_warm_up_in_turns(monkeypatch
     np.testing.assert_allclose(times["VAE", "b"], [6, 7, 8])
 
 
+def test_cpu_time_is_that_of_the_process(monkeypatch):
+    clock = iter([1.0, 1.5, 10.0, 10.25])
+    monkeypatch.setattr(step_time.time, "process_time", lambda: next(clock))
+    rival = Candidate("VAE", "a", lambda steps: None)
+    times = step_time.milliseconds([rival], 2, 2, torch.device("cpu"), "cpu")
+    np.testing.assert_allclose(times["VAE", "a"], [250, 125])
+
+
 def test_tables_hold_medians_ranges_and_ratios_within_rounds():
     """Median 4 of 2, 4, 8 ms is 250 steps a second; over 1, 4, 2 ms the ratios are 2, 1, 4."""
     rows = {("NGVAE, g-rep", OURS): [2, 4, 8], ("NGVAE", BASELINE): [1, 4, 2], ("VAE", OURS): [1, 1, 1]}
