@@ -41,8 +41,8 @@ HOW = f"""\
 Same networks, batch, starting parameters and fused Adam for all, learning rate {LEARNING_RATE:g}, so that every round
 times the same work. Ours runs the training loop's own path on one device. The hand-written system has no Pyro: encoder,
 decoder and gated stacks are called one after another, the rate is in closed form, the distortion one
-`binary_cross_entropy_with_logits`. `fit` chooses between captured and compiled by timing. CPU time is what the process had of its core,
-for one thread on a machine that others use."""
+`binary_cross_entropy_with_logits`. `fit` chooses between captured and compiled by timing. CPU time is what the process
+had of its core, for one thread on a machine that others use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threads = torch.get_num_threads()
     sections = [
         f"## {PIXELS.title}, {threads} thread{'s' if threads > 1 else ''}",
-        f"{chosen.rounds} rounds of {chosen.steps} steps each, {chosen.clock} time. Same distortion, rate and gradients from the same "
-        f"parameters and noise: largest relative difference {worst:.1g}.",
+        f"{chosen.rounds} rounds of {chosen.steps} steps each, {chosen.clock} time. Same distortion, rate and "
+        f"gradients from the same parameters and noise: largest relative difference {worst:.1g}.",
         table(times),
         "\n".join(f"- {over_fastest(times, kind)}" for kind in chosen.kinds),
         provenance("experiments.benchmarks.pixel_time", fabric, load),

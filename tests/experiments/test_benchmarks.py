@@ -93,7 +93,7 @@ def test_milliseconds_are_those_of_one_step_after_a_warm_up_in_turns(monkeypatch
 def test_cpu_time_is_that_of_the_process(monkeypatch):
     clock = iter([1.0, 1.5, 10.0, 10.25])
     monkeypatch.setattr(step_time.time, "process_time", lambda: next(clock))
-    rival = Candidate("VAE", "a", lambda steps: None)
+    rival = Candidate("VAE", "a", lambda _steps: None)
     times = step_time.milliseconds([rival], 2, 2, torch.device("cpu"), "cpu")
     np.testing.assert_allclose(times["VAE", "a"], [250, 125])
 
