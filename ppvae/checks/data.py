@@ -92,8 +92,8 @@ def check_kind(model: Any, data: ImageDataset) -> None:
     remedy = "choose a likelihood of these"
     if "binary" in kinds:
         remedy = "binarise them (binarise='dynamic') or choose another likelihood"
-    if hasattr(likelihood, "surrogate"):
-        remedy += ", or accept cross-entropies marked as such (surrogate=True)"
+    if hasattr(likelihood, "otherwise"):
+        remedy += f", or {likelihood.otherwise}"
     raise UserError(
         f"{type(likelihood).__name__} is a density of {' or '.join(sorted(kinds))} pixels, no other; "
         f"these are {data.kind} ({data.description}): {remedy}"

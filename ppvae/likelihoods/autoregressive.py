@@ -35,6 +35,7 @@ class AutoregressiveLikelihood(Described, nn.Module):
     """
 
     distortion_floor = 0.0
+    otherwise = "give another output, logistic_mixture or categorical for 8-bit images, normal for any"
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class BernoulliLikelihood(Described, nn.Module):
 
     kinds = frozenset({"binary"})
     distortion_floor = 0.0
+    otherwise = "accept cross-entropies marked as such (surrogate=True)"  # for images of another kind
 
     def __init__(self, decoder: nn.Module, *, surrogate: bool = False) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {"normal", "normal_gamma", "student_t"}  # priors whose latents are independent
 INDEPENDENT = {"mean_field", "normal_gamma", "student_t"}  # guides whose latents are, given the image
+BINARY = {"bernoulli", "autoregressive"}  # likelihoods of binary pixels alone
 REAL = {"normal", "normal_learned", "normal_optimal"}  # likelihoods of real pixels
 
 
