@@ -144,6 +144,18 @@ def trained_two_steps(data: ImageDataset, *overrides: str) -> None:
     assert not still
 
 
+@pytest.mark.parametrize(
+    "experiment", ["pixelvae_mnist", "pixelvae_two_levels", "vlae_mnist", "lossy_window", "lossy_colour"]
+)
+def test_autoregressive_decoders_of_experiments_train_two_steps(experiment):
+    """Their first and last models, on images of the kind that they are for."""
+    models = dict(hydra.compose("config", [f"experiment={experiment}"]).models)
+    small = ["data=sprites", "held_out.images=0", "likelihood.layers=5", "likelihood.channels=4"]
+    for own in (next(iter(models.values())), models.popitem()[1]):
+        kind = "8-bit" if experiment == "lossy_colour" else "binary"
+        trained_two_steps(images_of(kind), f"experiment={experiment}", *small, *own)
+
+
 def overrides_of(prior: str, guide: str, likelihood: str, objective: str) -> list[str]:
     small = {"vamp": ["prior.components=3"], "mixture": ["prior.components=3"]}
     flow = {"autoregressive_flow": ["prior.hidden=[8]"]}
