@@ -13,6 +13,7 @@ from ppvae.plots import plot_draws
 __all__ = ["draws_of_run"]
 
 IMAGES, DRAWS = 8, 8
+CANDIDATES = 24  # codes of each image that in-painting weighs, of the prior and of the guide
 LINES, PLACES = 4, 12  # of the samples
 
 
@@ -22,7 +23,7 @@ def draws_of_run(parts: Parts, evaluation: Evaluation, seed: int) -> list[Report
         return []
     figures = [_samples(parts, evaluation, seed), _same_z(parts, evaluation, seed)]
     if isinstance(getattr(parts.model, "likelihood", None), AutoregressiveLikelihood):
-        figures.append(_in_painting(parts, seed))
+        figures.append(_in_painting(parts, min(IMAGES, evaluation.tree["sample_stats"].sizes["image"]), seed))
     return figures
 
 
@@ -44,11 +45,11 @@ def _same_z(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
     return ReportFigure("same_z", caption, plot_draws(drawn, {"image": images_of(few)}), "One z, many draws")
 
 
-def _in_painting(parts: Parts, seed: int) -> ReportFigure:
+def _in_painting(parts: Parts, images: int, seed: int) -> ReportFigure:
     data = parts.data if parts.validation is None else parts.validation
     which = "training" if parts.validation is None else "validation"
-    inputs = data.arguments(slice(min(IMAGES, len(data))), seed)
-    drawn = in_paint(parts.model, parts.guide, inputs, draws=DRAWS, seed=seed)
+    inputs = data.arguments(slice(min(images, len(data))), seed)
+    drawn = in_paint(parts.model, parts.guide, inputs, draws=DRAWS, candidates=CANDIDATES, sweeps=2, seed=seed)
     image = xr.DataArray(inputs[0].cpu().numpy(), dims=("image", *PIXELS))
     effective = float(drawn["effective"].median())
     rows = drawn.attrs["pixels"] // image.sizes["column"]

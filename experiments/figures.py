@@ -33,7 +33,7 @@ COLUMNS = 12  # codes drawn under each label
 def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFigure]:
     """Reconstructions, p and KL over epochs, traversals, latents judged four ways, covariances, rate and distortion."""
     return [
-        _reconstructions(evaluation),
+        *_reconstructions(evaluation),
         *(_traversal(evaluation, site) for site in evaluation.traversals),
         *_probabilities(history),
         *(_informative(evaluation, site) for site in evaluation.latents),
@@ -72,18 +72,19 @@ def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") ->
     return [ReportFigure(name, caption, figure, f"Samples by {given}")]
 
 
-def _reconstructions(evaluation: Evaluation) -> ReportFigure:
+def _reconstructions(evaluation: Evaluation) -> list[ReportFigure]:
+    """None where p(x | z) has no mean: draws are no reconstruction, and are shown as what they are."""
     observed, redrawn = images_of(evaluation.tree).isel(image=slice(10)), evaluation.reconstructions
-    held = "at the posterior mean of every latent site"
-    what = f"the mean of p(x | z) {held}"
     if redrawn.attrs["shown"] == "draws":
-        what = f"draws of p(x | z) {held}, all with the same noise, as p(x | z) has no mean"
-    return ReportFigure(
-        "reconstructions",
-        f"Training images above, {what} below, with the root mean squared error of each. Position, size, colour and "
-        "shape should all survive.",
-        plot_reconstructions(observed, redrawn.isel(image=slice(10))),
-    )
+        return []
+    return [
+        ReportFigure(
+            "reconstructions",
+            "Training images above, the mean of p(x | z) at the posterior mean of every latent site below, with the "
+            "root mean squared error of each. Position, size, colour and shape should all survive.",
+            plot_reconstructions(observed, redrawn.isel(image=slice(10))),
+        )
+    ]
 
 
 def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:

@@ -434,3 +434,18 @@ def test_wrong_input_is_one_line_that_names_both_sides(draw, message: str) -> No
     with pytest.raises(UserError, match=message) as caught:
         draw()
     assert "\n" not in str(caught.value)
+
+
+def test_draws_stand_beside_what_they_are_of():
+    """Two images with what is given of each, and three draws: five pictures a line, in this order."""
+    grey = np.linspace(0, 1, 2 * 5).reshape(2, 5)
+    tiles = xr.DataArray(grey, dims=("image", "draw")).expand_dims(channel=1, row=3, column=4, axis=(2, 3, 4))
+    image, given = (tiles.isel(draw=place) for place in (0, 1))
+    figure = plots.plot_draws(tiles.isel(draw=slice(2, None)), {"image": image, "given": given})
+    (axes,) = figure.axes
+    shown = [float(picture.get_array()[0, 0]) for picture in axes.get_images()]
+    np.testing.assert_allclose(shown, grey.ravel())
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["image", "given", "draws", "", ""]
+    assert len(plots.plot_draws(tiles).axes[0].get_images()) == 10
+    with pytest.raises(UserError, match="given is of shape"):
+        plots.plot_draws(tiles, {"given": given.isel(image=slice(1))})
