@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
-
 __all__ = [
     "CONVENTION",
     "Finding",
@@ -63,4 +61,6 @@ def two_sample_distance(level: float, first: int, second: int) -> float:
 
     Kolmogorov and Smirnov's, at the effective sample size nm/(n + m), as scipy's ``ks_2samp(method="asymp")``.
     """
+    from scipy import stats  # a second to import, for what is seldom asked
+
     return float(stats.kstwo.isf(level, max(1, round(first * second / (first + second)))))
