@@ -1,5 +1,6 @@
 """Shared fixtures: one thread, one seed, tiny pairs, and a parameter store that every test leaves empty."""
 
+import logging
 import multiprocessing
 import subprocess
 import sys
@@ -57,6 +58,16 @@ def _empty_param_store() -> Iterator[None]:
     left = list(pyro.get_param_store().keys())
     pyro.clear_param_store()
     assert not left, f"the test left {left} in Pyro's global parameter store"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Hydra's launchers, where they run in this process, set the levels of our loggers for good."""
+    loggers = [logging.getLogger(name) for name in ("ppvae", "experiments")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def make_pair(name: str, likelihood: str = "normal", encoder=None, decoder=None) -> SimpleNamespace:
