@@ -200,10 +200,15 @@ def test_the_page_of_hierarchies_holds_what_was_measured():
 
 def test_several_processes_are_judged_by_their_share_of_so_many_times_one(monkeypatch):
     speeds = {1: iter([100.0, 80.0, 100.0]), 2: iter([180.0, 160.0, 100.0])}
+    apart = iter([200.0, 160.0, 110.0])
     monkeypatch.setattr(processes, "_speed", lambda _setup, count, _steps: next(speeds[count]))
+    monkeypatch.setattr(processes, "_apart", lambda _setup, _count, _steps: next(apart))
     table = processes.measured(TINY, 2, steps=1, rounds=3)
     assert processes.efficiency(table).tolist() == [0.9, 1.0, 0.5]
-    assert "held: efficiency 0.900 (0.500-1.000)" in processes.page(TINY, table)
+    page = processes.page(TINY, table)
+    assert "held: efficiency 0.900 (0.500-1.000)" in page
+    assert "of as many trainings that share nothing: 0.909 (0.900-1.000)" in page
+    assert "| 2 trainings that share nothing | 160 (110-200) |" in page
 
 
 def test_a_ring_sends_twice_all_but_its_own_share():
