@@ -31,6 +31,7 @@ __all__ = ["Outcome", "attempt", "metrics_of", "outcome_of", "say_what_is_left"]
 
 FILE = "outcome.json"
 OUTPUT = "output.log"
+PRELOADED = ["experiments.jobs.single", "ppvae.svi.loop", "torch._dynamo", "dask.array", "torch.utils.tensorboard"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def say_what_is_left(left: Mapping[str, Outcome], count: int, directory: Path, f
 def _in_its_own_process(work: str, configuration: DictConfig, directory: Path) -> None:
     """Forked from a server without threads that has imported what runs need, once for all members of a worker."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["experiments.jobs.single"])
+    context.set_forkserver_preload(PRELOADED)
     state = cloudpickle.dumps(Singleton.get_state())
     process = context.Process(target=_alone, args=(work, OmegaConf.to_yaml(configuration), directory, state))
     process.start()
