@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ppvae.described import Described
 from ppvae.distributions import AutoregressiveImage, pixel_output
-from ppvae.errors import UserError, check_choice
+from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.likelihoods.maps import check_maps
 from ppvae.networks.causal import CAUSAL_NETWORKS
 from ppvae.networks.causal.windows import Window
@@ -58,7 +58,7 @@ class AutoregressiveLikelihood(Described, nn.Module):
         if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout < 1:
             raise UserError(f"dropout={dropout!r}: expected a share of pixels from 0 to below 1")
         check_choice("causal", causal, CAUSAL_NETWORKS)
-        check_maps(decoder, lambda _channels: context)
+        check_maps(decoder, lambda channels: self.decoder_maps(channels, context=context))
         self.decoder = decoder
         self.dropout = float(dropout)
         options = {"window": window, "layers": layers, "channels": channels, "grey": grey, "tied": tied}
@@ -73,6 +73,7 @@ class AutoregressiveLikelihood(Described, nn.Module):
     @staticmethod
     def decoder_maps(_image_channels: int, /, context: int = 32, **_settings: Any) -> int:
         """Maps that the decoder must give: the context of each pixel."""
+        check_whole("context", context, 1)
         return context
 
     def forward(self, z: Tensor) -> AutoregressiveImage:

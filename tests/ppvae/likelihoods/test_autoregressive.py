@@ -70,6 +70,7 @@ def test_pixels_are_hidden_in_training_alone():
         ({"dropout": 1.0}, r"^dropout=1\.0: expected a share of pixels from 0 to below 1$"),
         ({"grey": True}, r"^grey=True: images have 1 channels; expected red, green and blue$"),
         ({"context": 5}, r"^the decoder gives 4 maps; .*needs 5: build the decoder with maps=5$"),
+        ({"context": 0}, r"^context=0: expected a whole number of at least 1$"),
         ({"layers": 0}, r"^layers=0: expected a whole number of at least 1$"),
         ({"layers": 1}, r"^layers=1: the full past of this image needs at least 2; give these or a window$"),
     ],
