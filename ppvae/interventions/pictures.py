@@ -6,6 +6,8 @@ import torch
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ppvae.distributions import AutoregressiveImage
+
 __all__ = ["Shown", "mean_of", "shown"]
 
 
@@ -38,9 +40,14 @@ def mean_of(distribution: Distribution) -> torch.Tensor | None:
 def _drawn(distribution: Distribution, seed: int) -> torch.Tensor:
     images = distribution.batch_shape[0] if distribution.batch_shape else 1
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.no_grad(), torch.random.fork_rng(devices=cuda), _SharedNoise(images):
+    with torch.no_grad(), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        return distribution.sample()
+        if not isinstance(distribution, AutoregressiveImage):
+            with _SharedNoise(images):
+                return distribution.sample()
+        with _SharedNoise(images):
+            noise = distribution.noise()
+        return distribution.sample(noise=noise)  # whose networks draw nothing: no operation of theirs need be looked at
 
 
 class _SharedNoise(TorchDispatchMode):
@@ -64,7 +71,7 @@ class _SharedNoise(TorchDispatchMode):
         for image in range(self.images):
             generator.set_state(state)
             parts.append(func(*(self._of_one(argument, image) for argument in args), **kwargs))
-        return args[0] if func._schema.is_mutable else torch.cat(parts)
+        return args[0] if func._schema.is_mutable else _joined(parts)
 
     def _of_all(self, argument: Any) -> bool:
         """Whether an argument, a tensor or the sizes of a new one, has entries of each image in front."""
@@ -78,6 +85,14 @@ class _SharedNoise(TorchDispatchMode):
         if isinstance(argument, torch.Tensor):
             return argument.chunk(self.images)[image]
         return [argument[0] // self.images, *argument[1:]]
+
+
+def _joined(parts: list[Any]) -> Any:
+    """What an operation gave image by image as it would have given it at once; of what is no tensor the first."""
+    first = parts[0]
+    if isinstance(first, tuple | list):
+        return type(first)(_joined(list(values)) for values in zip(*parts, strict=True))
+    return torch.cat(parts) if isinstance(first, torch.Tensor) and first.dim() else first
 
 
 def _generator(args: tuple, kwargs: dict) -> torch.Generator:

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from ppvae.interventions import shown
-from ppvae.likelihoods import BernoulliLikelihood, CategoricalLikelihood, DiscretisedLogisticLikelihood
+from ppvae.likelihoods import (
+    AutoregressiveLikelihood,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    DiscretisedLogisticLikelihood,
+)
 
 SHAPE = (2, 3, 5)
 
@@ -108,3 +113,38 @@ def test_the_seed_chooses_the_noise():
     normal = nameless(dist.Normal)(torch.zeros(2, *SHAPE), 1.0).to_event(3)
     assert torch.equal(shown(normal, seed=1).images, shown(normal, seed=1).images)
     assert not torch.equal(shown(normal, seed=1).images, shown(normal, seed=2).images)
+
+
+@pytest.mark.parametrize("causal", ["gated", "attention"])
+def test_images_in_raster_order_share_their_noise(causal):
+    """Equal contexts are drawn alike, and an image's draw is the same whatever is drawn beside it."""
+    decoder = Decoder(4)
+    likelihood = AutoregressiveLikelihood(decoder, causal=causal, layers=3, channels=8, context=4).eval()
+    z = torch.randn(2, 60)
+    found = shown(likelihood(z[[0, 1, 0]]))
+    assert found.drawn
+    assert torch.equal(found.images[0], found.images[2])
+    assert torch.equal(shown(likelihood(z[1:])).images[0], found.images[1])
+
+
+class Halves(dist.TorchDistribution):
+    """Drawn by an operation that gives two tensors, the values kept and a mask of them."""
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own convention
+
+    def __init__(self, loc: torch.Tensor) -> None:
+        self.loc = loc
+        super().__init__(loc.shape[:-3], loc.shape[-3:], validate_args=False)
+
+    def sample(self, sample_shape=()):
+        assert sample_shape == ()
+        kept, mask = torch.native_dropout(self.loc, 0.5, True)
+        return kept + mask.float()
+
+
+def test_an_operation_that_gives_several_tensors_shares_its_noise():
+    loc = torch.ones(3, 1, 8, 8)
+    found = shown(Halves(loc))
+    assert found.drawn
+    assert torch.equal(found.images[0], found.images[1])
+    assert 0 < (found.images == 3).float().mean() < 1  # kept and doubled, plus the mask
