@@ -123,6 +123,7 @@ def test_targets_are_judged_by_the_median_of_ratios_within_rounds():
     assert f"NGVAE: {CAPTURED}, as `fit` runs it, over the fastest by hand ({UNCOMPILED}): 1.333" in verdicts[1]
 
 
+@pytest.mark.long
 def test_every_swap_trains_and_is_judged(monkeypatch):
     fabric = Fabric(accelerator="cpu", devices=1)
     rivals = list(swaps.swaps(TINY, fabric, way="captured"))

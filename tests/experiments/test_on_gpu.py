@@ -23,6 +23,7 @@ def rows_of(*parts: Part, seconds: float = 60.0) -> list[Row]:
     return carried_out(parts, seconds, lambda *_: None)
 
 
+@pytest.mark.long
 def test_the_small_trial_measures_every_part_and_writes_one_csv_and_one_page(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(step_time.gc, "collect", lambda: 0)  # half of the time at this size
     on_gpu.main(["--accelerator", "cpu", "--small", "--write", str(tmp_path)])

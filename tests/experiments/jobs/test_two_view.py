@@ -183,6 +183,7 @@ def test_clusters_stand_beside_k_means_in_one_table(clustered):
     assert len(list((clustered / "figures").iterdir())) == 4
 
 
+@pytest.mark.long
 def test_a_study_that_was_killed_after_pretraining_goes_on(digits, clustered, tmp_path):
     """The same numbers as an uninterrupted one; what was done is not done again."""
     killed = shutil.copytree(clustered, tmp_path / "killed")
