@@ -17,6 +17,7 @@ from experiments.training import TRAINED, train_and_evaluate
 from ppvae import from_pyro_svi
 from ppvae.interventions import draws_given_z
 from ppvae.interventions.held import images_of
+from ppvae.models import GreyScale
 from ppvae.plots import plot_draws
 from ppvae.svi import load_pair
 
@@ -25,7 +26,6 @@ __all__ = ["figures", "kept", "train_and_look"]
 IMAGES, DRAWS = 64, 8  # that are looked at, and of one z each
 SHOWN = 6  # in the figure
 BLOCKS = 4  # a side, over which colours are averaged
-GREY = (0.299, 0.587, 0.114)
 KEPT = {
     "grey_kept": "grey values that draws of one z keep (R² of 4 × 4 blocks)",
     "colour_kept": "colours that draws of one z keep (R² of 4 × 4 blocks, less the grey value)",
@@ -47,7 +47,7 @@ def kept(images: torch.Tensor, drawn: torch.Tensor) -> dict[str, float]:
     blocks, means = adaptive_avg_pool2d(images, BLOCKS), adaptive_avg_pool2d(drawn.mean(1), BLOCKS)
     if images.shape[-3] == 1:
         return {"grey_kept": _explained(blocks, means)}
-    grey, grey_means = _grey(blocks), _grey(means)
+    grey, grey_means = map(GreyScale(), (blocks, means))
     return {"grey_kept": _explained(grey, grey_means), "colour_kept": _explained(blocks - grey, means - grey_means)}
 
 
@@ -79,11 +79,6 @@ def _draws(parts: Parts, configuration: DictConfig, count: int) -> tuple[xr.Data
     few = data.subset(slice(min(count, len(data))))
     tree = from_pyro_svi(parts.model, parts.guide, few, 1, seed=configuration.seed)
     return images_of(tree), draws_given_z(parts.model, tree, DRAWS, seed=configuration.seed)
-
-
-def _grey(images: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(GREY, dtype=images.dtype)[:, None, None]
-    return (weights * images).sum(-3, keepdim=True)
 
 
 def _explained(blocks: torch.Tensor, means: torch.Tensor) -> float:

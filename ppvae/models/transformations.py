@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from ppvae.described import Described, shown
 from ppvae.errors import UserError, check_positive, check_whole
+from ppvae.networks.causal.pixels import LUMA
 
 __all__ = ["Blur", "Compose", "GreyScale", "PatchShuffle", "Quantise"]
 
-_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+_RED, _GREEN, _ = LUMA
 
 
 @final

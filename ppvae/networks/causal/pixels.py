@@ -4,15 +4,15 @@ import torch
 
 from ppvae.errors import UserError
 
-__all__ = ["maps_read", "pixels_read"]
+__all__ = ["LUMA", "maps_read", "pixels_read"]
 
-GREY = (0.299, 0.587, 0.114)  # of red, green and blue
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 
 
 def pixels_read(image: torch.Tensor, seen: torch.Tensor | None = None, *, grey: bool = False) -> torch.Tensor:
     """Pixels (n, C, h, w) as values, zero where ``seen`` is, and a one for each that is there."""
     if grey:
-        image = sum(share * channel for share, channel in zip(GREY, image.split(1, 1), strict=True))
+        image = sum(share * channel for share, channel in zip(LUMA, image.split(1, 1), strict=True))
     if seen is None:
         return torch.cat([image, torch.ones_like(image[:, :1])], 1)
     return torch.cat([image * seen, seen], 1)
