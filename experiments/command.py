@@ -1,8 +1,8 @@
 """What the command line does: composes a configuration by Hydra, and runs its job in a folder of its own."""
 
+import importlib
 import inspect
 import os
-import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -63,7 +63,8 @@ def job_of(configuration: DictConfig) -> Callable[[DictConfig, Path], object]:
     """The function that ``job`` names."""
     name = configuration.job
     try:
-        job = pkgutil.resolve_name(name)
+        module, _, function = name.rpartition(".")
+        job = getattr(importlib.import_module(module), function)  # not pkgutil's: it hides an import that fails inside
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"job={name}: {one_line(error)}") from None
     if not _takes_two(job):

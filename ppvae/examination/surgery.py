@@ -197,7 +197,12 @@ def scores_of(guide: Callable, data: tuple[torch.Tensor, ...], rows: dict[str, t
     with pyro.plate("draws", count, dim=-2):
         trace = poutine.trace(poutine.condition(guide, data=given)).get_trace(*data)
     sites: list[Site] = [trace.nodes[name] for name in given]
-    if not split:
-        return sum(site["fn"].log_prob(site["value"]) for site in sites), None
+    if not split:  # NaN: a flow's inverse overflows, the noise is beyond any that was drawn
+        return sum(_or_zero(site["fn"].log_prob(site["value"])) for site in sites), None
     terms = sites[0]["fn"].base_dist.log_prob(sites[0]["value"])
     return terms.flatten(2).sum(-1), terms.logsumexp(1)
+
+
+def _or_zero(log_density: torch.Tensor) -> torch.Tensor:
+    """Density zero where it is not a number; an image's own code then leaves no finite result."""
+    return log_density.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
