@@ -78,12 +78,17 @@ def one_view(
     """One code of an image: p(z) p(x | z) and q(z | x)."""
     if clusters is not None:
         raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
-    if _open(guide):
+    if _open(guide) not in ([], ["prior"]):
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
         )
+    _check_hierarchy(prior)
     first = None if _open(prior) else built(prior, nn.Module)
-    decoding, encoding = built(likelihood, nn.Module), built(guide, nn.Module)
+    decoding = built(likelihood, nn.Module)
+    if _open(guide) and first is None:
+        walks, drawn = (group._target_.rpartition(".")[2] for group in (guide, prior))
+        raise UserError(f"{walks} needs its prior, {drawn} its guide, first; give prior=hierarchy, or another guide")
+    encoding = _given(guide, prior=first)
     drawing = _given(prior, guide=encoding, map_shape=_map_shape(prior, decoding, encoding)) if first is None else first
     return built(program, nn.Module, prior=drawing, likelihood=decoding), encoding
 
@@ -162,6 +167,13 @@ def _clusters(group: DictConfig | None, prior: nn.Module, encoder: nn.Module) ->
     return None if group is None else _given(group, features=feature_count(encoder), prior=prior)
 
 
+def _check_hierarchy(prior: DictConfig) -> None:
+    """UserError for a prior of groups without the network that draws them."""
+    if "top_down" in prior and not _open(prior) and prior.top_down is None:
+        name = prior._target_.rpartition(".")[2]
+        raise UserError(f"{name} draws groups of feature maps: give network=hierarchy guide=hierarchy, or guide=ladder")
+
+
 def _map_shape(prior: DictConfig, decoding: nn.Module, encoding: nn.Module) -> tuple[int, int, int] | None:
     """The shape of the feature maps that the decoder takes; UserError where the prior asks for it and there are none,
     or a guide of other maps."""
@@ -185,7 +197,7 @@ def _map_shape(prior: DictConfig, decoding: nn.Module, encoding: nn.Module) -> t
 def _decoding(likelihood: DictConfig, latents: int) -> nn.Module:
     """The likelihood whose decoder takes so many latents."""
     decoder = likelihood.get("decoder")
-    if decoder is not None and "latent_maps" in decoder:
+    if decoder is not None and {"latent_maps", "hierarchy"} & {*decoder}:
         name = decoder._target_.rpartition(".")[2]
         raise UserError(f"{name} takes no vector of latents, as several codes together are; give network=conv or mlp")
     return built(likelihood, nn.Module, decoder={"latents": latents})

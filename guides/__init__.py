@@ -3,6 +3,7 @@
 from guides.bottom_up import BottomUpNormal
 from guides.clusters import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from guides.full_covariance_normal import FullCovarianceNormal
+from guides.hierarchy import HierarchyGuide, LadderGuide
 from guides.inverse_autoregressive import InverseAutoregressiveGuide
 from guides.mean_field_normal import MeanFieldNormal
 from guides.mixture_of_encoders import MixtureOfEncoders
@@ -14,7 +15,9 @@ __all__ = [
     "BottomUpNormal",
     "EnumeratedClusters",
     "FullCovarianceNormal",
+    "HierarchyGuide",
     "InverseAutoregressiveGuide",
+    "LadderGuide",
     "MeanFieldNormal",
     "MixtureOfEncoders",
     "NormalGammaGuide",

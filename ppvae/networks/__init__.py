@@ -4,15 +4,18 @@ from ppvae.networks.causal import GatedPixels, PixelAttention
 from ppvae.networks.conditions import Condition, ConditionalEncoder, ImageCondition, LabelCondition
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.feature_maps import MapDecoder, MapEncoder
+from ppvae.networks.hierarchy import BottomUp, HierarchyDecoder, TopDown
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
 from ppvae.networks.patches import PatchDecoder, PatchEncoder
 
 __all__ = [
+    "BottomUp",
     "Condition",
     "ConditionalEncoder",
     "ConvDecoder",
     "ConvEncoder",
     "GatedPixels",
+    "HierarchyDecoder",
     "ImageCondition",
     "LabelCondition",
     "MLPDecoder",
@@ -22,4 +25,5 @@ __all__ = [
     "PatchDecoder",
     "PatchEncoder",
     "PixelAttention",
+    "TopDown",
 ]

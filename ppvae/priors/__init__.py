@@ -3,6 +3,7 @@
 from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
 from ppvae.priors.autoregressive_map import AutoregressiveMapPrior
 from ppvae.priors.cluster import ClusterPrior
+from ppvae.priors.hierarchy import HierarchyPrior
 from ppvae.priors.mixture import MixturePrior
 from ppvae.priors.normal_gamma import NormalGammaPrior
 from ppvae.priors.standard_normal import NormalPrior
@@ -13,6 +14,7 @@ __all__ = [
     "AutoregressiveFlowPrior",
     "AutoregressiveMapPrior",
     "ClusterPrior",
+    "HierarchyPrior",
     "MixturePrior",
     "NormalGammaPrior",
     "NormalPrior",

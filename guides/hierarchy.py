@@ -1,0 +1,94 @@
+"""Guides of a deep hierarchy, on the model's own way down."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+from torch.nn.functional import elu
+
+from ppvae.errors import UserError
+from ppvae.networks.hierarchy import BottomUp
+from ppvae.networks.hierarchy.top_down import on_maps, small_head
+from ppvae.pair.program import Program
+from ppvae.priors import HierarchyPrior
+from ppvae.priors.hierarchy import group_dims
+
+__all__ = ["HierarchyGuide", "LadderGuide"]
+
+type Raw = tuple[torch.Tensor, torch.Tensor]
+
+
+class _OnTheWayDown(Program):
+    """Walks the prior's way down and draws each group from :meth:`posterior`."""
+
+    def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
+        super().__init__()
+        if not hasattr(prior, "top_down"):
+            raise UserError(
+                f"{type(self).__name__} walks down the groups of its prior, {type(prior).__name__} has none: "
+                "give prior=hierarchy network=hierarchy, or another guide"
+            )
+        up, down = getattr(bottom_up, "group_widths", None), prior.top_down.group_widths
+        if up != down:
+            raise UserError(
+                f"the way up has groups of {up} channels, the way down of {down}: give both the same hierarchy, "
+                "channels and widening"
+            )
+        self.bottom_up, self.prior = bottom_up, prior
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen = self.bottom_up(images)
+        with pyro.plate("image", images.shape[-4], dim=-1):
+            return self.prior.top_down.walk(lambda group, *down: self._drawn(group, seen[group], *down))
+
+    def _drawn(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> torch.Tensor:
+        fn = self.posterior(group, seen, features, raw).to_event(3)
+        return pyro.sample(f"z_{group + 1}", fn, infer={"event_dims": group_dims(group + 1)})
+
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+        """q(z_l | z_<l, x) from what the image says, the features on the way down and the prior's raw numbers."""
+        raise NotImplementedError
+
+
+class HierarchyGuide(_OnTheWayDown):
+    """q(z_1 | x) Π_l q(z_l | z_1 … z_l−1, x), each a normal relative to the prior's: N(μ + Δμ, (σ·Δσ)²).
+
+    μ and σ are those of p(z_l | z_<l), from the way down of ``prior``, which model and guide share; Δμ and Δσ are read
+    off the image's features at that group, by ``bottom_up``, and those on the way down. Their heads start near zero,
+    so that q ≈ p at first.
+
+    Shapes: images (image, C, H, W); sites ``z_1`` … ``z_L``, (image, latent_l, row_l, column_l) each.
+    Errors: :class:`~ppvae.errors.UserError` for a prior without groups, or two ways of unlike groups or widths.
+    Source: Vahdat and Kautz 2020 (NVAE), Sec. 3.2, Eq. 2.
+    """
+
+    def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
+        super().__init__(bottom_up, prior)
+        widths, latents = prior.top_down.group_widths, prior.top_down.latents
+        self.joining = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
+        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in widths)
+
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+        joined = seen + on_maps(self.joining[group], features)
+        return self.prior.normals.posterior(raw, on_maps(lambda x: self.heads[group](elu(x)), joined).chunk(2, -3))
+
+
+class LadderGuide(_OnTheWayDown):
+    """The ladder VAE's: q(z_l | z_<l, x) ∝ p(z_l | z_<l) · N(z_l; μ̂(x), σ̂(x)²), precisions added.
+
+    What the image says, μ̂ and σ̂, does not see the way down: σ_q⁻² = σ⁻² + σ̂⁻² and μ_q = σ_q² (μ σ⁻² + μ̂ σ̂⁻²), so
+    that the posterior is never wider than the prior. Arguments, sites, shapes and errors as of :class:`HierarchyGuide`.
+    Source: Sønderby et al. 2016, "Ladder variational autoencoders", Eqs. 10 to 12.
+    """
+
+    def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
+        super().__init__(bottom_up, prior)
+        latents = prior.top_down.latents
+        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in prior.top_down.group_widths)
+
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+        del features
+        p = self.prior.normals.prior(raw)
+        said = self.prior.normals.prior(on_maps(lambda x: self.heads[group](elu(x)), seen).chunk(2, -3))
+        share = p.scale.square() / (p.scale.square() + said.scale.square())  # of the image's word, σ_q² / σ̂²
+        return dist.Normal(p.loc + share * (said.loc - p.loc), said.scale * share.sqrt())
