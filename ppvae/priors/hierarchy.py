@@ -34,7 +34,7 @@ class HierarchyPrior(Described, nn.Module):
         super().__init__()
         self.normals = ResidualNormals(scales, clamp)
         self.top_down = top_down
-        self.map_shape = top_down.map_shape
+        self.latents, self.map_shape = top_down.latents, top_down.map_shape
 
     def forward(self) -> torch.Tensor:
         return self.top_down.walk(self._drawn)

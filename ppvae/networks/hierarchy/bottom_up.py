@@ -1,6 +1,7 @@
 """The way up: what an image says at each group."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ class BottomUp(Described, nn.Module):
         path = [*before, channels]
         self.stem = nn.Conv2d(self.image_shape[0], path[0], 3, padding=1)
         self.halving = nn.Sequential()
-        for entering, leaving in zip(path[:-1], path[1:], strict=True):
+        for entering, leaving in pairwise(path):
             self.halving.append(stacked(make, entering, cells))
             self.halving.append(nn.Conv2d(entering, leaving, 3, stride=2, padding=1))
         self.shrinking, self.rising = nn.ModuleDict(), nn.ModuleList()

@@ -1,6 +1,7 @@
 """The way out: from the features of the last group to the parameters of each pixel."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ class HierarchyDecoder(Described, nn.Module):
         self.map_shape = (channels, scale.rows, scale.columns)
         widths = [channels, *(max(channels // widening**step, 4) for step in range(1, doublings + 1))]
         self.growing = nn.Sequential()
-        for entering, leaving in zip(widths[:-1], widths[1:], strict=True):
+        for entering, leaving in pairwise(widths):
             self.growing.append(Growing(entering, leaving, 2))
             self.growing.append(stacked(make, leaving, cells))
         self.out = nn.Conv2d(widths[-1], self.maps, 3, padding=1)
