@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from ppvae.svi.rehearsal import unchanged
 
-__all__ = ["BF16", "agree", "in_double", "rehearsed"]
+__all__ = ["BF16", "COARSE", "agree", "in_double", "rehearsed"]
 
 type Results = tuple[list[torch.Tensor], list[torch.Tensor | None], list[torch.Tensor]]
 ROUNDING = {torch.float64: (1e-6, 1e-9)}  # of a tensor's largest entry, and of the largest of all its kind

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pyro
 import torch
@@ -120,12 +121,17 @@ def _merge(graph_module: fx.GraphModule, inputs: tuple[torch.Tensor, ...], modul
     graph_module.recompile()
 
 
-def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module) -> Callable | None:
-    """The graph through ``torch.compile``; None, with the reason logged, where that fails."""
+def compile_graph(
+    graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module, memory_budget: float | None = None
+) -> Callable | None:
+    """The graph through ``torch.compile``; None, with the reason logged, where that fails.
+
+    ``memory_budget``: share of its activations that the compiled step may keep for its backward pass.
+    """
     try:
         # eager's random draws, so that one seed means one result however the step runs
         compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _budget(memory_budget):
             warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # torch's own, of its compiler
             rehearsed(compiled, *inputs, preserve=preserve)  # compiles forwards and backwards
     except Exception as error:
@@ -133,3 +139,10 @@ def compile_graph(graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve:
         logger.warning("torch.compile failed, the captured graph runs uncompiled: %s", reason)
         return None
     return compiled
+
+
+def _budget(share: float | None) -> AbstractContextManager:
+    """What the compiler takes for the share of activations to keep; else all, as it finds best."""
+    if share is None:
+        return nullcontext()
+    return torch._functorch.config.patch(activation_memory_budget=share)

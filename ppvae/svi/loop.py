@@ -59,7 +59,7 @@ class Loop:
         self.recipe, device = settings.recipe, fabric.device
         ranks = (fabric.global_rank, fabric.world_size)
         objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
-        options = {"population": len(run.pixels), "precision": self.recipe.precision}
+        options = {"population": len(run.pixels), **self.recipe.computing}
         self.step = Step(run.model, run.guide, objective, run.conversion, **options).to(device).train()
         self.module: Any = self.step  # or what averages its gradients over several processes
         if self.several:

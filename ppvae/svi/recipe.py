@@ -13,9 +13,10 @@ from ppvae.described import shown
 from ppvae.errors import UserError, check_choice, check_not_negative, check_positive, check_whole
 from ppvae.svi.stopping import StoppingRule
 
-__all__ = ["Precision", "Recipe"]
+__all__ = ["Precision", "Recipe", "Recompute"]
 
 Precision = Literal["full", "bf16"]
+type Recompute = int | Literal["auto"] | None
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -23,6 +24,7 @@ OPTIMIZERS = {
     "sgd": torch.optim.SGD,
 }
 FUSED = ("adam", "adamw", "sgd")  # torch has one kernel for all parameters
+MAY_CHANGE = ("learning_rate", "stopping", "recompute", "memory_budget")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -46,6 +48,12 @@ class Recipe:
     autocast; distributions, KLs and log-probabilities stay in single precision, as do the parameters.
     ``accumulate``: the parts of a batch that are computed one after another, for less memory. Means over a batch inside
     an objective (free bits, capacity, total correlation) and BatchNorm's are then over a part.
+    ``recompute``: so many segments, cut where little crosses, in which a captured step is run; all but the last keep
+    what they were given alone and are computed again in the backward pass, with the same noise, values and gradients
+    and one update of BatchNorm's statistics. Two halve the memory for a sixth to a quarter more time, ten take a
+    quarter of it for a third to a half more; ``auto`` is about the root of the number of operations. Nothing is
+    compiled then, unless there is a ``memory_budget``, in (0, 1]: the share of its activations that a *compiled* step
+    keeps, the rest computed again where the compiler finds that cheap. Both may change when a run is resumed.
     ``stopping``: when to lower the rate and when to end; :class:`~ppvae.svi.Plateau`, :class:`~ppvae.svi.Patience`.
 
     Errors: :class:`~ppvae.errors.UserError` for a name or a number out of range.
@@ -64,6 +72,8 @@ class Recipe:
     average: float | None = None
     precision: Precision = "full"
     accumulate: int = 1
+    recompute: Recompute = None
+    memory_budget: float | None = None
     stopping: StoppingRule | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +92,7 @@ class Recipe:
             raise UserError(f"average={self.average!r}: expected a decay between 0 and 1, such as 0.999")
         check_choice("precision", self.precision, get_args(Precision))
         check_whole("accumulate", self.accumulate, 1)
+        _check_memory(self.recompute, self.memory_budget)
         if self.stopping is not None and not isinstance(self.stopping, StoppingRule):
             kind = type(self.stopping).__name__
             raise UserError(f"stopping is a {kind}; expected a rule such as Plateau() or Patience()")
@@ -116,9 +127,14 @@ class Recipe:
         """Whether the schedule moves after each step."""
         return isinstance(self.schedule, str) or self.stepped == "step"
 
+    @property
+    def computing(self) -> dict[str, Any]:
+        """What a step has to know: how it computes, whatever is made of its gradient."""
+        return {"precision": self.precision, "recompute": self.recompute, "memory_budget": self.memory_budget}
+
     def described(self) -> dict[str, str]:
-        """What must be the same for a run to be continued: all but the learning rate and the stopping rule."""
-        return {name: _plain(value) for name, value in vars(self).items() if name not in ("learning_rate", "stopping")}
+        """What must be the same for a run to be continued: all but what moves no parameter, the rate and the rule."""
+        return {name: _plain(value) for name, value in vars(self).items() if name not in MAY_CHANGE}
 
     def _try(self) -> None:
         """UserError now for what torch would refuse later."""
@@ -143,6 +159,15 @@ def _check_named(name: str, value: Any, choices: Iterable[str]) -> None:
         return
     if value not in choices:
         raise UserError(f"{name}={value!r}: expected one of {', '.join(choices)}, or a callable that makes one")
+
+
+def _check_memory(recompute: Any, budget: Any) -> None:
+    if recompute is not None and recompute != "auto" and (type(recompute) is not int or recompute < 0):
+        raise UserError(f"recompute={recompute!r}: expected a number of segments, such as 4, 'auto', or 0 for none")
+    if budget is not None and (type(budget) not in (int, float) or not 0 < budget <= 1):
+        raise UserError(
+            f"memory_budget={budget!r}: expected a share of the activations above 0 and up to 1, such as 0.5"
+        )
 
 
 def _plain(value: Any) -> str:

@@ -1,6 +1,7 @@
 """One step of SVI as a module: eager Pyro, captured, or captured and compiled."""
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,13 +13,14 @@ from torch import fx, nn
 
 from ppvae.datasets.conversion import Conversion
 from ppvae.objectives import Objective
-from ppvae.svi.agreement import BF16
+from ppvae.svi.agreement import BF16, COARSE, agree
 from ppvae.svi.capture import capture, compile_graph
 from ppvae.svi.execution import Execution, Wish, faster
 from ppvae.svi.history import Layout, measured
 from ppvae.svi.precision import in_bf16, networks_of
-from ppvae.svi.recipe import Precision
+from ppvae.svi.recipe import Precision, Recompute
 from ppvae.svi.rehearsal import unchanged
+from ppvae.svi.segments import segmented
 
 __all__ = ["Step"]
 
@@ -32,6 +34,7 @@ class Step(nn.Module):
     what else the programs take, (image, ...) each, and last the numbers, those of the objective's step → loss (),
     measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape and the way it runs.
     ``population``: images of the data set, over which the KL of a site that all of them share is spread.
+    ``precision``, ``recompute`` and ``memory_budget`` are those of a :class:`~ppvae.svi.Recipe`.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Step(nn.Module):
         *,
         population: int | None = None,
         precision: Precision = "full",
+        recompute: Recompute = None,
+        memory_budget: float | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -52,6 +57,8 @@ class Step(nn.Module):
         self.conversion = conversion or Conversion()
         self.population = population
         self.precision = precision
+        self.recompute = None if recompute in (0, 1) else recompute  # one segment, the last, keeps all
+        self.memory_budget = memory_budget
         self.layout: Layout = []
         self.__dict__["networks"] = []  # what runs in bf16, found in the rehearsal; no submodules anew
         self._run_by("eager", self.eager)
@@ -85,9 +92,10 @@ class Step(nn.Module):
     ) -> None:
         """Rehearse one validated eager step on a batch, then capture and compile for its shape.
 
-        ``execution`` says how the step is to run; "auto" is "compiled" where that is worth it for ``steps`` steps, else
-        "captured". Where a way is not possible the step runs the next simpler one and the log says why. ``tell`` hears
-        what is going on. Parameters, buffers, random states and the programs' attributes stay as they were.
+        ``execution`` says how the step is to run; "auto" is "compiled" where that is worth it for ``steps`` steps or
+        there is a ``memory_budget``, else "captured", as ``recompute`` alone needs. Where a way is not possible the
+        step runs the next simpler one and the log says why. ``tell`` hears what is going on. Parameters, buffers,
+        random states and the programs' attributes stay as they were.
         """
         self._run_by("eager", self.eager)
         with unchanged(self, pixels), pyro.validation_enabled(True), torch.no_grad():
@@ -96,23 +104,64 @@ class Step(nn.Module):
             networks = networks_of(self, lambda: self.eager(pixels, *given)) if self.precision == "bf16" else []
         self.layout = layout  # all else that the rehearsal left behind is gone
         self.__dict__["networks"] = networks
-        if execution == "eager":
-            return
-        try:
-            graph = self._captured(pixels, *given, tell=tell)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            logger.warning("this pair cannot be captured, training runs eagerly: %s", reason)
+        graph = None if execution == "eager" else self._recorded(pixels, *given, tell=tell)
+        if graph is None:
+            self._warn_of_idle("eagerly")
             return
         self._run_by("captured", graph)
-        tell("compiling the step" if execution == "compiled" else "timing the step")
-        compiled = None
-        if execution == "compiled":
-            compiled = compile_graph(graph, pixels, *given, preserve=self)
-        elif execution == "auto":
-            compiled = faster(graph, pixels, *given, preserve=self, steps=steps)
+        compiled = self._compiled(graph, (pixels, *given), execution, steps, tell)
         if compiled is not None:
             self._run_by("compiled", compiled)
+        elif self.recompute:
+            tell("cutting the step")
+            self._run_by("captured", self._cut(graph, pixels, *given))
+        else:
+            self._warn_of_idle("uncompiled")
+
+    def _recorded(self, *inputs: torch.Tensor, tell: Callable[[str], object]) -> fx.GraphModule | None:
+        """The graph of a step; None, with the reason logged, where there is none."""
+        try:
+            return self._captured(*inputs, tell=tell)
+        except Exception as error:
+            logger.warning("this pair cannot be captured, training runs eagerly: %s", _reason(error))
+            return None
+
+    def _compiled(
+        self,
+        graph: fx.GraphModule,
+        inputs: tuple[torch.Tensor, ...],
+        execution: Wish,
+        steps: int,
+        tell: Callable[[str], object],
+    ) -> Callable | None:
+        """The graph compiled, where that is wished for and possible."""
+        budget = self.memory_budget
+        if self.recompute and budget is None:
+            if execution == "compiled":
+                logger.warning("recompute needs the captured step as it is: nothing is compiled without memory_budget")
+            return None
+        tell("timing the step" if execution == "auto" and budget is None else "compiling the step")
+        if execution == "compiled" or (execution == "auto" and budget is not None):
+            return compile_graph(graph, *inputs, preserve=self, memory_budget=budget)
+        return faster(graph, *inputs, preserve=self, steps=steps) if execution == "auto" else None
+
+    def _cut(self, graph: fx.GraphModule, *inputs: torch.Tensor) -> Callable:
+        """The graph in segments; as it is, with the reason logged, where that fails."""
+        operations = sum(node.op == "call_function" for node in graph.graph.nodes)
+        count = math.isqrt(operations) if self.recompute == "auto" else self.recompute
+        try:
+            cut = segmented(graph, count, *inputs, preserve=self)
+            if not agree(cut, graph, *inputs, preserve=self, rounding=BF16 if self.precision == "bf16" else COARSE):
+                raise RuntimeError("the values, gradients or buffers of its segments are not its own")
+        except Exception as error:
+            logger.warning("recompute has no effect, as this step cannot be cut: %s", _reason(error))
+            return graph
+        return cut
+
+    def _warn_of_idle(self, how: str) -> None:
+        names = [name for name in ("recompute", "memory_budget") if getattr(self, name)]
+        if names:
+            logger.warning("%s has no effect on a step that runs %s", " and ".join(names), how)
 
     def _captured(self, *inputs: torch.Tensor, tell: Callable[[str], object]) -> fx.GraphModule:
         """The graph of a step; in bf16 once that of full precision has been compared."""
@@ -133,6 +182,10 @@ class Step(nn.Module):
     def _run_by(self, execution: Execution, run: Callable) -> None:
         self.execution = execution
         self.__dict__["run"] = run  # not a submodule: a graph's parameters are this module's own
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class _Measuring(nn.Module):

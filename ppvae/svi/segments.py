@@ -1,0 +1,99 @@
+"""Recomputation: a recorded step cut into segments, which keep what they were given and compute the rest again.
+
+Checkpoints in a user's own code do not survive recording, so the recorded graph itself is cut. Chen et al., *Training
+deep nets with sublinear memory cost* (2016), https://arxiv.org/abs/1604.06174.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from ppvae.svi.cuts import best_cuts, costs, operations
+from ppvae.svi.merging import Storages
+from ppvae.svi.operators import written
+from ppvae.svi.pieces import piece, regions_after
+from ppvae.svi.recomputed import Recomputed
+from ppvae.svi.rehearsal import unchanged
+
+__all__ = ["Segmented", "segmented"]
+
+
+def segmented(graph_module: fx.GraphModule, segments: int, *inputs: torch.Tensor, preserve: nn.Module) -> "Segmented":
+    """``graph_module`` in at most so many segments, cut where a step on ``inputs`` then needs the least memory.
+
+    Each but the last is computed again in the backward pass, with the same noise, and writes buffers the first time
+    alone: running statistics and counts are updated once a step. Buffers of ``preserve`` and random states are left as
+    they were.
+
+    Errors: RuntimeError for a graph that writes to its inputs or parameters.
+    """
+    _read_buffers_themselves(graph_module)
+    with unchanged(preserve, *inputs):
+        measured, storages, graded = costs(graph_module, *inputs)
+    nodes, starts = operations(graph_module.graph), [0, *(cut + 1 for cut in best_cuts(measured, segments))]
+    shares = [nodes[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    return Segmented(graph_module, shares, storages, graded)
+
+
+def _read_buffers_themselves(graph_module: fx.GraphModule) -> None:
+    """Whoever reads what a write to a buffer returns, the same tensor, reads the buffer, which may cross a cut."""
+    for node in operations(graph_module.graph):
+        targets = written(node)
+        if node.args and targets == [node.args[0]] and targets[0].op == "get_attr":
+            node.replace_all_uses_with(targets[0])
+    graph_module.recompile()
+
+
+class Segmented:
+    """A graph in shares, run one after another; activations of all but the last are computed again, backwards.
+
+    Same inputs and outputs as the graph's.
+    """
+
+    def __init__(
+        self,
+        graph_module: fx.GraphModule,
+        shares: Sequence[Sequence[fx.Node]],
+        storages: Storages,
+        graded: Collection[fx.Node],
+    ) -> None:
+        nodes = graph_module.graph.nodes
+        self.placeholders = [node for node in nodes if node.op == "placeholder"]
+        self.attributes = {node: getattr(graph_module, node.target) for node in nodes if node.op == "get_attr"}
+        (output,) = (node for node in nodes if node.op == "output")
+        self.output = output.args[0]
+        changed = {memory for node in nodes for one in written(node) for memory in storages.get(one, ())}
+        if changed & {memory for node in self.placeholders for memory in storages.get(node, ())}:
+            raise RuntimeError("a step that writes to its images cannot be recomputed")
+        self.pieces, opened = [], []
+        for share in shares:
+            self.pieces.append(piece(graph_module, share, opened, storages, changed, graded))
+            opened = regions_after(share, opened)
+        self.done_with = _done_with([one.reads for one in self.pieces], output.all_input_nodes)
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        values = dict(zip(self.placeholders, inputs, strict=True))
+        for number, (one, done_with) in enumerate(zip(self.pieces, self.done_with, strict=True), start=1):
+            given = [values[node] for node in one.reads]
+            for node in done_with:
+                del values[node]
+            if number < len(self.pieces) and one.graded:
+                results = Recomputed.apply(one, *given, *one.tensors)
+            else:
+                results = one.run(*given, *one.tensors)
+            values.update(zip(one.gives, results, strict=True))
+            del given, results
+        return fx.node.map_arg(
+            self.output, lambda node: self.attributes[node] if node.op == "get_attr" else values[node]
+        )
+
+
+def _done_with(reads: Sequence[Sequence[fx.Node]], output: Sequence[fx.Node]) -> list[list[fx.Node]]:
+    """For each piece the values that nobody reads after it."""
+    needed, found = set(output), []
+    for nodes in reversed(reads):
+        found.append([node for node in nodes if node not in needed])
+        needed.update(nodes)
+    return found[::-1]
