@@ -76,7 +76,7 @@ def piece(
         raise RuntimeError("a step that writes to its parameters cannot be recomputed")
     first = _graph(nodes, opened, [*reads, *attributes], gives)
     again = _graph(nodes, opened, [*reads, *attributes], [gives[index] for index in places], without=free)
-    again.eliminate_dead_code(must_stay)
+    again.eliminate_dead_code(lambda node: must_stay(node) or node.target in (_enter, _leave))
     taken = [node for node in again.nodes if node.op == "placeholder"][1:]
     needed = {index for index, node in enumerate(taken) if node.users}
     changing = {len(reads) + index for index in kept} & needed
