@@ -45,7 +45,7 @@ def check_pair(
             _check_mean_field(drawn, wanted)
         if isinstance(objective, Objective):
             check_by_image(guide, inputs, drawn, model_trace)
-            objective.check(drawn, wanted)
+            objective.bound_to(len(inputs[0]), model, guide).check(drawn, wanted)
     if len(inputs[0]) > 1:  # of one alone, batch statistics are none
         with rehearsing(model, guide, device=device):
             check_validated(model, guide, inputs, "training")

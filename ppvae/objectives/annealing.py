@@ -45,8 +45,9 @@ class Annealed(Objective):
     """``objective`` with its KL part under a weight that rises from ``start`` to 1 over ``steps`` training steps.
 
     The weight multiplies whatever the objective adds to the distortion (β·KL, the sum of free bits, the capacity's
-    penalty, the total correlation's three parts), and log q − log p inside an importance-weighted bound. Histories
-    hold the plain ELBO all the same. A weight of exactly zero lets the guide's scales collapse to zero, so ``start`` is
+    penalty, the total correlation's three parts), and log q − log p inside an importance-weighted bound; not a
+    penalty of the weights (:class:`~ppvae.objectives.Penalised`), which is no KL. Histories hold the plain ELBO all
+    the same. A weight of exactly zero lets the guide's scales collapse to zero, so ``start`` is
     small and positive by default.
 
     Errors: :class:`~ppvae.errors.UserError` for an unknown schedule or numbers out of range.
@@ -100,8 +101,8 @@ class Annealed(Objective):
         """The KL's weight as ``warmth``."""
         return {"warmth": numbers[0], **self.objective.reported(numbers[1:])}
 
-    def bound_to(self, images: int) -> Self:
-        return replace(self, objective=self.objective.bound_to(images))
+    def bound_to(self, images: int, model: Callable, guide: Callable) -> Self:
+        return replace(self, objective=self.objective.bound_to(images, model, guide))
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
         self.objective.check(drawn, wanted)

@@ -91,9 +91,12 @@ class Objective(abc.ABC):
         del numbers
         return {}
 
-    def bound_to(self, images: int) -> Self:
-        """The same objective for a data set of so many images, where it asks for their number."""
-        del images
+    def bound_to(self, images: int, model: Callable, guide: Callable) -> Self:
+        """The same objective for a data set of so many images and this pair, where it asks for either.
+
+        Called before a step is built of it; UserError where the pair has nothing that it could work on.
+        """
+        del images, model, guide
         return self
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:

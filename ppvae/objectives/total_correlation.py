@@ -65,7 +65,8 @@ class TotalCorrelation(Objective):
         cost = terms.distortion + warmth * rate
         return cost.mean() + score_gradient(cost, terms.score)
 
-    def bound_to(self, images: int) -> Self:
+    def bound_to(self, images: int, model: Callable, guide: Callable) -> Self:
+        del model, guide
         return self if self.images is not None else replace(self, images=images)
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:

@@ -58,7 +58,8 @@ class Loop:
         self.asked = Asked()
         self.recipe, device = settings.recipe, fabric.device
         ranks = (fabric.global_rank, fabric.world_size)
-        objective = copy.deepcopy(run.objective.bound_to(len(run.pixels)))  # the caller's keeps its own state
+        own = copy.deepcopy(run.objective)  # the caller's keeps its own state
+        objective = own.bound_to(len(run.pixels), run.model, run.guide)
         options = {"population": len(run.pixels), **self.recipe.computing}
         self.step = Step(run.model, run.guide, objective, run.conversion, **options).to(device).train()
         self.module: Any = self.step  # or what averages its gradients over several processes

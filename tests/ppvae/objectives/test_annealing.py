@@ -92,7 +92,7 @@ def test_it_speaks_for_its_objective():
     assert Annealed(objective=BetaELBO(estimator="trace")).estimator == "trace"
     soft = SoftFreeBits()
     assert Annealed(objective=soft).state is soft.state
-    assert Annealed(objective=TotalCorrelation()).bound_to(7).objective.images == 7
+    assert Annealed(objective=TotalCorrelation()).bound_to(7, None, None).objective.images == 7
 
 
 @pytest.mark.parametrize(

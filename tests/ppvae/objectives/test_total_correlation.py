@@ -113,8 +113,8 @@ def test_parts_of_a_batch_by_hand(batch, images):
 
 
 def test_fit_tells_it_the_number_of_images():
-    assert TotalCorrelation().bound_to(60_000).images == 60_000
-    assert TotalCorrelation(images=5).bound_to(60_000).images == 5
+    assert TotalCorrelation().bound_to(60_000, None, None).images == 60_000
+    assert TotalCorrelation(images=5).bound_to(60_000, None, None).images == 5
 
 
 def test_guides_without_independent_latents_are_refused(build):
