@@ -24,11 +24,13 @@ from .interventions import redraw, transfer_style, two_codes, vary
 from .models import VAE, ConditionalVAE, TwoViewVAE
 from .objectives import (
     Annealed,
+    Balanced,
     BetaELBO,
     Capacity,
     FreeBits,
     ImportanceWeighted,
     Objective,
+    Penalised,
     SoftFreeBits,
     TotalCorrelation,
 )
@@ -39,12 +41,14 @@ from .svi import fit
 __all__ = [
     "VAE",
     "Annealed",
+    "Balanced",
     "BetaELBO",
     "Capacity",
     "ConditionalVAE",
     "FreeBits",
     "ImportanceWeighted",
     "Objective",
+    "Penalised",
     "Program",
     "SoftFreeBits",
     "TotalCorrelation",

@@ -1,20 +1,24 @@
 """Objectives: what SVI minimises, one small object each, built around a model/guide pair and never inside it."""
 
 from ppvae.objectives.annealing import Annealed
+from ppvae.objectives.balanced import Balanced
 from ppvae.objectives.beta import BetaELBO
 from ppvae.objectives.capacity import Capacity
 from ppvae.objectives.free_bits import FreeBits, SoftFreeBits
 from ppvae.objectives.importance_weighted import ImportanceWeighted
 from ppvae.objectives.objective import Objective
+from ppvae.objectives.penalised import Penalised
 from ppvae.objectives.total_correlation import TotalCorrelation
 
 __all__ = [
     "Annealed",
+    "Balanced",
     "BetaELBO",
     "Capacity",
     "FreeBits",
     "ImportanceWeighted",
     "Objective",
+    "Penalised",
     "SoftFreeBits",
     "TotalCorrelation",
 ]

@@ -54,7 +54,7 @@ class Terms:
     plate of images, which all of them share, gives each its share of the KL.
     ``pixels``: entries of one image, those of all observed sites. ``latents``: entries of its codes, discrete sites,
     a guide's auxiliary ones and parameters of other sites left out. ``discrete``: the discrete sites. ``parents``: the
-    code that a site is a parameter of.
+    code that a site is a parameter of. ``shapes``: the event shape of each site, also where its KL is one as a whole.
     """
 
     distortion: torch.Tensor
@@ -65,6 +65,7 @@ class Terms:
     latents: int
     discrete: frozenset[str] = frozenset()
     parents: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, torch.Size] = field(default_factory=dict)
 
     @property
     def rate(self) -> torch.Tensor:
@@ -151,6 +152,7 @@ def terms_of(
         latents=sum(counts.values()),
         discrete=frozenset(found),
         parents=parents,
+        shapes={site["name"]: site["fn"].event_shape for site in weighed_sites(guide_trace)},
     )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from ppvae import (
     Annealed,
+    Balanced,
     BetaELBO,
     Capacity,
     FreeBits,
@@ -20,6 +21,7 @@ from ppvae.svi.step import Step
 
 OBJECTIVES = {
     "beta": lambda: BetaELBO(beta=4.0),
+    "balanced": lambda: Balanced(),
     "free bits": lambda: FreeBits(nats=0.05),
     "free bits of each image": lambda: FreeBits(nats=0.05, per_image=True),
     "soft free bits": lambda: SoftFreeBits(nats=1000.0),

@@ -27,10 +27,12 @@ from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.objectives import (
     Annealed,
+    Balanced,
     BetaELBO,
     Capacity,
     FreeBits,
     ImportanceWeighted,
+    Penalised,
     SoftFreeBits,
     TotalCorrelation,
 )
@@ -52,6 +54,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "free bits of a site": {"objective": FreeBits(nats=0.7, group="site")},
     "free bits of each image": {"objective": FreeBits(nats=NATS, per_image=True)},
     "annealed free bits": {"objective": Annealed(objective=FREE, steps=15)},
+    "balanced": {"objective": Annealed(objective=Balanced(), steps=15), "sites": ("z_1", "z_2")},
     "soft free bits": {"objective": SoftFreeBits(nats=0.6, slack=0.02)},
     "importance weighted": {"objective": ImportanceWeighted(samples=3)},
     "doubly reparameterised": {"objective": ImportanceWeighted(samples=3, doubly_reparameterised=True)},
@@ -63,6 +66,12 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "score function of draws": {"objective": ImportanceWeighted(samples=3), "scored": True},
     "captured free bits": {"objective": FREE, "execution": "captured"},
     "captured total correlation": {"objective": TotalCorrelation(), "execution": "captured"},
+    "captured, balanced and penalised": {
+        "objective": Annealed(objective=Penalised(objective=Balanced(), spectral=0.5), steps=15),
+        "sites": ("z_1", "z_2"),
+        "convolution": True,
+        "execution": "captured",
+    },
     "captured with an idle parameter": {"objective": BetaELBO(), "idle": True, "execution": "captured"},
     "captured soft free bits, optimal scale": {
         "objective": SoftFreeBits(nats=0.6, slack=0.02),
@@ -101,11 +110,11 @@ class Fixed(dist.Normal):
 
 
 class Guide(nn.Module):
-    """A normal guide of ``z`` with such draws."""
+    """A normal guide of ``z``, or of several sites with a share of the latents each, with such draws."""
 
-    def __init__(self, event: tuple[int, ...], *, scored: bool) -> None:
+    def __init__(self, event: tuple[int, ...], sites: tuple[str, ...], *, scored: bool) -> None:
         super().__init__()
-        self.event, self.scored = event, scored
+        self.event, self.sites, self.scored = event, sites, scored
         self.encoder = MLPEncoder(SHAPE, (8,))
         self.loc, self.log_scale = (nn.Linear(8, math.prod(event)) for _ in range(2))
 
@@ -113,25 +122,30 @@ class Guide(nn.Module):
         features, shape = self.encoder(images), (len(images), *self.event)
         noise = 50 * images.flatten(1)[:, : math.prod(self.event)].reshape(shape)
         loc, scale = 4 * self.loc(features).reshape(shape), self.log_scale(features).reshape(shape).exp()
+        shares = zip(self.sites, *(one.chunk(len(self.sites), 1) for one in (loc, scale, noise)), strict=True)
         with pyro.plate("image", len(images), dim=-1):
-            q = Fixed(loc, scale, noise, scored=self.scored).to_event(len(self.event))
-            return pyro.sample("z", q, infer={"event_dims": _dims(self.event)})
+            for site, *share in shares:
+                q = Fixed(*share, scored=self.scored).to_event(len(self.event))
+                pyro.sample(site, q, infer={"event_dims": _dims(self.event)})
 
 
 class Model(nn.Module):
     """A standard normal prior of latents in any shape."""
 
-    def __init__(self, event: tuple[int, ...], scale_mode: str) -> None:
+    def __init__(self, event: tuple[int, ...], sites: tuple[str, ...], scale_mode: str) -> None:
         super().__init__()
-        self.event = event
+        self.event, self.sites = event, sites
         decoder = MLPDecoder(math.prod(event), SHAPE, (8,))
         self.likelihood = NormalLikelihood(decoder, 0.5, scale_mode=scale_mode)
 
     def forward(self, images: torch.Tensor) -> None:
-        prior = dist.Normal(torch.zeros(self.event, dtype=images.dtype), 1.0).to_event(len(self.event))
+        rank, shares = len(self.event), torch.zeros(self.event, dtype=images.dtype).chunk(len(self.sites))
+        priors = [dist.Normal(share, 1.0).to_event(rank) for share in shares]
+        infer = {"event_dims": _dims(self.event)}
         with pyro.plate("image", images.shape[-4], dim=-1):
-            z = pyro.sample("z", prior, infer={"event_dims": _dims(self.event)})
-            pyro.sample("x", self.likelihood(z.flatten(-len(self.event))), obs=images)
+            drawn = [pyro.sample(site, prior, infer=infer) for site, prior in zip(self.sites, priors, strict=True)]
+            z = torch.cat(drawn, -rank).flatten(-rank)
+            pyro.sample("x", self.likelihood(z), obs=images)
 
 
 def _dims(event: tuple[int, ...]) -> list[str]:
@@ -146,12 +160,14 @@ def trained(
     ``signal_at``: this process gets a SIGTERM in that pass of its guide.
     """
     options = {"event": (4,), "scored": False, "scale_mode": "fixed", "execution": "eager", "recipe": {}}
-    options = options | {"validation": None, "idle": False} | TRAININGS[name]
+    options = options | {"validation": None, "idle": False, "sites": ("z",), "convolution": False} | TRAININGS[name]
     torch.manual_seed(0)
-    model = Model(options["event"], options["scale_mode"]).double()
-    guide = Guide(options["event"], scored=options["scored"]).double()
+    model = Model(options["event"], options["sites"], options["scale_mode"]).double()
+    guide = Guide(options["event"], options["sites"], scored=options["scored"]).double()
     if options["idle"]:
         guide.left_out = nn.Linear(2, 2).double()
+    if options["convolution"]:
+        guide.encoder = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), guide.encoder).double()
     if signal_at is not None:
         _ring(guide, signal_at)
     images = torch.rand(IMAGES, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
