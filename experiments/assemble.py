@@ -33,8 +33,8 @@ class Parts:
 def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
-    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. Annealing gets
-    ``objective=``.
+    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. The penalty, then
+    the annealing, which leaves it alone, get ``objective=``.
     """
     for name, number in configuration.posterior.items():  # now, not after the training
         check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
@@ -53,8 +53,9 @@ def assemble(configuration: DictConfig) -> Parts:
         model, guide = pair(configuration)
     check_draws(configuration, data.image_shape, len(data), model)
     objective = built(configuration.objective, Objective)
-    if configuration.get("annealing") is not None:
-        objective = built(configuration.annealing, Objective)(objective=objective)
+    for around in ("penalty", "annealing"):
+        if configuration.get(around) is not None:
+            objective = built(configuration[around], Objective)(objective=objective)
     return Parts(data, validation, model, guide, objective, _recipe(configuration))
 
 

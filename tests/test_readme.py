@@ -107,6 +107,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "likelihood",
         "objective",
         "annealing",
+        "penalty",
         "auxiliary",
         "clusters",
         "condition",

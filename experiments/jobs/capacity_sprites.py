@@ -31,7 +31,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     parts = assemble(configuration)
     if not isinstance(parts.objective, Capacity) or parts.data.factors is None:
         raise UserError(
-            "capacity_sprites needs objective=capacity, annealing=null and data with factors, such as data=sprites"
+            "capacity_sprites needs objective=capacity, annealing=null, penalty=null and data with factors, such as "
+            "data=sprites"
         )
     if parts.recipe.stopping is not None:
         raise UserError("capacity_sprites follows C to the last epoch; give trainer.stopping=null")

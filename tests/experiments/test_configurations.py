@@ -340,6 +340,18 @@ def test_annealing_wraps_the_objective(annealing):
     assert objective.numbers(10**6)[0] == 1.0
 
 
+def test_a_penalty_wraps_any_objective_and_the_annealing_goes_around():
+    words = ["objective=free_bits", "penalty=nvae", "penalty.spectral=0.5", "annealing=linear"]
+    parts = assemble(composed("network=small_conv", "prior=normal", "guide=mean_field", *words))
+    annealed = parts.objective
+    assert [type(one).__name__ for one in (annealed, annealed.objective)] == ["Annealed", "Penalised"]
+    assert (annealed.objective.spectral, type(annealed.objective.objective).__name__) == (0.5, "FreeBits")
+    trained_two_steps(images_of("8-bit"), "network=small_conv", "prior=normal", "guide=mean_field", *words)
+    parts = assemble(composed("network=mlp", "penalty=nvae"))
+    with pytest.raises(UserError, match=r"spectral=0\.01: model and guide have no convolution"):
+        fit(parts.model, parts.guide, parts.data, parts.objective, epochs=1, progress=False, compile=False)
+
+
 class OwnVAE(VAE):
     """A user's own model, by its import path."""
 

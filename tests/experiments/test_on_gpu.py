@@ -50,7 +50,7 @@ def test_the_full_trial_names_every_pair_and_objective():
     assert all(any(f"{swap}, mlp" in name for name in names) for swap in swapped)
     assert sum("hierarchy" in name for name in names) == len(HIERARCHIES)
     assert sum("clusters" in name for name in names) == len(CLUSTERS)
-    assert len(names) == len(swapped) + 1 + len(HIERARCHIES) + len(CLUSTERS) + 3
+    assert len(names) == len(swapped) + 1 + len(HIERARCHIES) + len(CLUSTERS) + 4
 
 
 def test_what_fails_is_a_row_and_the_trial_goes_on():

@@ -12,11 +12,14 @@ from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
 from experiments.benchmarks.setups import CONV, MLP, Setup
 from experiments.benchmarks.swaps import PLAIN, swapped
 from experiments.benchmarks.two_view_setup import TWO_VIEW, TwoViewSetup
-from ppvae import BetaELBO, Objective
+from ppvae import Annealed, Balanced, BetaELBO, Objective, Penalised
 from ppvae.datasets import ImageDataset, sprites
 from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 
 __all__ = ["FULL", "SMALL", "Sizes", "Trained"]
+
+
+NVAE = Annealed(objective=Penalised(objective=Balanced()))
 
 
 class Trained(NamedTuple):
@@ -69,6 +72,8 @@ class Sizes:
             yield Trained(f"two views, clusters {kind}", self.two_view.pair(kind), BetaELBO(), self.two_view)
         for hierarchy in self.hierarchies:
             yield Trained(f"hierarchy, {hierarchy.title}", hierarchy.pair(), BetaELBO(), hierarchy)
+        first = self.hierarchies[0]
+        yield Trained("groups balanced, network penalised", first.pair(), NVAE, first)
         for part, name, pair, objective in swapped(mlp):
             if self.swaps is None or name in self.swaps:
                 yield Trained(f"{part} {name}, mlp".strip(), pair, objective, mlp)
