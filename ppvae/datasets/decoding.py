@@ -31,10 +31,13 @@ def decode(
     channels: int,
     image_size: int,
     crop: int | None = None,
+    corner: tuple[int, int] | None = None,
     resampling: Literal["BILINEAR", "BOX"] = "BILINEAR",
     inverted: bool = False,
 ) -> Tensor:
     """The central square of `crop` pixels (by default the shorter side), resized: uint8 (channels, size, size).
+
+    `corner`: its left and top, where it is not the central one.
 
     Resizing averages over the area that a new pixel covers, so that fine detail does not alias: with a triangle
     (`BILINEAR`) or evenly (`BOX`). `inverted` turns black on white into white on black. Raises UserError for a file
@@ -50,7 +53,7 @@ def decode(
                 raise ValueError(f"mode {file.mode} holds more than 8 bits a pixel; convert it")
             image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
         side = crop or min(image.size)
-        left, top = ((length - side) // 2 for length in image.size)
+        left, top = corner or ((length - side) // 2 for length in image.size)
         box = (left, top, left + side, top + side)
         pixels = np.array(image.resize((image_size, image_size), Image.Resampling[resampling], box=box))
     except Exception as error:  # a decoder that meets bytes which nobody meant to write raises anything

@@ -20,6 +20,7 @@ from ppvae.errors import UserError, check_choice, check_whole
 __all__ = ["celeba", "image_folder", "omniglot"]
 
 _CELEBA_WIDTH = 178
+_NVAE = 148, (15, 40)  # side, then left and top
 
 
 def omniglot(
@@ -63,7 +64,7 @@ def celeba(
     split: Literal["train", "valid", "test"] = "train",
     *,
     image_size: int = 64,
-    crop: int = 148,
+    crop: int | Literal["nvae"] = 148,
     resident: Resident = "auto",
     root: str = "data",
     download: bool = False,
@@ -76,15 +77,16 @@ def celeba(
     factors (1: present).
 
     Of the 178 × 218 pixels the central `crop` × `crop` are kept (148 in most work, 140 in the Wasserstein
-    auto-encoder's) and resized with an antialiasing triangle filter; say both beside a result. `resident`: decode
+    auto-encoder's), or for `"nvae"` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an antialiasing triangle filter; say both beside a result. `resident`: decode
     all now (True), on demand (False), or now if they take at most 2 GiB ("auto"). Files in `root`/celeba. To download
     them torchvision needs the package gdown. Other arguments and errors as for `mnist`.
     Source: Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
     """
     check_choice("split", split, ("train", "valid", "test"))
     check_whole("image_size", image_size, 1)
-    check_whole("crop", crop, 1)
-    if crop > _CELEBA_WIDTH:
+    side, corner = _NVAE if crop == "nvae" else (crop, None)
+    check_whole("crop", side, 1)
+    if side > _CELEBA_WIDTH:
         raise UserError(f"crop={crop}: expected at most {_CELEBA_WIDTH}, the width of CelebA's images; 148 is usual")
     selection = Selection(binarise, dequantise, size, seed)
     with published("celeba", split, root, download):
@@ -100,7 +102,7 @@ def celeba(
         name: factor(column, [0, 1], long_name=name.replace("_", " "))
         for name, column in zip(names, faces.attr.numpy().T, strict=True)
     }
-    read = partial(decode, channels=3, image_size=image_size, crop=crop)
+    read = partial(decode, channels=3, image_size=image_size, crop=side, corner=corner)
     images = DecodedImages([str(folder / name) for name in faces.filename], read, (3, image_size, image_size))
     return settle(selection.dataset(images, factors, f"celeba {split}, crop {crop}"), resident)
 

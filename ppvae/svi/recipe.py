@@ -48,6 +48,8 @@ class Recipe:
     autocast; distributions, KLs and log-probabilities stay in single precision, as do the parameters.
     ``accumulate``: the parts of a batch that are computed one after another, for less memory. Means over a batch inside
     an objective (free bits, capacity, total correlation) and BatchNorm's are then over a part.
+    ``flip``: each training image is mirrored, left to right, with probability ½; validation and what is measured after
+    training see images as they are.
     ``recompute``: so many segments, cut where little crosses, in which a captured step is run; all but the last keep
     what they were given alone and are computed again in the backward pass, with the same noise, values and gradients
     and one update of BatchNorm's statistics. Two halve the memory for a sixth to a quarter more time, ten take a
@@ -72,6 +74,7 @@ class Recipe:
     average: float | None = None
     precision: Precision = "full"
     accumulate: int = 1
+    flip: bool = False
     recompute: Recompute = None
     memory_budget: float | None = None
     stopping: StoppingRule | None = None
@@ -92,6 +95,8 @@ class Recipe:
             raise UserError(f"average={self.average!r}: expected a decay between 0 and 1, such as 0.999")
         check_choice("precision", self.precision, get_args(Precision))
         check_whole("accumulate", self.accumulate, 1)
+        if type(self.flip) is not bool:
+            raise UserError(f"flip={self.flip!r}: expected true or false")
         _check_memory(self.recompute, self.memory_budget)
         if self.stopping is not None and not isinstance(self.stopping, StoppingRule):
             kind = type(self.stopping).__name__
@@ -130,7 +135,8 @@ class Recipe:
     @property
     def computing(self) -> dict[str, Any]:
         """What a step has to know: how it computes, whatever is made of its gradient."""
-        return {"precision": self.precision, "recompute": self.recompute, "memory_budget": self.memory_budget}
+        names = ("precision", "flip", "recompute", "memory_budget")
+        return {name: getattr(self, name) for name in names}
 
     def described(self) -> dict[str, str]:
         """What must be the same for a run to be continued: all but what moves no parameter, the rate and the rule."""

@@ -12,6 +12,7 @@ from pyro.poutine.messenger import Messenger
 from torch import fx, nn
 
 from ppvae.datasets.conversion import Conversion
+from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.svi.agreement import BF16, COARSE, agree
 from ppvae.svi.capture import capture, compile_graph
@@ -34,7 +35,7 @@ class Step(nn.Module):
     what else the programs take, (image, ...) each, and last the numbers, those of the objective's step → loss (),
     measurements (n,), laid out as ``layout`` says. :meth:`prepare` fixes the batch shape and the way it runs.
     ``population``: images of the data set, over which the KL of a site that all of them share is spread.
-    ``precision``, ``recompute`` and ``memory_budget`` are those of a :class:`~ppvae.svi.Recipe`.
+    ``precision``, ``flip``, ``recompute`` and ``memory_budget`` are those of a :class:`~ppvae.svi.Recipe`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Step(nn.Module):
         *,
         population: int | None = None,
         precision: Precision = "full",
+        flip: bool = False,
         recompute: Recompute = None,
         memory_budget: float | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class Step(nn.Module):
         self.conversion = conversion or Conversion()
         self.population = population
         self.precision = precision
+        self.flip = flip
         self.recompute = None if recompute in (0, 1) else recompute  # one segment, the last, keeps all
         self.memory_budget = memory_budget
         self.layout: Layout = []
@@ -68,7 +71,8 @@ class Step(nn.Module):
 
     def eager(self, pixels: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The step through Pyro's handlers; the last of ``given`` are the objective's numbers."""
-        data, numbers = (self.conversion(pixels), *given[:-1]), given[-1]
+        seen = _mirrored(pixels, given[:-1]) if self.flip else pixels
+        data, numbers = (self.conversion(seen), *given[:-1]), given[-1]
         with _Spread(1.0 if self.population is None else len(pixels) / self.population), self._narrowed(pixels.device):
             loss, terms = self.objective.evaluate(self.model, self.guide, data, numbers)
         values, self.layout = measured(loss, terms, self.objective.reported(numbers))
@@ -182,6 +186,14 @@ class Step(nn.Module):
     def _run_by(self, execution: Execution, run: Callable) -> None:
         self.execution = execution
         self.__dict__["run"] = run  # not a submodule: a graph's parameters are this module's own
+
+
+def _mirrored(pixels: torch.Tensor, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Each image left to right with probability ½; UserError where another image of it comes with each."""
+    if any(values.dim() == pixels.dim() for values in given):
+        raise UserError("flip mirrors the images and not the images given with them; give recipe.flip=false")
+    turned = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < 0.5
+    return torch.where(turned, pixels.flip(-1), pixels)
 
 
 def _reason(error: Exception) -> str:

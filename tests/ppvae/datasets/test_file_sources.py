@@ -119,6 +119,19 @@ def test_celeba_is_cropped_resized_and_has_its_attributes(tmp_path, split, first
     assert "crop 148" in data.description
 
 
+def test_celeba_has_the_crop_of_nvae_by_name(tmp_path):
+    """Rows 40 to 187 and columns 15 to 162: the green of a pixel is its row, the blue its column."""
+    write_celeba(tmp_path)
+    data = celeba(root=str(tmp_path), image_size=37, crop="nvae")
+    centres, inner = 4 * np.arange(37) + 1.5, slice(2, -2)
+    _, green, blue = data.stored()[0].numpy().astype(float)
+    np.testing.assert_allclose(green[inner, 5], (40 + centres)[inner], atol=3)
+    np.testing.assert_allclose(blue[5, inner], (15 + centres)[inner], atol=3)
+    assert "crop nvae" in data.description
+    with pytest.raises(UserError, match="crop"):
+        celeba(root=str(tmp_path), crop="nave")
+
+
 def test_celeba_on_demand_is_celeba_decoded_at_once(tmp_path, monkeypatch):
     write_celeba(tmp_path)
     lazy, eager = (celeba(root=str(tmp_path), crop=140, resident=resident) for resident in (False, True))
