@@ -77,9 +77,10 @@ def celeba(
     factors (1: present).
 
     Of the 178 × 218 pixels the central `crop` × `crop` are kept (148 in most work, 140 in the Wasserstein
-    auto-encoder's), or for `"nvae"` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an antialiasing triangle filter; say both beside a result. `resident`: decode
-    all now (True), on demand (False), or now if they take at most 2 GiB ("auto"). Files in `root`/celeba. To download
-    them torchvision needs the package gdown. Other arguments and errors as for `mnist`.
+    auto-encoder's), or for `"nvae"` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an
+    antialiasing triangle filter; say both beside a result. `resident`: decode all now (True), on demand (False), or
+    now if they take at most 2 GiB ("auto"). Files in `root`/celeba. To download them torchvision needs the package
+    gdown. Other arguments and errors as for `mnist`.
     Source: Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
     """
     check_choice("split", split, ("train", "valid", "test"))
