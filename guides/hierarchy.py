@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import elu
 
-from ppvae.errors import UserError
+from ppvae.distributions import RasterFlow
+from ppvae.errors import UserError, check_whole
 from ppvae.networks.hierarchy import BottomUp
 from ppvae.networks.hierarchy.top_down import on_maps, small_head
 from ppvae.pair.program import Program
@@ -42,10 +43,10 @@ class _OnTheWayDown(Program):
             return self.prior.top_down.walk(lambda group, *down: self._drawn(group, seen[group], *down))
 
     def _drawn(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> torch.Tensor:
-        fn = self.posterior(group, seen, features, raw).to_event(3)
+        fn = self.posterior(group, seen, features, raw)
         return pyro.sample(f"z_{group + 1}", fn, infer={"event_dims": group_dims(group + 1)})
 
-    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         """q(z_l | z_<l, x) from what the image says, the features on the way down and the prior's raw numbers."""
         raise NotImplementedError
 
@@ -55,22 +56,31 @@ class HierarchyGuide(_OnTheWayDown):
 
     μ and σ are those of p(z_l | z_<l), from the way down of ``prior``, which model and guide share; Δμ and Δσ are read
     off the image's features at that group, by ``bottom_up``, and those on the way down. Their heads start near zero,
-    so that q ≈ p at first.
+    so that q ≈ p at first. With ``flows`` so many pairs of steps of a :class:`~ppvae.distributions.RasterFlow` follow
+    in each group, whose KL is then sampled as a whole.
 
     Shapes: images (image, C, H, W); sites ``z_1`` … ``z_L``, (image, latent_l, row_l, column_l) each.
-    Errors: :class:`~ppvae.errors.UserError` for a prior without groups, or two ways of unlike groups or widths.
+    Errors: :class:`~ppvae.errors.UserError` for a prior without groups, two ways of unlike groups or widths, or
+    negative flows.
     Source: Vahdat and Kautz 2020 (NVAE), Sec. 3.2, Eq. 2.
     """
 
-    def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
+    def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior, *, flows: int = 0) -> None:
         super().__init__(bottom_up, prior)
+        check_whole("flows", flows, 0)
         widths, latents = prior.top_down.group_widths, prior.top_down.latents
         self.joining = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
         self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in widths)
+        shapes = [(latents, scale.rows, scale.columns) for scale in prior.top_down.groups] if flows else []
+        self.flows = nn.ModuleList(RasterFlow(*each, flows) for each in zip(shapes, widths, strict=False))
 
-    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         joined = seen + on_maps(self.joining[group], features)
-        return self.prior.normals.posterior(raw, on_maps(lambda x: self.heads[group](elu(x)), joined).chunk(2, -3))
+        residual = on_maps(lambda x: self.heads[group](elu(x)), joined).chunk(2, -3)
+        normal = self.prior.normals.posterior(raw, residual).to_event(3)
+        if not len(self.flows):
+            return normal
+        return dist.TransformedDistribution(normal, self.flows[group].transforms(joined))
 
 
 class LadderGuide(_OnTheWayDown):
@@ -86,9 +96,9 @@ class LadderGuide(_OnTheWayDown):
         latents = prior.top_down.latents
         self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in prior.top_down.group_widths)
 
-    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.Normal:
+    def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         del features
         p = self.prior.normals.prior(raw)
         said = self.prior.normals.prior(on_maps(lambda x: self.heads[group](elu(x)), seen).chunk(2, -3))
         share = p.scale.square() / (p.scale.square() + said.scale.square())  # of the image's word, σ_q² / σ̂²
-        return dist.Normal(p.loc + share * (said.loc - p.loc), said.scale * share.sqrt())
+        return dist.Normal(p.loc + share * (said.loc - p.loc), said.scale * share.sqrt()).to_event(3)

@@ -12,6 +12,7 @@ from ppvae.distributions.membership import Membership, RelaxedMembership
 from ppvae.distributions.pixel_categorical import PixelCategorical
 from ppvae.distributions.pixel_outputs import OUTPUTS, pixel_output
 from ppvae.distributions.precision_normal import PrecisionNormal
+from ppvae.distributions.raster_flow import RasterFlow
 from ppvae.distributions.residual_normal import ResidualNormals
 from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
 from ppvae.distributions.uniform_mixture import UniformMixture
@@ -30,6 +31,7 @@ __all__ = [
     "Membership",
     "PixelCategorical",
     "PrecisionNormal",
+    "RasterFlow",
     "RelaxedMembership",
     "ResidualNormals",
     "SurrogateBernoulli",

@@ -34,10 +34,16 @@ def images(count: int = 6) -> torch.Tensor:
     return torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)).round()
 
 
-@pytest.mark.parametrize("guide", [HierarchyGuide, LadderGuide])
-@pytest.mark.parametrize("cell", ["nvae", "vdvae"])
+def with_flows(bottom_up: BottomUp, prior: HierarchyPrior) -> HierarchyGuide:
+    return HierarchyGuide(bottom_up, prior, flows=1)
+
+
+@pytest.mark.parametrize(
+    ("guide", "cell"),
+    [(HierarchyGuide, "nvae"), (LadderGuide, "residual"), (HierarchyGuide, "vdvae"), (with_flows, "vdvae")],
+)
 def test_a_captured_step_has_each_convolution_and_norm_once(guide, cell):
-    model, encoder = pair(guide, cell=cell)
+    model, encoder = pair(guide, line="2x2:1 4x4:1", cell=cell)
     step = Step(model, encoder, BetaELBO())
     step.prepare(images(), torch.tensor(()), execution="captured")
     assert step.execution == "captured"
@@ -50,6 +56,7 @@ def test_a_captured_step_has_each_convolution_and_norm_once(guide, cell):
 def test_sites_go_from_the_top_and_have_dims_of_their_own():
     model, guide = pair()
     check_pair(model, guide, images())
+    check_pair(*pair(with_flows), images())
     sites = poutine.trace(guide).get_trace(images()).nodes
     names = [name for name, site in sites.items() if site["type"] == "sample" and name != "image"]
     assert names == ["z_1", "z_2", "z_3"]
@@ -180,16 +187,7 @@ def test_the_exact_posterior_of_a_linear_gaussian_hierarchy_has_the_evidence():
             precision = torch.eye(2) + map_of_z.T @ torch.linalg.solve(rest, map_of_z)
             moved = torch.linalg.solve(rest, (y - loc @ map_of_z.T).mT).mT @ map_of_z
             loc = loc + torch.linalg.solve(precision, moved.mT).mT
-            return Dense(loc, torch.linalg.inv(precision))
-
-    class Dense:
-        """A normal over (latent, 1, 1) of a dense covariance, as ``to_event(3)`` gives one."""
-
-        def __init__(self, loc: torch.Tensor, covariance: torch.Tensor) -> None:
-            self.loc, self.covariance = loc, covariance
-
-        def to_event(self, _dims: int) -> dist.TorchDistribution:
-            flat = dist.MultivariateNormal(self.loc, self.covariance)
+            flat = dist.MultivariateNormal(loc, torch.linalg.inv(precision))
             return dist.TransformedDistribution(flat, [dist.transforms.ReshapeTransform((2,), (2, 1, 1))])
 
     prior = HierarchyPrior(down)
@@ -226,7 +224,7 @@ def test_a_ladder_multiplies_the_prior_by_what_the_image_says():
     raw = tuple(torch.randn(3, 2, 4, 4) for _ in range(2))
     seen = torch.randn(3, 8, 4, 4)
     nn.init.normal_(guide.heads[1].weight, std=0.2)
-    q, p = guide.posterior(1, seen, None, raw), model.prior.normals.prior(raw)
+    q, p = guide.posterior(1, seen, None, raw).base_dist, model.prior.normals.prior(raw)
     said = model.prior.normals.prior(guide.heads[1](nn.functional.elu(seen)).chunk(2, 1))
     z = torch.randn(7, 3, 2, 4, 4)
     apart = q.log_prob(z) - p.log_prob(z) - said.log_prob(z)
