@@ -60,7 +60,7 @@ CONFIGURATIONS = Path(__file__).parent / "conf"
 TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told of any training
 
 
-@labelled(EVALUATED | TRAINED)
+@labelled(EVALUATED | {"parameters": "parameters"} | TRAINED)
 def train_and_evaluate(
     configuration: DictConfig,
     directory: Path,
@@ -87,7 +87,11 @@ def train_and_evaluate(
     table = latents_table(evaluation)
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
-    metrics |= told(history) | ({} if measure is None else dict(measure(parts, configuration)))
+    metrics |= (
+        {"parameters": _parameters(parts)}
+        | told(history)
+        | ({} if measure is None else dict(measure(parts, configuration)))
+    )
     metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
     return parts, history, evaluation
@@ -102,6 +106,11 @@ def latents_table(evaluation: Evaluation) -> pd.DataFrame:
 def told(history: xr.Dataset) -> dict[str, float]:
     """How long a training was."""
     return {"epochs": history.sizes["epoch"], "seconds": float(history["seconds"].sum())}
+
+
+def _parameters(parts: Parts) -> int:
+    """Trained numbers of the pair, those of shared networks once."""
+    return sum(parameter.numel() for parameter in nn.ModuleList([parts.model, parts.guide]).parameters())
 
 
 def _json_has(value: Any) -> bool:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 import experiments
 from experiments.assemble import assemble, training_data
+from experiments.pairs import pair
 from ppvae import VAE, UserError, check_pair, fit, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset
 from ppvae.svi import Plateau
@@ -30,7 +31,10 @@ PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
 MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100, "autoregressive": 32}  # for three channels
 TWO_VIEW_GUIDE, CLUSTER_PRIOR = GUIDES.pop(GUIDES.index("two_view")), PRIORS.pop(PRIORS.index("cluster"))
 MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.pop(GUIDES.index("bottom_up"))
-OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, "vamp")  # what these leave open the pair gives
+DEEP_PRIOR = PRIORS.pop(PRIORS.index("hierarchy"))
+DEEP_GUIDES = [GUIDES.pop(GUIDES.index(name)) for name in ("hierarchy", "ladder")]
+DEEP = [f"prior={DEEP_PRIOR}", "network=hierarchy", "network.hierarchy='4x4:1 8x8:1'", "network.channels=8"]
+OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, DEEP_PRIOR, *DEEP_GUIDES, "vamp")  # what these leave open the pair gives
 TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {"normal", "normal_gamma", "student_t"}  # priors whose latents are independent
@@ -73,7 +77,8 @@ def test_every_group_has_choices():
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=["=".join(pair) for pair in CHOICES])
 def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
-    overrides = [f"{group}={choice}", *(["network=two_levels"] if choice == MAP_GUIDE else [])]
+    network = {MAP_GUIDE: "two_levels", "hierarchy": "hierarchy", "ladder": "hierarchy"}.get(choice, "conv")
+    overrides = [f"{group}={choice}", *([f"network={network}"] if group in ("prior", "guide") else [])]
     if (group, choice) == ("data", "dsprites"):
         configuration = hydra.compose("config", [*overrides, f"data.path={dsprites_file}"])
     elif group in ("data", "experiment"):
@@ -252,6 +257,73 @@ def test_levels_that_do_not_fit_end_in_one_line(overrides, line):
 
     with pytest.raises(UserError, match=line) as caught:
         checked()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("guide", "objective"), [*zip(itertools.cycle(DEEP_GUIDES), OBJECTIVES, strict=False)])
+def test_hierarchies_train_by_every_objective(guide, objective):
+    """But the total correlation, which is of one code; free bits of each map, annealed and penalised."""
+    nats = ["objective.group=map", "objective.nats=0.0"] if objective == "free_bits" else []
+    words = ["likelihood=normal", f"objective={objective}", "annealing=linear", "annealing.steps=4", "penalty=nvae"]
+    overrides = [*DEEP, f"guide={guide}", *words, *nats]
+    if objective != "total_correlation":
+        trained_two_steps(images_of("8-bit"), *overrides)
+        return
+    parts = assemble(composed(*overrides))
+    with pytest.raises(UserError, match="one latent site"):
+        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_hierarchies_have_a_decoder_for_every_likelihood(likelihood):
+    parts = assemble(composed(*DEEP, "guide=hierarchy", f"likelihood={likelihood}"))
+    assert parts.model.prior.map_shape == (8, 8, 8)
+    assert parts.model.likelihood(torch.zeros(2, 8, 8, 8)).event_shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        "ladder_mnist",
+        "nvae_celeba64",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("nvae_mnist", "nvae_cifar10")),
+    ],
+)
+def test_hierarchies_of_experiments_train_two_steps(experiment):
+    """At small size their first model; as published they compose, and are built without memory."""
+    first = next(iter(hydra.compose("config", [f"experiment={experiment}"]).get("models", {"alone": []}).values()))
+    kind = "binary" if "mnist" in experiment else "8-bit"
+    small = ["data=sprites", "held_out.images=0", "network.channels=4", "network.hierarchy='4x4:1 8x8:1'"]
+    trained_two_steps(images_of(kind), f"experiment={experiment}", *small, *first)
+    paper = hydra.compose("config", [f"experiment={experiment}", "size=paper"])
+    paper.image_shape, paper.maps = ([1, 28, 28], 1) if "mnist" in experiment else ([3, 64, 64], 100)
+    with torch.device("meta"):
+        model, guide = pair(paper)
+    sizes = {"nvae_mnist": 15, "ladder_mnist": 5, "nvae_cifar10": 30, "nvae_celeba64": 35}
+    assert len(model.prior.top_down.groups) == sizes[experiment]
+    assert guide.prior is model.prior
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["prior=hierarchy", "guide=mean_field", "network=mlp"], "give network=hierarchy guide=hierarchy, or guide="),
+        (["prior=normal", "guide=hierarchy", "network=hierarchy"], "NormalPrior has none: give prior=hierarchy"),
+        (["prior=vamp", "guide=ladder", "network=hierarchy"], "LadderGuide needs its prior, VampPrior its guide"),
+        (["prior=hierarchy", "guide=mean_field", "network=hierarchy"], "BottomUp has no integer `features`"),
+        ([*DEEP, "guide=hierarchy", "network.hierarchy='4x4:1 6x6:1'"], "6x6 after 4x4 is no multiple"),
+        ([*DEEP, "guide=hierarchy", "network.cell=nave"], "expected one of nvae, residual, vdvae"),
+        ([*DEEP, "guide=hierarchy", "network.decoder.channels=4"], "draws maps .8, 8, 8., HierarchyDecoder takes maps"),
+        ([*DEEP, "guide=hierarchy", "guide.flows=-1"], "flows=-1"),
+        ([*DEEP, "guide=hierarchy", "prior.scales=log"], "expected one of exp, softplus"),
+        ([*DEEP, "guide=hierarchy", "auxiliary=shuffle"], "HierarchyPrior names its site itself"),
+        (["prior=normal", "guide=two_view", "network=hierarchy", "auxiliary=blur"], "HierarchyDecoder takes no vector"),
+        ([*DEEP, "guide=hierarchy", "condition=grey"], "HierarchyGuide needs a pair of images alone"),
+    ],
+)
+def test_hierarchies_that_do_not_fit_end_in_one_line(overrides, line):
+    with pytest.raises(UserError, match=line) as caught:
+        assemble(composed(*overrides))
     assert "\n" not in str(caught.value)
 
 

@@ -29,6 +29,7 @@ class SqueezeExcite(Described, nn.Module):
         super().__init__()
         hidden = max(channels // squeeze, 4)
         self.gates = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+        nn.init.zeros_(self.gates[0].bias)  # after a norm means are near zero: a bias alone would silence its unit
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.gates(x.mean((-2, -1))).unflatten(-1, (-1, 1, 1))
