@@ -9,13 +9,7 @@ from torch import nn
 
 __all__ = ["HandWrittenHierarchy"]
 
-
-def normal_divergence(
-    loc: torch.Tensor, scale: torch.Tensor, prior_loc: torch.Tensor, prior_scale: torch.Tensor
-) -> torch.Tensor:
-    """KL(N(loc, scale²) ‖ N(prior_loc, prior_scale²)), elementwise."""
-    ratio, distance = scale / prior_scale, (loc - prior_loc) / prior_scale
-    return 0.5 * (ratio.square() + distance.square() - 1) - ratio.log()
+type Raw = tuple[torch.Tensor, torch.Tensor]
 
 
 class HandWrittenHierarchy(nn.Module):
@@ -24,11 +18,11 @@ class HandWrittenHierarchy(nn.Module):
     Shapes: images (image, C, H, W) → −ELBO (), nats per image.
     """
 
-    def __init__(self, model: nn.Module, guide: nn.Module) -> None:
+    def __init__(self, model: nn.Module, guide: nn.Module, scale: float) -> None:
         super().__init__()
         model, guide = copy.deepcopy((model, guide))
-        self.top_down, self.bottom_up, self.posteriors = guide.top_down, guide.bottom_up, guide.posteriors
-        self.out, self.scale = model.out, model.scale
+        self.prior, self.bottom_up, self.joining, self.heads = guide.prior, guide.bottom_up, guide.joining, guide.heads
+        self.likelihood, self.scale = model.likelihood, scale
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         distortion, rate = self.parts(images)
@@ -36,16 +30,29 @@ class HandWrittenHierarchy(nn.Module):
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(distortion, rate), each ()."""
-        found, rates = self.bottom_up(images), []
+        seen, rates = self.bottom_up(images), []
 
-        def draw(group: int, features: torch.Tensor, loc: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-            seen = torch.cat([features, found[features.shape[-1]]], 1)
-            shift, log_ratio = self.posteriors[group](F.silu(seen)).chunk(2, 1)
-            posterior = loc + shift, (log_scale + log_ratio).exp()
-            rates.append(normal_divergence(*posterior, loc, log_scale.exp()).sum())
-            return posterior[0] + posterior[1] * torch.randn_like(loc)
+        def draw(group: int, features: torch.Tensor, raw: Raw) -> torch.Tensor:
+            (loc, log_scale), joined = raw, seen[group] + self.joining[group](features)
+            shift, log_ratio = self.heads[group](F.elu(joined)).chunk(2, 1)
+            ratio = log_ratio.exp()
+            rates.append((0.5 * (shift.square() * (-2 * log_scale).exp() + ratio.square() - 1) - log_ratio).sum())
+            return loc + shift + (log_scale + log_ratio).exp() * torch.randn_like(shift)
 
-        features = self.top_down.walk(len(images), draw)
-        error = F.mse_loss(self.out(F.silu(features)), images, reduction="sum") / len(images)
+        decoded = torch.sigmoid(self.likelihood.decoder(self._walk(draw)))
+        error = F.mse_loss(decoded, images, reduction="sum") / len(images)
         constant = images[0].numel() * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
         return error * (0.5 / self.scale**2) + constant, sum(rates) / len(images)
+
+    def _walk(self, draw) -> torch.Tensor:
+        down = self.prior.top_down
+        features = down.constant[None]
+        for group, taking in enumerate(down.taking):
+            if group:
+                features = down.enter(group, features)
+                raw = down.heads[group - 1](F.elu(features)).chunk(2, 1)
+            else:
+                raw = (features.new_zeros(()), features.new_zeros(()))
+            z = draw(group, features, raw)
+            features = taking(torch.cat([features.expand(len(z), -1, -1, -1), z], 1))
+        return down.leaving(features)

@@ -186,17 +186,19 @@ def test_the_hand_written_hierarchy_is_the_same_computation():
     assert [len(setup.sides) for setup in HIERARCHIES.values()] == list(HIERARCHIES)
 
 
-def test_each_convolution_of_a_hierarchy_is_recorded_once():
-    found = hierarchy_time.convolutions(TINY_HIERARCHY)
-    modules = 3 * 4 + 3 + 2 * 3 + 1  # of the groups, their posteriors, the bottom-up cells, the last
-    assert (found.recorded, found.modules) == (modules, modules)
+def test_each_layer_of_a_hierarchy_is_recorded_once():
+    found = hierarchy_time.layers(TINY_HIERARCHY)
+    up, down = 1 + 3 + 1 + 3 * 2, 1 + 2 * 3 + 2 + 3 + 3  # stem, halving, shrinking, cells; growing, cells, heads, …
+    convolutions, norms = up + down + 2 * 3 + 1 + 3 + 1, (2 + 6) + (8 + 4) + 4
+    assert found.recorded == found.modules == (convolutions, norms)
 
 
 def test_the_page_of_hierarchies_holds_what_was_measured():
     page = hierarchy_time.written([TINY_HIERARCHY], Fabric(accelerator="cpu", devices=1), steps=1, rounds=2, load=0.0)
-    assert "22 of 22" in page
-    assert "held: 3 groups (2x2:2 4x4:1): 22 convolutions recorded" in page
+    assert "| 37 of 37 and 24 of 24 |" in page
+    assert "held: 3 groups (2x2:2 4x4:1): 37 of 37 and 24 of 24 convolutions and norms recorded" in page
     assert "captured over by hand: " in page
+    assert "eager over captured" in page
 
 
 def test_several_processes_are_judged_by_their_share_of_so_many_times_one(monkeypatch):
