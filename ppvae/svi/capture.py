@@ -12,6 +12,7 @@ from torch import fx, nn
 from ppvae.svi.agreement import agree, in_double, rehearsed
 from ppvae.svi.gradient_modes import detach_ungraded, drop_identities
 from ppvae.svi.merging import (
+    Values,
     drop_idle_views,
     merge_repeated,
     share_attributes,
@@ -23,7 +24,7 @@ from ppvae.svi.python_state import PythonState, python_draws
 from ppvae.svi.recording import Description, change, description, record, same_operations
 from ppvae.svi.rehearsal import unchanged
 
-__all__ = ["capture", "compile_graph", "unchanged"]
+__all__ = ["capture", "compile_graph", "merge_by", "simplify", "unchanged"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +111,21 @@ def _in_double(
 
 def _merge(graph_module: fx.GraphModule, inputs: tuple[torch.Tensor, ...], module: nn.Module) -> None:
     """What is computed twice once, and nothing that nobody needs."""
+    simplify(graph_module)
+    with unchanged(module, *inputs):
+        values = values_of(graph_module, *inputs)
+    merge_by(graph_module, values)
+
+
+def simplify(graph_module: fx.GraphModule) -> None:
+    """One node for each tensor, no operation that changes nothing, and no switch of grad mode."""
     share_attributes(graph_module)
     drop_identities(graph_module)
     detach_ungraded(graph_module.graph)
-    with unchanged(module, *inputs):
-        values = values_of(graph_module, *inputs)
+
+
+def merge_by(graph_module: fx.GraphModule, values: Values) -> None:
+    """Merge what repeats in a simplified graph, given its values in one run, and drop what nobody needs."""
     drop_idle_views(graph_module.graph, values)
     merge_repeated(graph_module.graph, storages_of(values))
     graph_module.graph.eliminate_dead_code(must_stay)

@@ -12,6 +12,8 @@ from ppvae.svi.operators import argument, is_pure, updates_statistics, written
 from ppvae.svi.recording import fresh_constants
 
 __all__ = [
+    "Storages",
+    "Values",
     "drop_idle_views",
     "merge_repeated",
     "share_attributes",
@@ -80,7 +82,7 @@ def drop_idle_views(graph: fx.Graph, values: Values) -> None:
     """Remove each view that is its origin again, such as what broadcasting makes of equal shapes."""
     for node in list(graph.nodes):
         origin = _origin(node)
-        if origin is not None and _same_place(values[node], values[origin]):
+        if origin is not None and _same_place(values[node], values[origin]) and _same_recorded(node, origin):
             node.replace_all_uses_with(origin)
             graph.erase_node(node)
 
@@ -94,6 +96,12 @@ def _origin(node: fx.Node) -> fx.Node | None:
         if listed.target is torch.ops.aten.broadcast_tensors.default:
             return listed.args[0][index]
     return None
+
+
+def _same_recorded(node: fx.Node, origin: fx.Node) -> bool:
+    """Alike when they were recorded as well, maybe on more images than ``values`` are of."""
+    notes = [one.meta.get("val") for one in (node, origin)]
+    return not all(isinstance(one, torch.Tensor) for one in notes) or notes[0].shape == notes[1].shape
 
 
 def _same_place(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -4,13 +4,16 @@ Checkpoints in a user's own code do not survive recording, so the recorded graph
 deep nets with sublinear memory cost* (2016), https://arxiv.org/abs/1604.06174.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from ppvae.svi.agreement import COARSE, agree
 from ppvae.svi.cuts import best_cuts, costs, operations
+from ppvae.svi.enlargement import Recorded
 from ppvae.svi.merging import Storages
 from ppvae.svi.operators import written
 from ppvae.svi.pieces import piece, regions_after
@@ -20,21 +23,42 @@ from ppvae.svi.rehearsal import unchanged
 __all__ = ["Segmented", "segmented"]
 
 
-def segmented(graph_module: fx.GraphModule, segments: int, *inputs: torch.Tensor, preserve: nn.Module) -> "Segmented":
-    """``graph_module`` in at most so many segments, cut where a step on ``inputs`` then needs the least memory.
+@dataclass(frozen=True)
+class Plan:
+    """Where each piece of a graph starts among its operations; the memory behind its values; those with a gradient."""
+
+    starts: list[int]
+    storages: Storages
+    graded: set[fx.Node]
+
+    def carried(self, graph: fx.Graph, other: fx.Graph) -> "Plan":
+        """The plan of a graph for another of the same operations."""
+        like = dict(zip(graph.nodes, other.nodes, strict=True))
+        return Plan(self.starts, {like[n]: m for n, m in self.storages.items()}, {like[n] for n in self.graded})
+
+
+def segmented(
+    found: Recorded, segments: int, *, preserve: nn.Module, rounding: tuple[float, float] = COARSE
+) -> "Segmented":
+    """A step's graph in at most so many segments, cut where it then needs the least memory.
 
     Each but the last is computed again in the backward pass, with the same noise, and writes buffers the first time
-    alone: running statistics and counts are updated once a step. Buffers of ``preserve`` and random states are left as
-    they were.
+    alone: running statistics and counts are updated once a step. Where to cut is measured, and the segments' values,
+    gradients and buffers are compared with the graph's, on the images on which that was compared with the eager step.
+    Buffers of ``preserve`` and random states are left as they were.
 
-    Errors: RuntimeError for a graph that writes to its inputs or parameters.
+    Errors: RuntimeError for a graph that writes to its inputs or parameters, or whose segments give other values.
     """
-    _read_buffers_themselves(graph_module)
-    with unchanged(preserve, *inputs):
-        measured, storages, graded = costs(graph_module, *inputs)
-    nodes, starts = operations(graph_module.graph), [0, *(cut + 1 for cut in best_cuts(measured, segments))]
-    shares = [nodes[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
-    return Segmented(graph_module, shares, storages, graded)
+    graph_module, small, images = found
+    for one in {small, graph_module}:
+        _read_buffers_themselves(one)
+    with unchanged(preserve, *images):
+        measured, storages, graded = costs(small, *images)
+    plan = Plan([0, *(cut + 1 for cut in best_cuts(measured, segments))], storages, graded)
+    tried = Segmented(small, plan)
+    if not agree(tried, small, *images, preserve=preserve, rounding=rounding):
+        raise RuntimeError("values, gradients or buffers of its segments differ from its own")
+    return tried if small is graph_module else Segmented(graph_module, plan.carried(small.graph, graph_module.graph))
 
 
 def _read_buffers_themselves(graph_module: fx.GraphModule) -> None:
@@ -52,24 +76,20 @@ class Segmented:
     Same inputs and outputs as the graph's.
     """
 
-    def __init__(
-        self,
-        graph_module: fx.GraphModule,
-        shares: Sequence[Sequence[fx.Node]],
-        storages: Storages,
-        graded: Collection[fx.Node],
-    ) -> None:
+    def __init__(self, graph_module: fx.GraphModule, plan: Plan) -> None:
         nodes = graph_module.graph.nodes
         self.placeholders = [node for node in nodes if node.op == "placeholder"]
         self.attributes = {node: getattr(graph_module, node.target) for node in nodes if node.op == "get_attr"}
         (output,) = (node for node in nodes if node.op == "output")
         self.output = output.args[0]
-        changed = {memory for node in nodes for one in written(node) for memory in storages.get(one, ())}
-        if changed & {memory for node in self.placeholders for memory in storages.get(node, ())}:
+        changed = {memory for node in nodes for one in written(node) for memory in plan.storages.get(one, ())}
+        if changed & {memory for node in self.placeholders for memory in plan.storages.get(node, ())}:
             raise RuntimeError("a step that writes to its images cannot be recomputed")
         self.pieces, opened = [], []
-        for share in shares:
-            self.pieces.append(piece(graph_module, share, opened, storages, changed, graded))
+        computing = operations(graph_module.graph)
+        for start, end in zip(plan.starts, [*plan.starts[1:], None], strict=True):
+            share = computing[start:end]
+            self.pieces.append(piece(graph_module, share, opened, plan.storages, changed, plan.graded))
             opened = regions_after(share, opened)
         self.done_with = _done_with([one.reads for one in self.pieces], output.all_input_nodes)
 

@@ -14,8 +14,9 @@ from torch import fx, nn
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
-from ppvae.svi.agreement import BF16, COARSE, agree
+from ppvae.svi.agreement import BF16, COARSE
 from ppvae.svi.capture import capture, compile_graph
+from ppvae.svi.enlargement import Inputs, Recorded, enlarged, few_of
 from ppvae.svi.execution import Execution, Wish, faster
 from ppvae.svi.history import Layout, measured
 from ppvae.svi.precision import in_bf16, networks_of
@@ -108,32 +109,50 @@ class Step(nn.Module):
             networks = networks_of(self, lambda: self.eager(pixels, *given)) if self.precision == "bf16" else []
         self.layout = layout  # all else that the rehearsal left behind is gone
         self.__dict__["networks"] = networks
-        graph = None if execution == "eager" else self._recorded(pixels, *given, tell=tell)
-        if graph is None:
+        found = None if execution == "eager" else self._recorded((pixels, *given), tell)
+        if found is None:
             self._warn_of_idle("eagerly")
             return
-        self._run_by("captured", graph)
-        compiled = self._compiled(graph, (pixels, *given), execution, steps, tell)
+        self._run_by("captured", found.graph)
+        compiled = self._compiled(found.graph, (pixels, *given), execution, steps, tell)
         if compiled is not None:
             self._run_by("compiled", compiled)
         elif self.recompute:
             tell("cutting the step")
-            self._run_by("captured", self._cut(graph, pixels, *given))
+            self._run_by("captured", self._cut(found))
         else:
             self._warn_of_idle("uncompiled")
 
-    def _recorded(self, *inputs: torch.Tensor, tell: Callable[[str], object]) -> fx.GraphModule | None:
+    def _recorded(self, inputs: Inputs, tell: Callable[[str], object]) -> Recorded | None:
         """The graph of a step; None, with the reason logged, where there is none."""
         try:
-            return self._captured(*inputs, tell=tell)
+            found = self._enlarged(inputs, tell) if self.recompute or self.memory_budget else None
+            if found is not None:
+                return found
+            graph = self._captured(*inputs, tell=tell)
         except Exception as error:
             logger.warning("this pair cannot be captured, training runs eagerly: %s", _reason(error))
             return None
+        return Recorded(graph, graph, inputs)
+
+    def _enlarged(self, inputs: Inputs, tell: Callable[[str], object]) -> Recorded | None:
+        """The graph of a step that is compared with the eager one on few images, as that takes less memory."""
+        few = few_of(*inputs)
+        if len(few[0]) == len(inputs[0]):
+            return None
+        try:
+            graph = self._captured(*few, tell=tell)
+            tell("recording the whole batch")
+            whole = enlarged(graph, self.eager, few, inputs, preserve=self, rounding=self._rounding)
+        except Exception as error:
+            logger.info("the step is compared with the eager one on all images of a batch, not few: %s", _reason(error))
+            return None
+        return Recorded(whole, graph, few)
 
     def _compiled(
         self,
         graph: fx.GraphModule,
-        inputs: tuple[torch.Tensor, ...],
+        inputs: Inputs,
         execution: Wish,
         steps: int,
         tell: Callable[[str], object],
@@ -149,18 +168,19 @@ class Step(nn.Module):
             return compile_graph(graph, *inputs, preserve=self, memory_budget=budget)
         return faster(graph, *inputs, preserve=self, steps=steps) if execution == "auto" else None
 
-    def _cut(self, graph: fx.GraphModule, *inputs: torch.Tensor) -> Callable:
+    def _cut(self, found: Recorded) -> Callable:
         """The graph in segments; as it is, with the reason logged, where that fails."""
-        operations = sum(node.op == "call_function" for node in graph.graph.nodes)
+        operations = sum(node.op == "call_function" for node in found.graph.graph.nodes)
         count = math.isqrt(operations) if self.recompute == "auto" else self.recompute
         try:
-            cut = segmented(graph, count, *inputs, preserve=self)
-            if not agree(cut, graph, *inputs, preserve=self, rounding=BF16 if self.precision == "bf16" else COARSE):
-                raise RuntimeError("the values, gradients or buffers of its segments are not its own")
+            return segmented(found, count, preserve=self, rounding=self._rounding)
         except Exception as error:
             logger.warning("recompute has no effect, as this step cannot be cut: %s", _reason(error))
-            return graph
-        return cut
+            return found.graph
+
+    @property
+    def _rounding(self) -> tuple[float, float]:
+        return BF16 if self.precision == "bf16" else COARSE
 
     def _warn_of_idle(self, how: str) -> None:
         names = [name for name in ("recompute", "memory_budget") if getattr(self, name)]
