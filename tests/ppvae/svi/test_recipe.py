@@ -193,6 +193,11 @@ MISTAKES = {
     "average": ({"average": 1.0}, "average=1.0: expected a decay"),
     "precision": ({"precision": "fp8"}, "precision='fp8'"),
     "parts": ({"accumulate": 0}, "accumulate=0"),
+    "segments": ({"recompute": -1}, "recompute=-1: expected a number of segments"),
+    "segments, in words": ({"recompute": "all"}, "recompute='all': expected a number of segments, such as 4, 'auto'"),
+    "segments, a truth": ({"recompute": True}, "recompute=True"),
+    "budget": ({"memory_budget": 2}, "memory_budget=2: expected a share of the activations"),
+    "no budget": ({"memory_budget": 0.0}, "memory_budget=0.0"),
     "rule": ({"stopping": "never"}, "stopping is a str"),
 }
 
@@ -212,3 +217,4 @@ def test_what_a_run_is_continued_with_is_described_alike_in_every_process():
     assert not {"learning_rate", "stopping"} & described.keys()
     assert described == Recipe(schedule=partial(StepLR, step_size=2), stopping=Patience()).described()
     assert described != Recipe(schedule=partial(StepLR, step_size=3)).described()
+    assert Recipe().described() == Recipe(recompute=4, memory_budget=0.5).described()  # no number moves
