@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 __all__ = [
+    "Diverged",
     "Interrupted",
     "UserError",
     "check_choice",
@@ -21,6 +22,10 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class Diverged(UserError):
+    """A training whose loss, gradient or parameters are no longer finite."""
 
 
 class Interrupted(KeyboardInterrupt):

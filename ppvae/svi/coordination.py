@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.distributed as dist
 
-from ppvae.errors import UserError
+from ppvae.errors import Diverged, UserError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -85,9 +85,9 @@ class Coordination:
         except UserError as error:
             if not self.several:
                 raise
-            found = str(error)
-        for one in filter(None, self.of_all(found)):
-            mistake = UserError(one)
+            found = isinstance(error, Diverged), str(error)
+        for diverged, said in filter(None, self.of_all(found)):
+            mistake = (Diverged if diverged else UserError)(said)
             mistake.of_all = True  # each process has it, one will tell it
             raise mistake
 

@@ -13,7 +13,7 @@ import pyro
 import torch
 from tqdm.auto import tqdm
 
-from ppvae.errors import Interrupted, UserError
+from ppvae.errors import Diverged, Interrupted, UserError
 from ppvae.pair.finite import check_finite
 from ppvae.pair.untouched import parameter_store_kept, unit_of
 from ppvae.processes import from_first, sharing
@@ -210,7 +210,7 @@ class Loop:
         return self.batches.size * self.batches.parts * self.batches.ranks
 
     def _check(self) -> None:
-        """UserError where this epoch's losses or last gradient, the parameters or the buffers are not finite."""
+        """Diverged where this epoch's losses or last gradient, the parameters or the buffers are not finite."""
         with self.coordination.one_error_for_all():
             self._check_own()
 
@@ -221,14 +221,14 @@ class Loop:
         epoch, step = position.epoch, position.first_broken_step()
         if step is not None:
             loss = float(position.losses[step - 1])
-            raise UserError(f"the loss became {loss} in step {step} of epoch {epoch}; {advice}")
+            raise Diverged(f"the loss became {loss} in step {step} of epoch {epoch}; {advice}")
         if self.recipe.skip_norm is None and self.optimisation.gradient_is_broken():
-            raise UserError(f"the gradient was not finite in step {position.taken} of epoch {epoch}; {advice}")
+            raise Diverged(f"the gradient was not finite in step {position.taken} of epoch {epoch}; {advice}")
         try:
             check_finite(self.run.model, self.run.guide)
         except UserError as error:
             what = str(error).partition(";")[0]
-            raise UserError(f"{what}, by step {position.taken} of epoch {epoch}; {advice}") from None
+            raise Diverged(f"{what}, by step {position.taken} of epoch {epoch}; {advice}") from None
 
     def _record(self, means: torch.Tensor) -> None:
         position, images = self.position, self.batches.steps * self._images_a_step

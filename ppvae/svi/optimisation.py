@@ -111,10 +111,13 @@ class Optimisation:
         self.norms, self.skipped = list(state["norms"].to(self._none.device)), state["skipped"]
 
     def measured(self) -> dict[str, float]:
-        """Of the epoch: mean gradient norm over the steps where it was measured and finite, steps skipped."""
+        """Of the epoch: mean and largest gradient norm of the steps where it was measured and finite, steps skipped."""
         norms = torch.stack(self.norms) if self.norms else self._none[None]
         known = norms[norms.isfinite()]
-        scalars = {"gradient_norm": float(known.mean()) if len(known) else math.nan}
+        scalars = {
+            "gradient_norm": float(known.mean()) if len(known) else math.nan,
+            "largest_gradient_norm": float(known.max()) if len(known) else math.nan,
+        }
         return scalars | ({} if self.recipe.skip_norm is None else {"skipped": float(self.skipped)})
 
     def _moved_on(self, *, skipped: bool = False) -> None:

@@ -88,9 +88,11 @@ def fit(
     finished and saved.
 
     Returns: Dataset over ``epoch`` with loss, elbo, rate, distortion, kl and the guide's recorded sites, epoch means
-    in nats per image, and learning_rate, gradient_norm, seconds, images_per_second.
-    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit, and where the loss
-    diverges: the checkpoint then keeps the last good state. :class:`~ppvae.errors.Interrupted` after a signal.
+    in nats per image, and learning_rate, gradient_norm (mean and, as largest_gradient_norm, largest), seconds,
+    images_per_second.
+    Errors: :class:`~ppvae.errors.UserError` for data, pair, numbers or checkpoint that do not fit; one of its kind,
+    :class:`~ppvae.errors.Diverged`, where the loss does: the checkpoint then keeps the last good state.
+    :class:`~ppvae.errors.Interrupted` after a signal.
     """
     check_choice("execution", execution, get_args(Wish))
     if not compile and execution not in ("auto", "eager"):

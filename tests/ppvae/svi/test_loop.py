@@ -68,7 +68,7 @@ def one_line(caught) -> str:
 @pytest.mark.parametrize("kind", ["normal", "normal_gamma"])
 def test_history_holds_epoch_means_in_nats(images, kind):
     history = fit(*make_pair(kind), images, epochs=3, batch_size=16, **EAGER)
-    scalars = {"loss", "elbo", "rate", "distortion", "learning_rate", "gradient_norm", *SPEED}
+    scalars = {"loss", "elbo", "rate", "distortion", "learning_rate", "gradient_norm", "largest_gradient_norm", *SPEED}
     latent = {"kl"} if kind == "normal" else {"kl", "p"}
     assert set(history.data_vars) == scalars | latent
     assert dict(history.sizes) == {"epoch": 3, "latent": LATENTS}
