@@ -113,7 +113,8 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
         if "condition" in composition and composition.condition is not None:
             composition.condition.input = "shape"  # sprites have no label
         model = assemble(composition).model
-        assert getattr(model, "prior", getattr(model, "prior_global", None)).latents == 2, name
+        prior = getattr(model, "prior", getattr(model, "prior_global", None))
+        assert getattr(prior, "top_down", prior).latents == 2, name
 
 
 def test_the_default_is_the_papers_ngvae():
