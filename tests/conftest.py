@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from torch import nn
 
 from guides import MeanFieldNormal, NormalGammaGuide
-from ppvae import VAE
+from ppvae import VAE, Program
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
@@ -89,6 +91,90 @@ def make_pair(name: str, likelihood: str = "normal", encoder=None, decoder=None)
 def build() -> Callable[..., SimpleNamespace]:
     """:func:`make_pair`, for tests that want several pairs or other networks."""
     return make_pair
+
+
+GROUPS = {"z_1": (2, 1, 1), "z_2": (1, 2, 2), "z_3": (2, 4, 4)}  # maps, rows, columns
+SPREADS = {"z_1": 1.0, "z_2": 0.5, "z_3": 0.8}  # scales of p(z_l | z_1 … z_l−1)
+
+
+class LinearTopDown(nn.Module):
+    """Features h_l = h_l−1 + A_l z_l, (..., 16), and p(z_l | ·) = N(B_l h_l−1 + b_l, s_l²): all linear and Gaussian.
+
+    ``norm`` puts a BatchNorm over the features behind z_1.
+    """
+
+    def __init__(self, norm: bool = False) -> None:
+        super().__init__()
+        sizes = {name: torch.Size(shape).numel() for name, shape in GROUPS.items()}
+        self.enter = nn.ModuleDict({name: nn.Linear(size, 16, bias=False) for name, size in sizes.items()})
+        self.prior = nn.ModuleDict({name: nn.Linear(16, size) for name, size in sizes.items()})
+        self.norm = nn.BatchNorm1d(16) if norm else None
+
+    def loc(self, name: str, features: torch.Tensor) -> torch.Tensor:
+        return self.prior[name](features).unflatten(-1, GROUPS[name])
+
+    def walk(self, draw: Callable[[str, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        features = torch.zeros(16)
+        for name in GROUPS:
+            features = features + self.enter[name](draw(name, features).flatten(-3))
+            if name == "z_1" and self.norm is not None:
+                features = self.norm(features.reshape(-1, 16)).reshape(features.shape)
+        return features
+
+
+def _of_group(name: str, loc: torch.Tensor, scale: float) -> torch.Tensor:
+    dims = [f"{dim}_{name[2:]}" for dim in ("latent", "row", "column")]
+    return pyro.sample(name, dist.Normal(loc, scale).to_event(3), infer={"event_dims": dims})
+
+
+class LinearHierarchyPrior(nn.Module):
+    """Draws z_1, z_2, z_3 and returns the last features."""
+
+    def __init__(self, top_down: LinearTopDown) -> None:
+        super().__init__()
+        self.top_down = top_down
+
+    def forward(self) -> torch.Tensor:
+        return self.top_down.walk(lambda name, h: _of_group(name, self.top_down.loc(name, h), SPREADS[name]))
+
+
+class LinearHierarchyGuide(Program):
+    """q(z_l | z_1 … z_l−1, x) = N(B_l h_l−1 + C_l x, (s_l / 2)²), relative to the model's, on the same network."""
+
+    def __init__(self, top_down: LinearTopDown) -> None:
+        super().__init__()
+        self.top_down = top_down
+        heads = {name: nn.Linear(16, torch.Size(shape).numel()) for name, shape in GROUPS.items()}
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, images: torch.Tensor) -> None:
+        def draw(name: str, features: torch.Tensor) -> torch.Tensor:
+            shift = self.heads[name](images.flatten(-3)).unflatten(-1, GROUPS[name])
+            return _of_group(name, self.top_down.loc(name, features) + shift, SPREADS[name] / 2)
+
+        with pyro.plate("image", images.shape[-4], dim=-1):
+            self.top_down.walk(draw)
+
+
+class PlainLikelihood(nn.Module):
+    """p(x | features) = N(features, 0.3²), of images (1, 4, 4)."""
+
+    def forward(self, features: torch.Tensor) -> dist.TorchDistribution:
+        return dist.Normal(features.unflatten(-1, (1, 4, 4)), 0.3).to_event(3)
+
+
+@pytest.fixture
+def hierarchy() -> Callable[..., SimpleNamespace]:
+    """A pair of three groups of unlike sizes that share one linear top-down network; images (12, 1, 4, 4)."""
+
+    def make(norm: bool = False) -> SimpleNamespace:
+        torch.manual_seed(1)
+        top_down = LinearTopDown(norm)
+        model = VAE(LinearHierarchyPrior(top_down), PlainLikelihood())
+        guide = LinearHierarchyGuide(top_down)
+        return SimpleNamespace(model=model, guide=guide, top_down=top_down, images=torch.randn(12, 1, 4, 4))
+
+    return make
 
 
 @pytest.fixture(params=PAIRS)

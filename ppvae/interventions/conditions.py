@@ -1,5 +1,7 @@
 """What else is given with an image, set by hand: the same codes drawn under each label."""
 
+from collections.abc import Collection
+
 import pyro
 import torch
 import xarray as xr
@@ -9,18 +11,28 @@ from ppvae.errors import UserError, check_whole
 from ppvae.interventions.decoding import in_parts, joined
 from ppvae.interventions.held import PIXELS
 from ppvae.interventions.pictures import shown
+from ppvae.interventions.temperature import Tempered
 from ppvae.models.conditional import ConditionalVAE
 from ppvae.pair.untouched import device_of, evaluating
 
 __all__ = ["draw_given"]
 
 
-def draw_given(model: ConditionalVAE, given: torch.Tensor, columns: int = 8, *, seed: int = 0) -> xr.DataArray:
+def draw_given(
+    model: ConditionalVAE,
+    given: torch.Tensor,
+    columns: int = 8,
+    *,
+    temperature: float = 1.0,
+    sites: Collection[str] | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
     """Images that the model draws: rows vary what is given, columns vary z, drawn from its prior once for all rows.
 
     Shapes: given as the model takes it, (given, ...), for example ``torch.arange(10)`` → (given, draw, channel, row,
     column), what stands for p(x | z, y) (:func:`~ppvae.interventions.shown`). What a column has in common is z's, what
-    a row has in common is the label's.
+    a row has in common is the label's. ``temperature`` of the latents, of ``sites`` alone where they are named: as for
+    :func:`~ppvae.interventions.draw_images`.
     Errors: :class:`~ppvae.errors.UserError` for a model that is not conditional, or no columns.
     """
     check_whole("columns", columns, 1)
@@ -30,7 +42,7 @@ def draw_given(model: ConditionalVAE, given: torch.Tensor, columns: int = 8, *, 
         )
     device = device_of(model)
     with evaluating(model, device=device, seed=seed), validation_enabled(False), pyro.plate("image", columns, dim=-1):
-        z = model.prior().cpu()
+        z = Tempered(temperature, sites)(model.prior)().cpu()
     codes = {"z": z.repeat(len(given), *[1] * (z.dim() - 1)), "given": given.repeat_interleave(columns, 0)}
     found = joined(in_parts(model, lambda part: shown(model.decode(**part)), codes)).images
     return xr.DataArray(found.unflatten(0, (len(given), columns)).numpy(), dims=("given", "draw", *PIXELS), name="x")

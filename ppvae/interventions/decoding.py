@@ -1,19 +1,33 @@
 """Latents set by hand and what the model makes of them: the one way in which interventions decode."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 import xarray as xr
 from pyro import validation_enabled
 
+from ppvae.errors import check_choice
 from ppvae.interventions.held import PIXELS
 from ppvae.interventions.pictures import Shown, shown
+from ppvae.interventions.temperature import Tempered
+from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.sites import Site
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior.handlers import sites_until
 
-__all__ = ["Values", "decoded", "dependent", "in_parts", "joined", "labelled", "picture", "sites_before"]
+__all__ = [
+    "Values",
+    "called_with",
+    "decoded",
+    "dependent",
+    "drawn_until",
+    "in_parts",
+    "joined",
+    "labelled",
+    "picture",
+    "sites_before",
+]
 
 AT_ONCE = 512  # images decoded at a time
 
@@ -50,6 +64,35 @@ def in_parts[T](
 def sites_before(model: Callable, name: str, values: Values, *data: torch.Tensor, **options: Any) -> list[Site]:
     """The model's sites up to ``name``; latents without a value at their mean under the prior, or at one draw."""
     return sites_until(model, name, values, lambda prior: shown(prior).images, *data, **options)
+
+
+def drawn_until(
+    model: Callable,
+    name: str,
+    values: Values,
+    *data: torch.Tensor,
+    temperature: float = 1.0,
+    sites: Collection[str] | None = None,
+    **options: Any,
+) -> list[Site]:
+    """The model's sites up to ``name``; latents without a value are drawn, those of ``sites`` at a temperature.
+
+    Errors: :class:`~ppvae.errors.UserError` for a site that the model lacks, or of which there is no temperature.
+    """
+    tempered = Tempered(temperature, sites, images=name)
+    passed = sites_until(tempered(model), name, values, lambda prior: prior(), *data, **options)
+    for site in tempered.sites or ():
+        check_choice("sites", site, [latent["name"] for latent in passed[:-1]])
+    return passed
+
+
+def called_with(like: Data | None, start: int, count: int, device: torch.device) -> tuple[tuple, dict[str, int]]:
+    """What a model is called with to draw so many images: their number, or what is given with them, in turn."""
+    if like is None:
+        return (), {"size": count}
+    data = inputs_of(like)
+    turn = torch.arange(start, start + count) % len(data[0])
+    return tuple(tensor[turn.to(tensor.device)].to(device) for tensor in data), {}
 
 
 def dependent(model: Callable, name: str, site: str, values: Values, *data: torch.Tensor) -> list[str]:

@@ -1,21 +1,27 @@
 """Images that the model draws: by itself, and given one code many times, so that one sees what the code keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Literal, get_args
 
 import torch
 import xarray as xr
 from pyro import validation_enabled
 
-from ppvae.errors import UserError, check_whole
-from ppvae.interventions.decoding import in_parts, sites_before
+from ppvae.errors import UserError, check_choice, check_whole
+from ppvae.interventions.decoding import called_with, drawn_until, in_parts, joined, labelled, sites_before
 from ppvae.interventions.held import PIXELS, data_of, held, images_of
-from ppvae.pair.sites import sample_sites
+from ppvae.interventions.pictures import Shown, shown
+from ppvae.interventions.temperature import Tempered
+from ppvae.pair.program import Data
+from ppvae.pair.sites import Site, sample_sites
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior.handlers import Unobserved, traced
 
-__all__ = ["draws_from_prior", "draws_given_z"]
+__all__ = ["draw_images", "draws_from_prior", "draws_given_z"]
 
 AT_ONCE = 256  # images drawn at a time
+
+Pixels = Literal["mean", "draw"]
 
 
 def draws_given_z(model: Callable, tree: xr.DataTree, draws: int = 6, *, draw: int = 0, seed: int = 0) -> xr.DataArray:
@@ -40,10 +46,59 @@ def draws_given_z(model: Callable, tree: xr.DataTree, draws: int = 6, *, draw: i
     return _labelled(drawn.unflatten(0, (-1, draws)), ("image", "draw"), coords, "draws of p(x|z) at one z an image")
 
 
-def draws_from_prior(model: Callable, tree: xr.DataTree, draws: int = 40, *, seed: int = 0) -> xr.DataArray:
+def draw_images(
+    model: Callable,
+    size: int = 40,
+    *,
+    temperature: float = 1.0,
+    sites: Collection[str] | None = None,
+    like: Data | None = None,
+    pixels: Pixels = "mean",
+    seed: int = 0,
+) -> xr.DataArray:
+    """Images that the model draws by itself, its latents at a temperature: (draw, channel, row, column).
+
+    ``temperature``: of the scales of normal latents, those of ``sites`` alone where they are named; 1: p(z) itself, 0:
+    its mean, given the latents before (:class:`~ppvae.interventions.Tempered`). ``pixels``: what stands for p(x | z)
+    (:func:`~ppvae.interventions.shown`), its mean where there is one, or a ``draw`` of it. At temperature 1 such draws
+    are the model's own, bit for bit: ``model(size=size)`` under one seed, for up to 256. Where the model takes no
+    ``size``, or is given more than images, ``like`` is what it takes, images in front, of which only the shape counts;
+    rows in turn. Under BatchNorm, draw within :func:`~ppvae.interventions.reestimate`.
+
+    Errors: :class:`~ppvae.errors.UserError` for a model without site x, a site that it lacks, or one that is not normal
+    at another temperature than 1.
+    """
+    check_whole("size", size, 1)
+    check_choice("pixels", pixels, get_args(Pixels))
+    device, parts = device_of(model), []
+    with evaluating(model, device=device, seed=seed), validation_enabled(False):
+        for start in range(0, size, AT_ONCE):
+            data, options = called_with(like, start, min(AT_ONCE, size - start), device)
+            passed = drawn_until(model, "x", {}, *data, temperature=temperature, sites=sites, **options)
+            parts.append(_seen(passed[-1], pixels))
+    attributes = {"temperature": temperature}
+    if pixels == "draw":
+        attributes["long_name"] = "draws of p(x)"
+    return labelled(joined(parts), ("draw",), {}, **attributes)
+
+
+def _seen(site: Site, pixels: Pixels) -> Shown:
+    return shown(site["fn"]) if pixels == "mean" else Shown(site["fn"](), True)
+
+
+def draws_from_prior(
+    model: Callable,
+    tree: xr.DataTree,
+    draws: int = 40,
+    *,
+    temperature: float = 1.0,
+    sites: Collection[str] | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
     """Images that the model draws by itself, z ~ p(z) and x ~ p(x | z): (draw, channel, row, column).
 
-    Of the tree's images only the shape counts, and what else is given with each, in turn.
+    Of the tree's images only the shape counts, and what else is given with each, in turn. ``temperature`` of the
+    latents, of ``sites`` alone where they are named: as for :func:`~ppvae.interventions.draw_images`.
     Errors: :class:`~ppvae.errors.UserError` for a tree that is not of this model's images.
     """
     check_whole("draws", draws, 1)
@@ -53,7 +108,8 @@ def draws_from_prior(model: Callable, tree: xr.DataTree, draws: int = 40, *, see
     with evaluating(model, device=device, seed=seed), validation_enabled(False):
         for start in range(0, draws, AT_ONCE):
             turn = torch.arange(start, min(start + AT_ONCE, draws)) % len(data[0])
-            trace = traced(model, tuple(tensor[turn].to(device) for tensor in data), {}, Unobserved())
+            arguments = tuple(tensor[turn].to(device) for tensor in data)
+            trace = traced(model, arguments, {}, Unobserved(), Tempered(temperature, sites, images=name))
             found = {site["name"]: site["value"] for site in sample_sites(trace)}
             if name not in found:
                 raise UserError(f"the model has no site {name!r}; give the tree of this model's own posterior")

@@ -16,18 +16,35 @@ def held(tree: xr.DataTree, draw: int | None = None) -> dict[str, torch.Tensor]:
     """Every latent site's value for each image, (image, *event dims): its mean under q(z | x), a discrete site's most
     probable value; with ``draw`` that draw of the posterior instead.
 
-    Errors: :class:`~ppvae.errors.UserError` for a tree without images, or without so many draws.
+    Errors: :class:`~ppvae.errors.UserError` for a tree without images or without so many draws, or that keeps no draws,
+    or no moments, of a site.
     """
-    posterior = group_of(tree, "posterior")
     if draw is None:
-        return {str(site): _tensor(_center(tree, str(site))) for site in posterior.data_vars}
+        return {site: _tensor(_center(tree, site)) for site in _latents(tree)}
     check_whole("draw", draw, 0)
-    return {str(site): _tensor(_drawn(array, draw)) for site, array in posterior.data_vars.items()}
+    posterior = group_of(tree, "posterior")
+    return {site: _tensor(_drawn(_kept(posterior, site), draw)) for site in _latents(tree)}
+
+
+def _latents(tree: xr.DataTree) -> list[str]:
+    """The latent sites, those included of which a tree keeps no draws."""
+    return list(tree.attrs["latents"]) if "latents" in tree.attrs else list(map(str, group_of(tree, "posterior")))
+
+
+def _kept(posterior: xr.Dataset, site: str) -> xr.DataArray:
+    if site not in posterior:
+        raise UserError(f"the tree keeps no draws of {site!r}; make it with {site!r} in from_pyro_svi's sites=, or all")
+    return posterior[site]
 
 
 def _center(tree: xr.DataTree, site: str) -> xr.DataArray:
     stats = group_of(tree, "sample_stats")
     name = f"{site}_mode" if f"{site}_mode" in stats else f"{site}_mean"
+    if name not in stats and site in tree.attrs.get("latents", ()):
+        raise UserError(
+            f"the tree keeps nothing of {site!r}, where it is to be held; make it with {site!r} in from_pyro_svi's "
+            "sites= or moments=, or all"
+        )
     array = variables_of(stats, (name,), "sample_stats")[name]
     return array.transpose("image", ...)
 
