@@ -16,7 +16,18 @@ from torch import nn
 import guides
 import ppvae
 from guides import MeanFieldNormal, TwoViewGuide
-from ppvae import datasets, distributions, likelihoods, metrics, models, networks, objectives, priors, svi
+from ppvae import (
+    datasets,
+    distributions,
+    interventions,
+    likelihoods,
+    metrics,
+    models,
+    networks,
+    objectives,
+    priors,
+    svi,
+)
 from ppvae.priors import ClusterPrior, NormalPrior
 
 SHAPE, LATENTS = (3, 16, 16), 4
@@ -155,6 +166,7 @@ def arguments() -> dict[type, dict[str, Any]]:
             **{"latents": LATENTS, "image_shape": SHAPE, "components": 7, "initial": "grey"},
             "guide": MeanFieldNormal(encoder, LATENTS),
         },
+        interventions.Tempered: {"temperature": 0.75, "sites": ("z_2", "z_3"), "images": "x"},
         svi.Plateau: {"window": 7, "tolerance": 0.25, "floor": 0.5},
         svi.Patience: {"window": 3, "least": 0.5, "drops": 1},
         svi.Recipe: {"optimizer": "adamax", "warmup": 7, "average": 0.75},

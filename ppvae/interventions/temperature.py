@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 
+from ppvae.described import one_line
 from ppvae.distributions import IsotropicNormal
 from ppvae.errors import UserError, check_not_negative
 
@@ -29,7 +30,10 @@ class Tempered(Messenger):
         super().__init__()
         check_not_negative("temperature", temperature)
         self.temperature, self.images = temperature, images
-        self.sites = None if sites is None else frozenset([sites] if isinstance(sites, str) else sites)
+        self.sites = None if sites is None else (sites,) if isinstance(sites, str) else tuple(sites)
+
+    def __repr__(self) -> str:
+        return one_line(self, "temperature", "sites", "images")
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if self.temperature == 1 or msg["is_observed"] or type(msg["fn"]).__name__ == "_Subsample":
