@@ -7,7 +7,7 @@ import xarray as xr
 from ppvae.diagnostics.contents import draws_last, event_dims_of, group_of, variables_of
 from ppvae.errors import UserError, check_whole
 
-__all__ = ["PIXELS", "by_latent", "data_of", "held", "images_of", "unit_dims"]
+__all__ = ["PIXELS", "by_latent", "data_of", "held", "images_of", "latents_of", "unit_dims"]
 
 PIXELS = ("channel", "row", "column")
 
@@ -20,13 +20,13 @@ def held(tree: xr.DataTree, draw: int | None = None) -> dict[str, torch.Tensor]:
     or no moments, of a site.
     """
     if draw is None:
-        return {site: _tensor(_center(tree, site)) for site in _latents(tree)}
+        return {site: _tensor(_center(tree, site)) for site in latents_of(tree)}
     check_whole("draw", draw, 0)
     posterior = group_of(tree, "posterior")
-    return {site: _tensor(_drawn(_kept(posterior, site), draw)) for site in _latents(tree)}
+    return {site: _tensor(_drawn(_kept(posterior, site), draw)) for site in latents_of(tree)}
 
 
-def _latents(tree: xr.DataTree) -> list[str]:
+def latents_of(tree: xr.DataTree) -> list[str]:
     """The latent sites, those included of which a tree keeps no draws."""
     return list(tree.attrs["latents"]) if "latents" in tree.attrs else list(map(str, group_of(tree, "posterior")))
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ppvae.diagnostics.contents import chosen_code, group_of
+from ppvae.diagnostics.contents import chosen_code
 from ppvae.errors import check_choice
 from ppvae.interventions.decoding import Values, decoded, dependent, in_parts, joined, labelled, picture, sites_before
-from ppvae.interventions.held import by_latent, data_of, held, images_of, unit_dims
+from ppvae.interventions.held import by_latent, data_of, held, images_of, latents_of, unit_dims
 from ppvae.interventions.pictures import mean_of
 from ppvae.pair.sites import Site, scaled
 
@@ -68,7 +68,7 @@ def ablate(model: Callable, tree: xr.DataTree, *, site: str | None = None) -> xr
 def _any_site(tree: xr.DataTree, site: str | None) -> str:
     if site is None:
         return chosen_code(tree, None)
-    check_choice("site", site, list(map(str, group_of(tree, "posterior"))))
+    check_choice("site", site, latents_of(tree))
     return site
 
 

@@ -48,6 +48,8 @@ def from_pyro_svi(
     pred_dims: Mapping[str, Sequence[str]] | None = None,
     extra_event_dims: Mapping[str, Sequence[str]] | None = None,
     sample_dims: Sequence[str] = ("chain", "draw"),
+    sites: Sequence[str] | None = None,
+    moments: bool | Sequence[str] = False,
     batch_size: int = 1024,
     seed: int = 0,
     store: Path | str | None = None,
@@ -67,6 +69,12 @@ def from_pyro_svi(
     request (each draw holds every pixel). ``log_likelihood=False`` ends the model behind its last latent, so that no
     decoder runs, and leaves ``log_prior``, ``log_p`` and ``elbo`` out; ``observed_data`` then holds the sites that
     observe the images themselves.
+
+    Of many or large sites some may be kept. ``sites``: the names of those that are, by default all: their draws and
+    moments. Of a site that is left out ``kl_<site>`` stays as one number an image, and its terms of ``log_prior``;
+    whatever needs more says so. ``moments``: the names of sites that are kept by mean, variance and KL alone, without
+    draws, or True: all that ``sites`` does not name. Memory and disk hold what is kept, and one chunk. The attribute
+    ``latents`` names all sites in order.
 
     **Without**: any pair of programs, called with ``model_args`` and ``model_kwargs``: hand-written guides or
     AutoGuides, messenger guides, global and local latents, nested plates, or none. Each draw is a run of the guide and
@@ -121,12 +129,14 @@ def from_pyro_svi(
     if images is not None:
         _check_absent("images", **general, pred_dims=pred_dims, extra_event_dims=extra_event_dims)
         _check_flags(prior=prior, posterior_predictive=posterior_predictive)
-        wanted = Wanted(num_samples, log_likelihood, posterior_predictive, observed_data, prior)
+        wanted = Wanted(num_samples, log_likelihood, posterior_predictive, observed_data, prior, *_kept(sites, moments))
         source = _source(images, model, guide, max(1, batch_size // num_samples), seed)
         constant = None if constant_data is None else constants(constant_data, labels.dims)
         check_known("dims", labels.dims, () if constant is None else map(str, constant.data_vars), IMAGE_DIMS)
         _check_constant(constant, len(source))
-        return Export(model, guide, source, wanted, constant, labels).run(store, progress)
+        return Export(model, guide, source, wanted, constant, labels, batch_size).run(store, progress)
+    if sites is not None or moments is not False:
+        raise UserError("sites= and moments= go with images; of other pairs all sites are kept")
     if store is not None:
         raise UserError(f"store={store!r} goes with images; write the tree of other pairs by write_posterior")
     _check_calls(model_args=model_args, pred_args=pred_args)
@@ -145,6 +155,17 @@ def _source(data: Data | ImageDataset, model: Any, guide: Any, chunk: int, seed:
         return Source(data, chunk, seed, device_of(model, guide))
     inputs = check_data(data, model, guide)
     return Source(inputs, chunk, seed, device_of(model, guide, inputs[0]))
+
+
+def _kept(
+    sites: Sequence[str] | None, moments: bool | Sequence[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | bool]:
+    """Both as :class:`~ppvae.posterior.image_groups.Wanted` has them; UserError for a name in both."""
+    named = None if sites is None else tuple(_several(sites))
+    alone = moments if isinstance(moments, bool) else tuple(_several(moments))
+    for name in set(named or ()) & set(alone or () if isinstance(alone, tuple) else ()):
+        raise UserError(f"{name!r} is in sites= and in moments=, which keeps no draws; name it in one of the two")
+    return named, alone
 
 
 def _several(names: Sequence[str] | str) -> list[str]:

@@ -25,25 +25,41 @@ from ppvae.pair.sites import (
 )
 from ppvae.pair.terms import best_rate, pair_traces
 from ppvae.posterior.first_draw import once
-from ppvae.posterior.handlers import latent_part, prior_part, traced
+from ppvae.posterior.handlers import latent_part
 
-__all__ = ["Wanted", "groups_of", "mean_and_variance", "prior_of"]
+__all__ = ["Wanted", "groups_of", "mean_and_variance"]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to export of each image, and under how many draws."""
+    """What to export of each image, and under how many draws.
+
+    ``sites``: those that are kept, None for all; ``moments``: those kept by their moments alone, True for all that
+    ``sites`` does not name.
+    """
 
     draws: int
     log_likelihood: bool = True
     posterior_predictive: bool = False
     observed_data: bool = True
     prior: bool = True
+    sites: tuple[str, ...] | None = None
+    moments: tuple[str, ...] | bool = False
 
     @property
     def decoded(self) -> bool:
         """Whether any of it needs the model beyond its latents."""
         return self.log_likelihood or self.posterior_predictive
+
+    def keeps_draws(self, site: str) -> bool:
+        """Whether each draw of the latent site is kept."""
+        if self.moments is True:
+            return site in (self.sites or ())
+        return (self.sites is None or site in self.sites) and site not in (self.moments or ())
+
+    def keeps_moments(self, site: str) -> bool:
+        """Whether the site's mean and variance are, and its KL entry by entry."""
+        return self.keeps_draws(site) or self.moments is True or site in (self.moments or ())
 
 
 def groups_of(
@@ -54,10 +70,10 @@ def groups_of(
     ``mirrored``: the sites that observe the images themselves, which need no run of the model.
     """
     guide_trace, model_trace = _traces(model, guide, data, wanted)
-    latents = latent_sites(guide_trace)
+    drawn = [site for site in latent_sites(guide_trace) if wanted.keeps_draws(site["name"])]
     groups: dict[str, Arrays] = {
-        "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in latents},
-        "sample_stats": _statistics(guide_trace, model_trace),
+        "posterior": {s["name"]: (("draw", "image", *event_dims(s)), s["value"]) for s in drawn},
+        "sample_stats": _statistics(guide_trace, model_trace, wanted),
     }
     observed = observed_sites(model_trace) if wanted.decoded else []
     if wanted.log_likelihood:
@@ -96,10 +112,11 @@ def _terms(sites: list[Site]) -> Arrays:
     return {site["name"]: (("draw", "image"), _log_prob(site)) for site in sites}
 
 
-def _statistics(guide_trace: poutine.Trace, model_trace: poutine.Trace) -> Arrays:
+def _statistics(guide_trace: poutine.Trace, model_trace: poutine.Trace, wanted: Wanted) -> Arrays:
     weighed, recorded = weighed_sites(guide_trace), recorded_sites(guide_trace)
     statistics: Arrays = {"log_q": (("draw", "image"), sum(map(_log_prob, weighed)))}
-    statistics |= _kls(weighed, model_trace) | _moments(latent_sites(guide_trace), model_trace)
+    latents = [site for site in latent_sites(guide_trace) if wanted.keeps_moments(site["name"])]
+    statistics |= _kls(weighed, model_trace, wanted) | _moments(latents, model_trace)
     return statistics | {s["name"]: (("image", *event_dims(s)), s["value"]) for s in recorded}
 
 
@@ -107,14 +124,17 @@ def _log_prob(site: Site) -> torch.Tensor:
     return scaled(site, site["fn"].log_prob(site["value"]))
 
 
-def _kls(sites: list[Site], model_trace: poutine.Trace) -> Arrays:
-    """KL of each code, of each latent where both sides factorise: closed form, else the mean over draws."""
+def _kls(sites: list[Site], model_trace: poutine.Trace, wanted: Wanted) -> Arrays:
+    """KL of each code, of each latent where both sides factorise: closed form, else the mean over draws.
+
+    Of a code of which no moments are kept one number an image is."""
     kls: Arrays = {}
     for site in sites:
         kl = best_rate(*once(site, None if site["is_observed"] else model_trace.nodes.get(site["name"]))).mean(0)
         kls[site["name"]] = event_dims(site)[: kl.dim() - 1], kl
     codes = by_code(kls, {site["name"]: parameter_of(site) for site in sites if parameter_of(site)})
     names = kl_names(codes)
+    codes |= {n: ((), kl.flatten(1).sum(1)) for n, (dims, kl) in codes.items() if dims and not wanted.keeps_moments(n)}
     return {names[name]: (("image", *dims), kl) for name, (dims, kl) in codes.items()}
 
 
@@ -163,31 +183,3 @@ def mean_and_variance(site: Site) -> tuple[torch.Tensor, torch.Tensor]:
         if not draws.is_floating_point():
             return site["value"], torch.zeros_like(site["value"])
         return draws.mean(0), draws.var(0)
-
-
-def prior_of(model: Callable, data: tuple[torch.Tensor, ...], draws: int = 1024) -> tuple[Arrays, dict[str, float]]:
-    """Draws of each latent site from p(z), and its variance there by the law of total variance over its parents.
-
-    The model ends behind its last latent: no image is drawn."""
-    names = [site["name"] for site in latent_sites(traced(model, data, {}))]
-    if not names:
-        return {}, {}
-    with pyro.plate("draws", draws, dim=-2):
-        trace = prior_part(model, names, *data)
-    prior, variances = {}, {}
-    for site in latent_sites(trace):
-        if site["name"] not in names:
-            continue
-        prior[site["name"]] = (("draw", *event_dims(site)), site["value"][:, 0])
-        if site["value"].is_floating_point():
-            variances[site["name"]] = _prior_variance(site)
-    return prior, variances
-
-
-def _prior_variance(site: Site) -> float:
-    """Mean over the latents of their variance under p(z): over draws of their parents, else over those of z."""
-    try:
-        mean, variance = (moment.flatten(0, 1) for moment in (site["fn"].mean, site["fn"].variance))
-    except NotImplementedError:
-        return float(site["value"].flatten(0, 1).var(0).mean())
-    return float((variance.mean(0) + mean.var(0, correction=0)).mean())

@@ -17,8 +17,9 @@ from ppvae.pair.finite import check_finite
 from ppvae.pair.sites import Arrays, event_dims, latent_sites, observed_sites, parameter_of
 from ppvae.pair.untouched import evaluating, unit_of
 from ppvae.posterior.fingerprints import hashed, probed, weights_of
-from ppvae.posterior.image_groups import Wanted, groups_of, prior_of
-from ppvae.posterior.layout import Labels
+from ppvae.posterior.image_groups import Wanted, groups_of
+from ppvae.posterior.layout import Labels, check_known
+from ppvae.posterior.prior_draws import prior_of
 from ppvae.posterior.programs import check_trained
 from ppvae.posterior.sources import Source, seed_stream
 from ppvae.posterior.trees import check_coords, dataset, labelled, tree_of
@@ -38,6 +39,7 @@ class Export:
     wanted: Wanted
     constant_data: xr.Dataset | None
     labels: Labels
+    batch_size: int = 1024
 
     def run(self, store: Path | str | None, progress: bool) -> xr.DataTree:
         """The whole tree, in memory or, where a ``store`` is given, on disk and opened lazily."""
@@ -47,24 +49,24 @@ class Export:
             pyro.validation_enabled(False),
             tqdm(total=len(source), unit="image", disable=not progress) as bar,
         ):
-            mirrored, probe, parents = self._checked()
+            mirrored, probe, latents = self._checked()
             if store is None:
                 parts = [_counted(part, bar) for part in self._parts(mirrored)]
-                return self._tree(parts, self._prior(), parents)
+                return self._tree(parts, self._prior(), latents)
             from ppvae.posterior.streaming import Stream  # here: Zarr is for those who write
 
             stream = Stream(Path(store), len(source), source.chunk, self._fingerprint(probe))
             if not stream.started:
                 first = next(self._parts(mirrored))
-                stream.start(self._tree([_hollow(first, len(source))], self._prior(), parents))
+                stream.start(self._tree([_hollow(first, len(source))], self._prior(), latents))
             bar.update(stream.done)
             parts = (_counted(part, bar) for part in self._parts(mirrored, stream.done))
             stream.write(parts)
         return stream.opened()
 
-    def _checked(self) -> tuple[Arrays, dict[str, list[float]], dict[str, str]]:
+    def _checked(self) -> tuple[Arrays, dict[str, list[float]], dict[str, str | None]]:
         """A run of the pair on the first images: the sites that observe the images themselves, its numbers, and the
-        codes that sites are parameters of."""
+        latent sites with the codes that they are parameters of."""
         first, before = self.source.read(0, min(FEW, self.source.chunk, len(self.source))), set(pyro.get_param_store())
         check_finite(self.model, self.guide)  # by its own name, not the trace's
         guide = poutine.trace(self.guide)
@@ -77,8 +79,10 @@ class Export:
             for name, (dims, value) in sites.items()
             if value.shape == images.shape and torch.equal(value, images)
         }
-        parents = {site["name"]: parameter_of(site) for site in latent_sites(guide.trace) if parameter_of(site)}
-        return mirrored, probed(guide.trace, trace), parents
+        latents = {site["name"]: parameter_of(site) for site in latent_sites(guide.trace)}
+        for argument, names in (("sites", self.wanted.sites), ("moments", self.wanted.moments)):
+            check_known(argument, dict.fromkeys(names if isinstance(names, tuple) else ()), latents)
+        return mirrored, probed(guide.trace, trace), latents
 
     def _parts(self, mirrored: Arrays, start: int = 0) -> Iterator[dict[str, Arrays]]:
         for index, data in enumerate(self.source.chunks(start)):
@@ -93,23 +97,22 @@ class Export:
         if not self.wanted.prior:
             return None
         seed_stream(self.source.device, self.source.seed, 0, 1)  # the chunks' streams are (seed, chunk)
-        return prior_of(self.model, self.source.read(0, 1))
+        return prior_of(self.model, self.source.read(0, 1), self.wanted.keeps_draws, at_once=self.batch_size)
 
     def _tree(
         self,
         parts: list[dict[str, Arrays]],
         prior: tuple[Arrays, dict[str, float]] | None,
-        parents: Mapping[str, str],
+        latents: Mapping[str, str | None],
     ) -> xr.DataTree:
         units, sample_dims = unit_of(self.model), self.labels.sample_dims
         groups = {name: dataset([part[name] for part in parts], sample_dims, units, name) for name in parts[0]}
         check_coords(self.labels.coords, {dim: size for group in groups.values() for dim, size in group.sizes.items()})
-        for site, code in parents.items():
-            groups["sample_stats"][f"{site}_mean"].attrs["parameter_of"] = code
+        _note(groups["sample_stats"], "mean", "parameter_of", {site: code for site, code in latents.items() if code})
         if prior is not None:
-            groups["prior"] = dataset([prior[0]], sample_dims, units, "prior")
-            for site, variance in prior[1].items():
-                groups["sample_stats"][f"{site}_variance"].attrs["prior_variance"] = variance
+            _note(groups["sample_stats"], "variance", "prior_variance", prior[1])
+            if prior[0] or not latents:
+                groups["prior"] = dataset([prior[0]], sample_dims, units, "prior")
         coords = dict(self.labels.coords)
         constant = self._constant()
         if constant is not None:
@@ -117,7 +120,12 @@ class Export:
             if "image" in constant.coords:  # a subset keeps its images' names, factors stay with codes
                 coords = {"image": constant["image"].values, **coords}
         groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
-        return tree_of(groups, sample_dims, num_samples=self.wanted.draws, seed=self.source.seed)
+        attributes = {"num_samples": self.wanted.draws, "seed": self.source.seed, "latents": list(latents)}
+        if "posterior" not in groups and latents:
+            attributes["without_posterior"] = (
+                "sites= and moments= of from_pyro_svi keep no draws: name some sites"
+            )
+        return tree_of(groups, sample_dims, **attributes)
 
     def _constant(self) -> xr.Dataset | None:
         """What is constant, with the programs' inputs beside the images; their names, in order, are an attribute."""
@@ -165,8 +173,15 @@ def _counted(part: dict[str, Arrays], bar: tqdm) -> dict[str, Arrays]:
 
 
 def _images(part: dict[str, Arrays]) -> int:
-    dims, array = next(iter(part["posterior"].values()))
+    dims, array = part["sample_stats"]["log_q"]
     return array.shape[dims.index("image")]
+
+
+def _note(statistics: xr.Dataset, moment: str, attribute: str, values: Mapping[str, Any]) -> None:
+    """Note a value in the attributes of each site's moment, where that is kept."""
+    for site, value in values.items():
+        if f"{site}_{moment}" in statistics:
+            statistics[f"{site}_{moment}"].attrs[attribute] = value
 
 
 def _hollow(part: dict[str, Arrays], images: int) -> dict[str, Arrays]:
