@@ -2,6 +2,7 @@
 
 from .appearance import image_statistics
 from .diagnosis import diagnose, verdicts
+from .groups import information_by_group, information_by_scale
 from .latents import count_informative, informative_latents
 from .pareto import good_pareto_k, pareto_smooth, psis_log_weights
 from .predictive import predictive_checks, prior_predictive_checks
@@ -15,6 +16,8 @@ __all__ = [
     "good_pareto_k",
     "image_statistics",
     "importance",
+    "information_by_group",
+    "information_by_scale",
     "informative_latents",
     "pareto_smooth",
     "predictive_checks",

@@ -6,12 +6,14 @@ from .codes import plot_codes
 from .covariances import plot_covariances
 from .draws import plot_draws
 from .factors_entering import plot_capacity
+from .groups import plot_groups
 from .image_blocks import plot_image_blocks
 from .importance_matrix import plot_importance_matrix
 from .informative import plot_informative
 from .latent_cards import plot_latent_cards
 from .latent_grid import plot_latent_grid
 from .latent_history import plot_latent_history
+from .picture_rows import plot_interpolations, plot_kept_groups, plot_temperatures
 from .ranks import plot_calibration
 from .rate_distortion import plot_rate_distortion
 from .reconstructions import plot_reconstructions
@@ -29,10 +31,13 @@ __all__ = [
     "plot_codes",
     "plot_covariances",
     "plot_draws",
+    "plot_groups",
     "plot_image_blocks",
     "plot_importance",
     "plot_importance_matrix",
     "plot_informative",
+    "plot_interpolations",
+    "plot_kept_groups",
     "plot_latent_cards",
     "plot_latent_grid",
     "plot_latent_history",
@@ -41,5 +46,6 @@ __all__ = [
     "plot_search",
     "plot_style_transfer",
     "plot_sweep",
+    "plot_temperatures",
     "plot_traversals",
 ]

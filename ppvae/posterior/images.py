@@ -122,9 +122,7 @@ class Export:
         groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
         attributes = {"num_samples": self.wanted.draws, "seed": self.source.seed, "latents": list(latents)}
         if "posterior" not in groups and latents:
-            attributes["without_posterior"] = (
-                "sites= and moments= of from_pyro_svi keep no draws: name some sites"
-            )
+            attributes["without_posterior"] = "sites= and moments= of from_pyro_svi keep no draws: name some sites"
         return tree_of(groups, sample_dims, **attributes)
 
     def _constant(self) -> xr.Dataset | None:
