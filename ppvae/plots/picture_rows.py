@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ppvae.errors import UserError
-from ppvae.plots.labels import coordinate, number
+from ppvae.plots.labels import coordinate, tick
 from ppvae.plots.require import require_array
 from ppvae.plots.style import finish, house_style, new_figure
 from ppvae.plots.tiles import draw_tiles, tile_ticks
@@ -44,7 +44,7 @@ def plot_temperatures(samples: Mapping[float, xr.DataArray]) -> Figure:
     samples: temperature → (draw, channel, row, column) in [0, 1], as from `draw_images`, all of one shape.
     UserError for none, other dims or different shapes.
     """
-    rows = {f"t = {number(t, 2)}": require_array(one, ("draw", *PIXELS), f"{t}") for t, one in samples.items()}
+    rows = {f"t = {tick(t)}": require_array(one, ("draw", *PIXELS), f"{t}") for t, one in samples.items()}
     if len({row.shape for row in rows.values()}) != 1:
         shapes = sorted({row.shape for row in rows.values()})
         raise UserError(f"samples: got shapes {shapes}, expected one or more rows of one shape")
