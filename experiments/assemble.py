@@ -4,7 +4,7 @@ import pkgutil
 from dataclasses import dataclass, replace
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from experiments.endings import said_in_one_line
 from experiments.memory import check_data_size, check_draws, check_model_size
@@ -36,8 +36,7 @@ def assemble(configuration: DictConfig) -> Parts:
     Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. The penalty, then
     the annealing, which leaves it alone, get ``objective=``.
     """
-    for name, number in configuration.posterior.items():  # now, not after the training
-        check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
+    _check_posterior(configuration)
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
@@ -123,6 +122,17 @@ def _check_held_out(configuration: DictConfig) -> None:
     for name in ("samples", "batch_size"):
         check_whole(f"held_out.{name}", configuration.held_out[name], 1)
     held_out(configuration)  # whether they can be read, too
+
+
+def _check_posterior(configuration: DictConfig) -> None:
+    """Now, not after the training; whether the pair has the sites, the rehearsal says."""
+    for name, number in configuration.posterior.items():
+        if name != "sites":
+            check_whole(f"posterior.{name}", number, 1 if name == "draws" else 2)
+    sites = configuration.posterior.get("sites")
+    words = isinstance(sites, ListConfig) and all(isinstance(site, str) for site in sites)
+    if not (sites is None or words):
+        raise UserError(f"posterior.sites={sites!r}: expected a list of latent sites, such as [z_1], or null for all")
 
 
 def _check_information(configuration: DictConfig) -> None:

@@ -2,9 +2,9 @@
 
 import xarray as xr
 
-from ppvae.diagnostics.contents import codes_of, draws_last, event_dims_of
+from ppvae.diagnostics.contents import codes_of, draws_last, event_dims_of, group_of, variables_of
 
-__all__ = ["latent_names_of", "mean_codes", "of_site", "sampled_codes"]
+__all__ = ["latent_names_of", "mean_codes", "of_site", "readings", "sampled_codes"]
 
 
 def mean_codes(tree: xr.DataTree) -> xr.DataArray:
@@ -16,9 +16,16 @@ def mean_codes(tree: xr.DataTree) -> xr.DataArray:
 
 
 def sampled_codes(tree: xr.DataTree) -> xr.DataArray:
-    """As :func:`mean_codes`, the first draw of each image."""
-    draws = {site: draws_last(tree["posterior"][site]).isel(draws=0) for site in codes_of(tree)}
-    return _side_by_side(tree, draws)
+    """As :func:`mean_codes`, the first draw of each image; UserError where the tree does not keep draws of all."""
+    posterior = variables_of(group_of(tree, "posterior"), tuple(codes_of(tree)), "posterior")
+    return _side_by_side(tree, {str(site): draws_last(one).isel(draws=0) for site, one in posterior.items()})
+
+
+def readings(tree: xr.DataTree) -> dict[str, xr.DataArray]:
+    """``sampled`` codes, where the tree keeps draws of all of them, and ``mean`` ones, (image, latent) each."""
+    drawn = set(tree["posterior"].data_vars) if "posterior" in tree.children else set()
+    sampled = {"sampled": sampled_codes(tree)} if drawn >= set(codes_of(tree)) else {}
+    return {**sampled, "mean": mean_codes(tree)}
 
 
 def latent_names_of(tree: xr.DataTree, site: str) -> list:

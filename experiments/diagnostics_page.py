@@ -122,7 +122,7 @@ def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | No
                 "Which latent matters for which factor?",
             )
         )
-    return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.latents)]
+    return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.traversals)]
 
 
 def _cards(evaluation: Evaluation, matters: xr.Dataset | None, site: str) -> ReportFigure:

@@ -9,7 +9,7 @@ import xarray as xr
 from omegaconf import DictConfig
 
 from experiments.assemble import Parts, held_out
-from experiments.codes import mean_codes, sampled_codes
+from experiments.codes import readings
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
@@ -21,12 +21,13 @@ __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 10
+MOST_CODES = 3  # that are ablated and traversed; of more, the first and those of the largest rates
 EXPLAINED = 0.9  # R² above which a factor counts as known
 EVALUATED = {  # what the metrics are called
     "elbo": "ELBO (nats)",
     "rate": "rate (nats)",
-    "rate_z_2": "rate of z_2, the vector above (nats)",
-    "rate_z_1": "rate of z_1, the maps below (nats)",
+    "rate_z_2": "rate of z_2 (nats)",
+    "rate_z_1": "rate of z_1 (nats)",
     "rate_z_global": "rate of z_global (nats)",
     "rate_z_local": "rate of z_local (nats)",
     "distortion": "distortion (nats)",
@@ -64,8 +65,8 @@ class Evaluation:
 
     tree: xr.DataTree
     reconstructions: xr.DataArray
-    traversals: dict[str, xr.DataArray]  # by code
-    latents: dict[str, xr.Dataset]
+    traversals: dict[str, xr.DataArray]  # by code, of those that are shown
+    latents: dict[str, xr.Dataset]  # of all codes
     metrics: dict[str, float]
     held_out: xr.Dataset | None  # log p(x) of each test image
 
@@ -73,6 +74,11 @@ class Evaluation:
     def counted(self) -> int:
         """The latents of all codes; a feature map is one."""
         return sum(latents.sizes["latent"] for latents in self.latents.values())
+
+    @property
+    def hierarchical(self) -> bool:
+        """Whether some code's distribution under the model depends on another code."""
+        return any(traversal.attrs["dependent"] for traversal in self.traversals.values())
 
     @property
     def information(self) -> xr.Dataset | None:
@@ -86,9 +92,12 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     index = slice(min(wanted.images, len(parts.data)))
     factors = None if parts.data.factors is None else parts.data.factors.isel(image=index)
     options = {"batch_size": wanted.batch_size, "seed": configuration.seed}
+    kept = wanted.get("sites")
+    options |= {} if kept is None else {"sites": list(kept), "moments": True}
     tree = from_pyro_svi(model, guide, parts.data.subset(index), wanted.draws, constant_data=factors, **options)
-    few, sites = tree.isel(image=slice(wanted.ablation_images)), codes_of(tree)
-    latents = {site: informative_latents(tree, ablate(model, few, site=site), site=site) for site in sites}
+    few, sites = tree.isel(image=slice(wanted.ablation_images)), shown_codes(tree)
+    ablated = {site: ablate(model, few, site=site) for site in sites}
+    latents = {site: informative_latents(tree, ablated.get(site), site=site) for site in codes_of(tree)}
     split = _information(parts, configuration)
     if split is not None:
         tree["information"] = xr.DataTree(split)
@@ -105,18 +114,28 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     )
 
 
+def shown_codes(tree: xr.DataTree) -> list[str]:
+    """The codes that a page shows one by one, in their order: all of a few, else the first and the largest by rate."""
+    codes = codes_of(tree)
+    if len(codes) <= MOST_CODES:
+        return codes
+    largest = sorted(codes[1:], key=lambda site: rate_of(tree, site), reverse=True)[: MOST_CODES - 1]
+    return [site for site in codes if site == codes[0] or site in largest]
+
+
 def _metrics(
     tree: xr.DataTree, latents: dict[str, xr.Dataset], factors: xr.Dataset | None, seed: int
 ) -> dict[str, float]:
     """What can be measured; a metric that these images are too few for is left out and no reason to lose the run."""
     statistics = tree["sample_stats"]
-    codes = {"sampled": sampled_codes(tree), "mean": mean_codes(tree)}
+    codes = readings(tree)
     metrics = {"elbo": float(statistics["elbo"].mean()), "rate": _rate(statistics)}
     metrics["distortion"] = -sum(float(term.mean()) for term in tree["log_likelihood"].data_vars.values())
     for reading, code in codes.items():
         metrics |= _covariance_metrics(code, reading)
     metrics |= _of_factors(codes["mean"], factors, seed)
-    if all(len(event_dims_of(tree, site)) < 2 for site in latents):  # of whole codes, not of maps' means
+    vectors = all(len(event_dims_of(tree, site)) < 2 for site in latents)  # whole codes, not maps' means
+    if "sampled" in codes and vectors:
         metrics["moment_kl"] = float(moment_kl(codes["sampled"]))
     if len(latents) > 1:
         metrics |= {f"rate_{site}": rate_of(tree, site) for site in latents}

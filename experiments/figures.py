@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from experiments.assemble import Parts
-from experiments.codes import mean_codes, sampled_codes
+from experiments.codes import readings
 from experiments.evaluation import Evaluation
 from experiments.report import ReportFigure
 from ppvae.interventions import draw_given
@@ -36,8 +36,8 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
         *_reconstructions(evaluation),
         *(_traversal(evaluation, site) for site in evaluation.traversals),
         *_probabilities(history),
-        *(_informative(evaluation, site) for site in evaluation.latents),
-        *(_kl_of_latents(history, name) for name in history.data_vars if _is_kl_of_latents(history[name])),
+        *(_informative(evaluation, site) for site in evaluation.traversals),
+        *(_kl_of_latents(history, name) for name in history.data_vars if _is_shown(history[name], evaluation)),
         *_covariances(evaluation),
         ReportFigure(
             "rate_distortion",
@@ -128,9 +128,12 @@ def _informative(evaluation: Evaluation, site: str) -> ReportFigure:
     )
 
 
-def _is_kl_of_latents(array: xr.DataArray) -> bool:
-    """Whether it is a KL over training that splits by latent."""
-    return (array.name == "kl" or str(array.name).startswith("kl_")) and array.ndim > 1
+def _is_shown(array: xr.DataArray, evaluation: Evaluation) -> bool:
+    """Whether it is a KL over training that splits by latent, of a code that is shown."""
+    if array.ndim < 2 or not (array.name == "kl" or str(array.name).startswith("kl_")):
+        return False
+    site = str(array.name).removeprefix("kl_")
+    return site in evaluation.traversals or site not in evaluation.latents
 
 
 def _kl_of_latents(history: xr.Dataset, name: str) -> ReportFigure:
@@ -141,8 +144,8 @@ def _kl_of_latents(history: xr.Dataset, name: str) -> ReportFigure:
 
 
 def _covariances(evaluation: Evaluation) -> list[ReportFigure]:
-    codes = {"sampled latents": sampled_codes(evaluation.tree), "mean latents": mean_codes(evaluation.tree)}
-    varying = {name: scaled_covariance(code) for name, code in codes.items() if _varies(code)}
+    codes = readings(evaluation.tree)
+    varying = {f"{name} latents": scaled_covariance(code) for name, code in codes.items() if _varies(code)}
     if not varying:
         return []
     return [

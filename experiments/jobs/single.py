@@ -10,6 +10,7 @@ from experiments.diagnostics_page import write_diagnosis
 from experiments.draw_figures import draws_of_run
 from experiments.evaluation import EVALUATED, Evaluation
 from experiments.figures import figures_of_run, samples_by_label
+from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
 from experiments.training import train_and_evaluate
@@ -70,10 +71,12 @@ def write_pages(
         tables=[
             _metrics_table(evaluation, ngvae="p" in history),
             *_information_table(evaluation.information),
-            *(_latents_table(evaluation, site) for site in evaluation.latents),
+            *groups_table(evaluation),
+            *(_latents_table(evaluation, site) for site in evaluation.traversals),
         ],
         figures=[
             *figures_of_run(history, evaluation),
+            *figures_of_hierarchy(parts, evaluation, configuration.seed),
             *draws_of_run(parts, evaluation, configuration.seed),
             *samples_by_label(parts, configuration.seed),
         ],
@@ -125,7 +128,10 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
 
 def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
     measured = evaluation.metrics
-    known = [(label, measured[name], PAPER.get(name)) for name, label in EVALUATED.items() if name in measured]
+    names = [name for name in EVALUATED if name in measured]
+    if evaluation.hierarchical:  # the groups have a table of their own
+        names = [name for name in names if not name.startswith("rate_")]
+    known = [(EVALUATED[name], measured[name], PAPER.get(name)) for name in names]
     if not ngvae:
         return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
     caption = "The paper leaves the readings open; its data set, image count and training length differ from these."

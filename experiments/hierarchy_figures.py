@@ -1,0 +1,118 @@
+"""What each group of a hierarchy holds: its rate, colder samples, groups kept and the rest redrawn, paths."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from experiments.assemble import Parts
+from experiments.evaluation import Evaluation
+from experiments.report import ReportFigure, Table
+from ppvae import UserError
+from ppvae.diagnostics import information_by_group, information_by_scale
+from ppvae.interventions import draw_images, interpolate, keep_groups, reestimate
+from ppvae.interventions.held import data_of, images_of
+from ppvae.plots import plot_groups, plot_interpolations, plot_kept_groups, plot_temperatures
+
+__all__ = ["figures_of_hierarchy", "groups_table"]
+
+logger = logging.getLogger(__name__)
+
+TEMPERATURES, SAMPLES = (1.0, 0.8, 0.6), 10
+ROWS, DRAWS = 8, 8  # of kept groups
+PATHS, STEPS = 4, 9
+BATCHES, SIZE = 20, 64  # of draws that BatchNorm's statistics are re-estimated by
+
+
+def figures_of_hierarchy(parts: Parts, evaluation: Evaluation, seed: int) -> list[ReportFigure]:
+    """Rates by group, temperatures, kept groups and paths; none of a pair whose codes do not depend on each other."""
+    if not evaluation.hierarchical:
+        return []
+    figures: list[Callable[[Parts, Evaluation, int], ReportFigure]] = [_groups, _temperatures, _kept, _paths]
+    found = []
+    for figure in figures:
+        try:
+            found.append(figure(parts, evaluation, seed))
+        except UserError as error:  # a latent that has no temperature, images too few: no reason to lose the page
+            logger.info("no figure of the hierarchy: %s", error)
+    return found
+
+
+def groups_table(evaluation: Evaluation) -> list[Table]:
+    """A row a group, then one a scale where there are several of several groups."""
+    if not evaluation.hierarchical:
+        return []
+    groups, split = information_by_group(evaluation.tree), evaluation.information
+    gains = {} if split is None or "site_gain" not in split else dict(_pairs(split["site_gain"]))
+    rows = [
+        (site, str(groups["scale"].sel(site=site).item()), *_numbers(groups.sel(site=site)), gains.get(site))
+        for site in groups["site"].values.tolist()
+    ]
+    scales = information_by_scale(groups)
+    if 1 < scales.sizes["scale"] < groups.sizes["site"]:
+        names = scales["scale"].values.tolist()
+        rows += [("all of", name, *_numbers(scales.sel(scale=name)), None) for name in names]
+    caption = (
+        f"KL(q(z_l | z_<l, x) ‖ p(z_l | z_<l)) of the first {groups.attrs['images']} training images; a feature map is "
+        "one latent, active where its mean codes vary. What a group's own values gain the likelihood over another "
+        "image's, all other groups held, is what the decoder reads of it."
+    )
+    columns = ("group", "scale", "rate (nats)", "share", "active units", "latents", "gained alone (nats)")
+    return [Table("Groups of the hierarchy", columns, rows, caption)]
+
+
+def _pairs(array: xr.DataArray) -> list[tuple[str, float]]:
+    return list(zip(array["site"].values.tolist(), array.values.tolist(), strict=True))
+
+
+def _numbers(row: xr.Dataset) -> tuple[float | None, ...]:
+    values = [float(row[name]) for name in ("rate", "share", "active_units", "latents")]
+    return tuple(None if np.isnan(value) else value for value in values)
+
+
+def _groups(_parts: Parts, evaluation: Evaluation, _seed: int) -> ReportFigure:
+    caption = (
+        "KL of each group from its prior, nats per image, coloured by scale, dots its maps; below, its active units of "
+        "all its latents. A group without a bar is not used, and could be left out."
+    )
+    figure = plot_groups(information_by_group(evaluation.tree), evaluation.information)
+    return ReportFigure("groups", caption, figure, "KL by group")
+
+
+def _temperatures(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
+    like = data_of(evaluation.tree.isel(image=slice(SIZE)))
+    samples = {}
+    for temperature in TEMPERATURES:
+        with reestimate(parts.model, temperature=temperature, like=like, batches=BATCHES, size=SIZE, seed=seed):
+            samples[temperature] = draw_images(parts.model, SAMPLES, temperature=temperature, like=like, seed=seed)
+    caption = (
+        "Drawn by the model alone, the scales of all its latents multiplied by a temperature, of one noise a column; "
+        "BatchNorm's statistics, where there are any, re-estimated at that temperature. Colder images are plainer."
+    )
+    return ReportFigure("temperatures", caption, plot_temperatures(samples), "Samples by temperature")
+
+
+def _kept(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
+    few = evaluation.tree.isel(image=slice(1))
+    groups = len(few.attrs["latents"])
+    kept = np.unique(np.linspace(0, groups, min(ROWS, groups + 1)).round().astype(int)).tolist()
+    found = keep_groups(parts.model, few, kept, draws=DRAWS, seed=seed)
+    caption = (
+        "One image, its first groups held where the guide puts them and all the others drawn by the model. What the "
+        "draws of a row have in common is in the groups that it keeps; the last row is the reconstruction."
+    )
+    return ReportFigure("kept_groups", caption, plot_kept_groups(found, images_of(few)[0]), "Groups kept, rest redrawn")
+
+
+def _paths(parts: Parts, evaluation: Evaluation, _seed: int) -> ReportFigure:
+    few = evaluation.tree.isel(image=slice(2 * PATHS))
+    pairs = [(image, image + 1) for image in range(0, images_of(few).sizes["image"] - 1, 2)]
+    if not pairs:
+        raise UserError("a path needs two images, there is one")
+    paths = xr.concat([interpolate(parts.model, few, pair, steps=STEPS) for pair in pairs], "path")
+    caption = (
+        "From one training image to another: the codes of all groups, posterior means, moved along a straight line. "
+        "Images on the way should be images, too, not two of them laid over each other."
+    )
+    return ReportFigure("interpolations", caption, plot_interpolations(paths), "Between two images")
