@@ -21,7 +21,9 @@ def memory_explained(batch_size: int, attempt: Callable[[int], object]) -> Itera
         if not is_out_of_memory(error):
             raise
         fits = _largest(batch_size, attempt)
-        advice = "a smaller network" if fits is None else f"batch_size={fits}, which fits, parts by accumulate, or recompute"
+        advice = (
+            "a smaller network" if fits is None else f"batch_size={fits}, which fits, parts by accumulate, or recompute"
+        )
         raise UserError(f"batch_size={batch_size} does not fit into the memory; give {advice}") from None
 
 
