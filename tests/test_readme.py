@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DEEP, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
     r"```python\n(.*?)```", README, flags=re.S
 )
 SMALLER = {
@@ -60,6 +60,20 @@ def test_readme_autoregressive_decoder_trains_and_is_judged(tmp_path, forked):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(collapsed|weak|used) ", done.stdout, flags=re.M)
     assert "torch.Size([3, 32, 32])" in done.stdout
+
+
+def test_readme_hierarchy_trains_and_is_looked_into(tmp_path, forked):
+    script = (
+        _smaller(DEEP)
+        .replace("objective, epochs=1", "objective, epochs=1, compile=False")
+        .replace("images[:12], num_samples=30, simulations=20, num", "images[:12], num")
+    )
+    script = script.replace("temperature=0.7):", "temperature=0.7, batches=2):").replace("size=128", "size=64")
+    done = forked(tmp_path, script + "\nprint(images.shape, tree.posterior.sizes)")
+    assert done.returncode == 0, done.stderr
+    assert "(16, 3, 32, 32)" in done.stdout
+    assert "latent_1" in done.stdout.splitlines()[-1]
+    assert "row_2" not in done.stdout.splitlines()[-1]
 
 
 def test_readme_diagnostics_run_on_what_the_scripts_before_made(tmp_path, forked):
