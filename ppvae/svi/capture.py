@@ -1,20 +1,19 @@
 """Capture: record a step's tensor operations once, so that no Pyro handler runs in the training loop."""
 
 import logging
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import pyro
 import torch
 from torch import fx, nn
 
-from ppvae.svi.agreement import agree, in_double, rehearsed
+from ppvae.svi.agreement import agree, in_double
 from ppvae.svi.gradient_modes import detach_ungraded, drop_identities
 from ppvae.svi.merging import (
     Values,
     drop_idle_views,
     merge_repeated,
+    read_buffers_themselves,
     share_attributes,
     storages_of,
     values_of,
@@ -24,7 +23,7 @@ from ppvae.svi.python_state import PythonState, python_draws
 from ppvae.svi.recording import Description, change, description, record, same_operations
 from ppvae.svi.rehearsal import unchanged
 
-__all__ = ["capture", "compile_graph", "merge_by", "simplify", "unchanged"]
+__all__ = ["capture", "merge_by", "simplify", "unchanged"]
 
 logger = logging.getLogger(__name__)
 
@@ -128,32 +127,6 @@ def merge_by(graph_module: fx.GraphModule, values: Values) -> None:
     """Merge what repeats in a simplified graph, given its values in one run, and drop what nobody needs."""
     drop_idle_views(graph_module.graph, values)
     merge_repeated(graph_module.graph, storages_of(values))
+    read_buffers_themselves(graph_module.graph)
     graph_module.graph.eliminate_dead_code(must_stay)
     graph_module.recompile()
-
-
-def compile_graph(
-    graph_module: fx.GraphModule, *inputs: torch.Tensor, preserve: nn.Module, memory_budget: float | None = None
-) -> Callable | None:
-    """The graph through ``torch.compile``; None, with the reason logged, where that fails.
-
-    ``memory_budget``: share of its activations that the compiled step may keep for its backward pass.
-    """
-    try:
-        # eager's random draws, so that one seed means one result however the step runs
-        compiled = torch.compile(graph_module, dynamic=False, fullgraph=True, options={"fallback_random": True})
-        with warnings.catch_warnings(), _budget(memory_budget):
-            warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # torch's own, of its compiler
-            rehearsed(compiled, *inputs, preserve=preserve)  # compiles forwards and backwards
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        logger.warning("torch.compile failed, the captured graph runs uncompiled: %s", reason)
-        return None
-    return compiled
-
-
-def _budget(share: float | None) -> AbstractContextManager:
-    """What the compiler takes for the share of activations to keep; else all, as it finds best."""
-    if share is None:
-        return nullcontext()
-    return torch._functorch.config.patch(activation_memory_budget=share)

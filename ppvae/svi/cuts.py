@@ -49,12 +49,15 @@ def operations(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op == "call_function"]
 
 
-def costs(graph_module: fx.GraphModule, *inputs: torch.Tensor) -> tuple[Costs, Storages, set[fx.Node]]:
+def costs(
+    graph_module: fx.GraphModule, *inputs: torch.Tensor, times: float = 1.0
+) -> tuple[Costs, Storages, set[fx.Node]]:
     """What cuts cost, the memory behind each value, and the nodes whose values have a gradient.
 
-    Measured in one run forwards, which advances the random state and the buffers as a step does.
+    Measured in one run forwards, which advances the random state and the buffers as a step does. ``times``: as many
+    images as the inputs have is what a step will be given; tensors that begin with their number grow.
     """
-    graph, run = graph_module.graph, _Saving(graph_module)
+    graph, run = graph_module.graph, _Saving(graph_module, len(inputs[0]), times)
     run.run(*inputs)
     storages, nodes = storages_of(run.env), operations(graph)
     known = {m for node in graph.nodes if node.op in ("placeholder", "get_attr") for m in storages.get(node, ())}
@@ -84,9 +87,10 @@ def costs(graph_module: fx.GraphModule, *inputs: torch.Tensor) -> tuple[Costs, S
 class _Saving(fx.Interpreter):
     """Notes the size of each memory, and the operation at which autograd first keeps it."""
 
-    def __init__(self, graph_module: fx.GraphModule) -> None:
+    def __init__(self, graph_module: fx.GraphModule, images: int, times: float) -> None:
         super().__init__(graph_module, garbage_collect_values=False)  # values stay: no memory is used twice
-        self.sizes: dict[int, int] = {}
+        self.images, self.times = images, times
+        self.sizes: dict[int, float] = {}
         self.first: dict[int, fx.Node] = {}
         self.kept: list[torch.Tensor] = []
 
@@ -106,7 +110,8 @@ class _Saving(fx.Interpreter):
 
     def _note(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
-        self.sizes[storage._cdata] = storage.nbytes()
+        times = self.times if tensor.dim() and len(tensor) == self.images else 1.0
+        self.sizes[storage._cdata] = max(times * storage.nbytes(), self.sizes.get(storage._cdata, 0))
 
 
 def _allowed(nodes: list[fx.Node], place: dict[fx.Node, int], values: dict, storages: Storages) -> np.ndarray:

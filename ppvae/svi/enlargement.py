@@ -26,11 +26,13 @@ PART = 16  # of a batch: comparing in float64 took four times the memory of a pl
 
 
 class Recorded(NamedTuple):
-    """A step's graph, and one of the same operations that was compared with the eager step, on maybe fewer images."""
+    """A step's graph, and one of the same operations that was compared with the eager step, ``on`` inputs with maybe
+    fewer images; ``times`` as many has the step."""
 
     graph: fx.GraphModule
     compared: fx.GraphModule
     on: Inputs
+    times: float = 1.0
 
 
 def few_of(*inputs: torch.Tensor) -> Inputs:

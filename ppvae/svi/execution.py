@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
-from ppvae.svi.capture import compile_graph
+from ppvae.svi.compilation import compile_graph
 from ppvae.svi.rehearsal import unchanged
 
 __all__ = ["Execution", "Pace", "Wish", "expected_compile_seconds", "faster", "remembered"]

@@ -16,6 +16,7 @@ __all__ = [
     "Values",
     "drop_idle_views",
     "merge_repeated",
+    "read_buffers_themselves",
     "share_attributes",
     "storages_of",
     "values_of",
@@ -107,6 +108,14 @@ def _same_recorded(node: fx.Node, origin: fx.Node) -> bool:
 def _same_place(one: torch.Tensor, other: torch.Tensor) -> bool:
     shape = one.shape == other.shape and one.stride() == other.stride() and one.dtype == other.dtype
     return shape and one.data_ptr() == other.data_ptr() and _memory(one) == _memory(other)
+
+
+def read_buffers_themselves(graph: fx.Graph) -> None:
+    """Whoever reads what a write to a buffer returns, the same tensor, reads the buffer, at whatever distance."""
+    for node in graph.nodes:
+        targets = written(node)
+        if node.args and targets == [node.args[0]] and targets[0].op == "get_attr":
+            node.replace_all_uses_with(targets[0])
 
 
 def merge_repeated(graph: fx.Graph, storages: Storages) -> None:

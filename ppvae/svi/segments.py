@@ -49,25 +49,14 @@ def segmented(
 
     Errors: RuntimeError for a graph that writes to its inputs or parameters, or whose segments give other values.
     """
-    graph_module, small, images = found
-    for one in {small, graph_module}:
-        _read_buffers_themselves(one)
+    graph_module, small, images, times = found
     with unchanged(preserve, *images):
-        measured, storages, graded = costs(small, *images)
+        measured, storages, graded = costs(small, *images, times=times)
     plan = Plan([0, *(cut + 1 for cut in best_cuts(measured, segments))], storages, graded)
     tried = Segmented(small, plan)
     if not agree(tried, small, *images, preserve=preserve, rounding=rounding):
         raise RuntimeError("values, gradients or buffers of its segments differ from its own")
     return tried if small is graph_module else Segmented(graph_module, plan.carried(small.graph, graph_module.graph))
-
-
-def _read_buffers_themselves(graph_module: fx.GraphModule) -> None:
-    """Whoever reads what a write to a buffer returns, the same tensor, reads the buffer, which may cross a cut."""
-    for node in operations(graph_module.graph):
-        targets = written(node)
-        if node.args and targets == [node.args[0]] and targets[0].op == "get_attr":
-            node.replace_all_uses_with(targets[0])
-    graph_module.recompile()
 
 
 class Segmented:

@@ -14,15 +14,16 @@ from torch import fx, nn
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
-from ppvae.svi.agreement import BF16, COARSE
-from ppvae.svi.capture import capture, compile_graph
+from ppvae.svi.agreement import BF16, COARSE, agree
+from ppvae.svi.capture import capture
+from ppvae.svi.compilation import compile_graph
 from ppvae.svi.enlargement import Inputs, Recorded, enlarged, few_of
 from ppvae.svi.execution import Execution, Wish, faster
 from ppvae.svi.history import Layout, measured
 from ppvae.svi.precision import in_bf16, networks_of
 from ppvae.svi.recipe import Precision, Recompute
 from ppvae.svi.rehearsal import unchanged
-from ppvae.svi.segments import segmented
+from ppvae.svi.segments import Segmented, segmented
 
 __all__ = ["Step"]
 
@@ -114,7 +115,7 @@ class Step(nn.Module):
             self._warn_of_idle("eagerly")
             return
         self._run_by("captured", found.graph)
-        compiled = self._compiled(found.graph, (pixels, *given), execution, steps, tell)
+        compiled = self._compiled(found, (pixels, *given), execution, steps, tell)
         if compiled is not None:
             self._run_by("compiled", compiled)
         elif self.recompute:
@@ -147,33 +148,50 @@ class Step(nn.Module):
         except Exception as error:
             logger.info("the step is compared with the eager one on all images of a batch, not few: %s", _reason(error))
             return None
-        return Recorded(whole, graph, few)
+        return Recorded(whole, graph, few, len(inputs[0]) / len(few[0]))
 
     def _compiled(
-        self,
-        graph: fx.GraphModule,
-        inputs: Inputs,
-        execution: Wish,
-        steps: int,
-        tell: Callable[[str], object],
+        self, found: Recorded, inputs: Inputs, execution: Wish, steps: int, tell: Callable[[str], object]
     ) -> Callable | None:
         """The graph compiled, where that is wished for and possible."""
-        budget = self.memory_budget
-        if self.recompute and budget is None:
+        if self.memory_budget is not None and execution in ("auto", "compiled"):
+            tell("compiling the step")
+            return self._within_budget(found, inputs)
+        if self.recompute:
             if execution == "compiled":
                 logger.warning("recompute needs the captured step as it is: nothing is compiled without memory_budget")
             return None
-        tell("timing the step" if execution == "auto" and budget is None else "compiling the step")
-        if execution == "compiled" or (execution == "auto" and budget is not None):
-            return compile_graph(graph, *inputs, preserve=self, memory_budget=budget)
-        return faster(graph, *inputs, preserve=self, steps=steps) if execution == "auto" else None
+        tell("compiling the step" if execution == "compiled" else "timing the step")
+        if execution == "compiled":
+            return compile_graph(found.graph, *inputs, preserve=self)
+        return faster(found.graph, *inputs, preserve=self, steps=steps) if execution == "auto" else None
+
+    def _within_budget(self, found: Recorded, inputs: Inputs) -> Callable | None:
+        """The graph compiled, once it has been compared with its segments, which take no more memory."""
+        compiled = compile_graph(found.graph, *inputs, preserve=self, memory_budget=self.memory_budget)
+        if compiled is None:
+            return None
+        try:
+            reference: Callable = self._segments(found, "auto")
+        except Exception as error:
+            logger.debug("compared with the whole graph: %s", error)
+            reference = found.graph
+        if agree(
+            compiled, reference, *inputs, preserve=self, rounding=BF16
+        ):  # noise drawn anew is as far off as can be
+            return compiled
+        logger.warning("compiled within memory_budget, gradients differ from the captured step's, which runs instead")
+        return None
+
+    def _segments(self, found: Recorded, count: Recompute) -> Segmented:
+        if count == "auto":
+            count = math.isqrt(sum(node.op == "call_function" for node in found.graph.graph.nodes))
+        return segmented(found, count, preserve=self, rounding=self._rounding)
 
     def _cut(self, found: Recorded) -> Callable:
         """The graph in segments; as it is, with the reason logged, where that fails."""
-        operations = sum(node.op == "call_function" for node in found.graph.graph.nodes)
-        count = math.isqrt(operations) if self.recompute == "auto" else self.recompute
         try:
-            return segmented(found, count, preserve=self, rounding=self._rounding)
+            return self._segments(found, self.recompute)
         except Exception as error:
             logger.warning("recompute has no effect, as this step cannot be cut: %s", _reason(error))
             return found.graph

@@ -7,7 +7,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks import hierarchy_time, pixel_time, processes, raster_time, step_time, swaps, two_view_time
+from experiments.benchmarks import (
+    hierarchy_time,
+    memory,
+    pixel_time,
+    processes,
+    raster_time,
+    step_time,
+    swaps,
+    two_view_time,
+)
 from experiments.benchmarks.agreement import check_agreement, disagreement
 from experiments.benchmarks.candidates import BASELINE, CAPTURED, OURS, UNCOMPILED, Candidate, candidates
 from experiments.benchmarks.command import write_section
@@ -199,6 +208,28 @@ def test_the_page_of_hierarchies_holds_what_was_measured():
     assert "held: 3 groups (2x2:2 4x4:1): 37 of 37 and 24 of 24 convolutions and norms recorded" in page
     assert "captured over by hand: " in page
     assert "eager over captured" in page
+
+
+def test_the_page_of_memory_holds_each_flag_and_judges_both_together():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    found, times = memory.measured(TINY_HIERARCHY, fabric, [2, 4], compiled=False, steps=1, rounds=2)
+    names = ["plain", "recompute=2", "recompute=4", "bf16", "bf16, recompute=2", "bf16, recompute=4"]
+    assert list(found) == names
+    assert {name for _, name in times} == set(names)
+    assert found["recompute=4"].kept < found["recompute=2"].kept < found["plain"].kept < found["plain"].peak
+    assert found["recompute=4"].peak < found["plain"].peak
+
+
+def test_memory_is_judged_where_both_targets_are_nearest():
+    sizes = {"plain": 100, "bf16": 50, "bf16, recompute=2": 39, "bf16, recompute=4": 20}
+    found = {name: memory.Memory(size, size) for name, size in sizes.items()}
+    speeds = {"plain": 10.0, "bf16": 9.0, "bf16, recompute=2": 13.0, "bf16, recompute=4": 15.0}
+    times = {("all", name): np.array([value] * 3) for name, value in speeds.items()}
+    lines = memory.verdicts("all", found, times)
+    assert lines == [
+        "- held: all: bf16, recompute=2: 0.39 of the plain step's peak, target ≤ 0.40",
+        "- held: all: bf16, recompute=2: 1.30 of its time, target ≤ 1.35",
+    ]
 
 
 def test_several_processes_are_judged_by_their_share_of_so_many_times_one(monkeypatch):

@@ -19,7 +19,7 @@ from experiments.benchmarks.step_time import milliseconds
 from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO, Objective
 from ppvae.svi.agreement import rehearsed
-from ppvae.svi.capture import compile_graph
+from ppvae.svi.compilation import compile_graph
 from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
 

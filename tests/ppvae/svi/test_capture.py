@@ -13,7 +13,8 @@ from ppvae import VAE, Annealed, BetaELBO, Capacity
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
-from ppvae.svi.capture import capture, compile_graph
+from ppvae.svi.capture import capture
+from ppvae.svi.compilation import compile_graph
 from ppvae.svi.step import Step
 
 SHAPE, LATENTS = (1, 8, 8), 3

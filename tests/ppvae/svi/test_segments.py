@@ -310,18 +310,28 @@ def test_runs_are_those_without_it_accumulated_and_resumed(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["hierarchy", "conv"])
-def test_a_budget_changes_what_a_compiled_step_keeps_and_nothing_else(kind):
+def test_a_budget_changes_what_a_compiled_step_keeps_and_nothing_else():
+    """Noise above all: the compiler by itself draws it anew in the backward pass."""
+    _, images, graph = captured("conv")
     found, kept = [], []
     for budget in (None, 0.3):
-        step, images = (
-            Step(*make_pair(kind), BetaELBO(), memory_budget=budget).double().train(),
-            images_of(kind).double(),
-        )
+        step = Step(*make_pair("conv"), BetaELBO(), memory_budget=budget).double().train()
         step.prepare(images, NONE, execution="compiled")
         assert step.execution == "compiled"
         found.append(rehearsed(step, images, NONE, preserve=step))
         kept.append(kept_bytes(step, step, images, NONE))
-    for first, second in zip(*found, strict=True):
-        assert_same(first, second)
-    assert kept[1] < 0.7 * kept[0]
+    for results in found:
+        for first, second in zip(results, rehearsed(graph, images, NONE, preserve=captured("conv")[0]), strict=True):
+            assert_same(first, second)
+    assert kept[1] < 0.5 * kept[0]
+
+
+def test_a_compiled_step_with_other_gradients_is_refused(caplog, monkeypatch):
+    def wrong(graph, *_, **__):
+        return lambda *inputs: (graph(*inputs)[0] * 1.2, graph(*inputs)[1])
+
+    monkeypatch.setattr("ppvae.svi.step.compile_graph", wrong)
+    step = Step(*make_pair("conv"), BetaELBO(), memory_budget=0.5, recompute=2).train()
+    step.prepare(images_of("conv"), NONE, execution="auto")
+    assert "gradients differ from the captured step's" in said(caplog)[0]
+    assert isinstance(step.run, Segmented)
