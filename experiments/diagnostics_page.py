@@ -42,6 +42,7 @@ def write_diagnosis(
         batch_size=configuration.posterior.batch_size,
         seed=configuration.seed,
         decoded_images=0,
+        sites=configuration.posterior.get("sites"),
     )
     if evaluation.information is not None:  # of more images than these
         tree["information"] = xr.DataTree(evaluation.information)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TEMPERATURES, SAMPLES = (1.0, 0.8, 0.6), 10
 ROWS, DRAWS = 8, 8  # of kept groups
 PATHS, STEPS = 4, 9
-BATCHES, SIZE = 20, 64  # of draws that BatchNorm's statistics are re-estimated by
+BATCHES, SIZE = 20, 64  # the most draws in each, by which BatchNorm's statistics are re-estimated
 
 
 def figures_of_hierarchy(parts: Parts, evaluation: Evaluation, seed: int) -> list[ReportFigure]:
@@ -82,10 +82,11 @@ def _groups(_parts: Parts, evaluation: Evaluation, _seed: int) -> ReportFigure:
 
 def _temperatures(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
     like = data_of(evaluation.tree.isel(image=slice(SIZE)))
-    samples = {}
+    samples, size = {}, max(2, len(like[0]))
     for temperature in TEMPERATURES:
-        with reestimate(parts.model, temperature=temperature, like=like, batches=BATCHES, size=SIZE, seed=seed):
-            samples[temperature] = draw_images(parts.model, SAMPLES, temperature=temperature, like=like, seed=seed)
+        settings = {"temperature": temperature, "like": like, "seed": seed}
+        with reestimate(parts.model, batches=BATCHES, size=size, **settings):
+            samples[temperature] = draw_images(parts.model, SAMPLES, **settings)
     caption = (
         "Drawn by the model alone, the scales of all its latents multiplied by a temperature, of one noise a column; "
         "BatchNorm's statistics, where there are any, re-estimated at that temperature. Colder images are plainer."

@@ -1,6 +1,6 @@
 """Everything the diagnostics of a pair read, in one tree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyro
@@ -31,6 +31,7 @@ def examine(
     simulations: int = 500,
     aggregate_images: int = 1000,
     decoded_images: int = 200,
+    sites: Sequence[str] | None = None,
     batch_size: int = 1024,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -44,7 +45,8 @@ def examine(
     attribute ``without_<group>``.
 
     Shapes: images (image, C, H, W), as the pair takes them, or a tuple of them and what else it takes of each; the
-    tree holds images × num_samples redrawn images. ``batch_size``: images × draws decoded at a time. Modules, random
+    tree holds images × num_samples redrawn images, and as many draws of each latent site, or of ``sites`` alone, where
+    they are named: of all others mean and variance. ``batch_size``: images × draws decoded at a time. Modules, random
     state and parameter store stay as they were; one ``seed`` (and batch size) gives one result.
 
     Errors: :class:`~ppvae.errors.UserError` for images that the pair cannot take, or arguments out of range.
@@ -55,7 +57,8 @@ def examine(
     inputs = check_data(images, model, guide, seed=seed)
     few = tuple(values[:aggregate_images] for values in inputs)
     options = {"num_samples": num_samples, "batch_size": batch_size}
-    tree = from_pyro_svi(model, guide, images, posterior_predictive=True, seed=seed, **options)
+    kept = {"sites": sites, "moments": sites is not None, "posterior_predictive": True}
+    tree = from_pyro_svi(model, guide, images, seed=seed, **kept, **options)
     parts: dict[str, Callable[[], xr.Dataset]] = {  # seeds of their own: equal ones would tie the groups' draws
         "calibration": lambda: rank_simulations(model, guide, inputs, simulations, seed=seed + 1, **options),
         "aggregate": lambda: elbo_surgery(model, guide, few, seed=seed + 2),

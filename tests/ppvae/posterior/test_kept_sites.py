@@ -6,8 +6,8 @@ import pytest
 import torch
 import xarray as xr
 
-from ppvae import UserError, from_pyro_svi, read_posterior, write_posterior
-from ppvae.diagnostics import informative_latents
+from ppvae import UserError, examine, from_pyro_svi, read_posterior, write_posterior
+from ppvae.diagnostics import diagnose, informative_latents
 from ppvae.interventions import ablate, keep_groups, reconstruct, traverse
 
 GROUPS = ("z_1", "z_2", "z_3")
@@ -146,3 +146,14 @@ def test_the_priors_variance_is_that_of_all_draws_however_many_at_a_time(export)
     torch.manual_seed(0)
     many = from_pyro_svi(export.pair.model, export.pair.guide, export.pair.images, 5, batch_size=1024, moments=True)
     assert many["sample_stats"]["z_2_variance"].attrs["prior_variance"] == pytest.approx(exact, rel=0.15)
+
+
+def test_an_examination_keeps_the_draws_of_some_sites_alone(hierarchy):
+    """What it finds does not depend on them, but for the codes' distance from the prior, which is of what is kept."""
+    pair = hierarchy()
+    settings = {"num_samples": 20, "simulations": 20, "decoded_images": 0}
+    whole, some = (examine(pair.model, pair.guide, pair.images, sites=sites, **settings) for sites in (None, ["z_1"]))
+    assert list(some["posterior"].data_vars) == list(some["prior"].data_vars) == ["z_1"]
+    found, known = diagnose(some), diagnose(whole)
+    others = [test for test in known["test"].values if test not in ("aggregate", "aggregated posterior")]
+    np.testing.assert_allclose(found["statistic"].sel(test=others), known["statistic"].sel(test=others), rtol=1e-5)
