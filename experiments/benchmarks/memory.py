@@ -9,6 +9,7 @@ time within a round, as shares of those of the plain step.
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from experiments.benchmarks.candidates import Candidate, plain_torch
 from experiments.benchmarks.command import command, started
-from experiments.benchmarks.hierarchies import HierarchySetup, sides_of
+from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
 from experiments.benchmarks.step_time import Times, milliseconds, provenance, quartiles
 from ppvae import BetaELBO
 from ppvae.svi.segments import segmented
@@ -29,13 +30,8 @@ from ppvae.svi.step import Step
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["SIZES", "main", "measured"]
+__all__ = ["main", "measured"]
 
-SIZES = {
-    5: HierarchySetup(sides=sides_of({4: 1, 8: 2, 16: 2})),
-    15: HierarchySetup(sides=sides_of({4: 3, 8: 4, 16: 8})),
-    30: HierarchySetup(sides=sides_of({4: 5, 8: 10, 16: 15})),
-}
 PLAIN, MOST_MEMORY, MOST_TIME = "plain", 0.40, 1.35
 BUDGET = 0.5
 type Run = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -173,8 +169,8 @@ def verdicts(title: str, found: dict[str, Memory], times: Times) -> list[str]:
 
 
 HOW = """\
-Residual cells with BatchNorm, one top-down network for prior and guide, captured and merged; nothing is compiled but
-what says so. Peak: the most bytes that the allocator holds at once during forward and backward pass, beyond parameters
+The library's own hierarchy, NVAE's cells with BatchNorm, one way down for prior and guide, captured and merged; nothing
+is compiled but what says so. Peak: the most bytes that the allocator holds at once during forward and backward pass, beyond parameters
 and whatever else stood before, gradients included. Kept: the storages that autograd holds between the two passes. Times
 are those of training steps in turn, round by round, with fused Adam; a ratio is taken within a round."""
 
@@ -182,14 +178,14 @@ are those of training steps in turn, round by round, with fused Adam; a ratio is
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = command("experiments.benchmarks.memory", __doc__, steps=2, rounds=9)
-    parser.add_argument("--groups", nargs="+", type=int, choices=SIZES, default=list(SIZES))
+    parser.add_argument("--groups", nargs="+", type=int, choices=HIERARCHIES, default=list(HIERARCHIES))
     parser.add_argument("--segments", nargs="+", type=int, default=[2, 3, 6], help="into which the step is cut")
     parser.add_argument("--compiled", action="store_true", help="also compiled, with the compiler's budget: slow")
     parser.add_argument("--batch-size", type=int, help="images a step")
     parser.add_argument("--width", type=int, help="features of a map")
     chosen, fabric, load = started(parser, arguments)
     sizes = {name: value for name in ("batch_size", "width") if (value := getattr(chosen, name))}
-    setups = [HierarchySetup(sides=SIZES[groups].sides, **sizes) for groups in chosen.groups]
+    setups = [replace(HIERARCHIES[groups], **sizes) for groups in chosen.groups]
     page = written(setups, fabric, chosen.segments, chosen.compiled, chosen.steps, chosen.rounds, load)
     print(page)
     if chosen.write:
