@@ -170,9 +170,10 @@ def verdicts(title: str, found: dict[str, Memory], times: Times) -> list[str]:
 
 HOW = """\
 The library's own hierarchy, NVAE's cells with BatchNorm, one way down for prior and guide, captured and merged; nothing
-is compiled but what says so. Peak: the most bytes that the allocator holds at once during forward and backward pass, beyond parameters
-and whatever else stood before, gradients included. Kept: the storages that autograd holds between the two passes. Times
-are those of training steps in turn, round by round, with fused Adam; a ratio is taken within a round."""
+is compiled but what says so. Peak: the most bytes that the allocator holds at once during forward and backward pass,
+beyond parameters and whatever else stood before, gradients included. Kept: the storages that autograd holds between the
+two passes. Times are those of training steps in turn, round by round, with fused Adam; a ratio is taken within a
+round."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
