@@ -114,7 +114,7 @@ class LinearTopDown(nn.Module):
         return self.prior[name](features).unflatten(-1, GROUPS[name])
 
     def walk(self, draw: Callable[[str, torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        features = torch.zeros(16)
+        features = self.enter["z_1"].weight.new_zeros(16)
         for name in GROUPS:
             features = features + self.enter[name](draw(name, features).flatten(-3))
             if name == "z_1" and self.norm is not None:

@@ -47,7 +47,8 @@ def interpolate(
         check_choice("sites", site, codes)
     first, second = _pair(images, len(data[0]))
     name, shares = str(images_of(tree).name), torch.linspace(0, 1, steps)
-    below = {latent for site in moving for latent in dependent(model, name, site, values, *data)} - set(moving)
+    others = values.keys() - set(moving)  # where all move, as of thirty groups, there is nothing to try
+    below = {latent for site in moving if others for latent in dependent(model, name, site, values, *data)} & others
     still = {site: value[first].expand(steps, *value.shape[1:]) for site, value in values.items() if site not in below}
     moved = {site: PATHS[path](values[site][first], values[site][second], shares) for site in moving}
     same = (tensor[first].expand(steps, *tensor.shape[1:]) for tensor in data)

@@ -14,9 +14,16 @@ from experiments.benchmarks.on_gpu.sizes import SMALL
 from ppvae import elbo_surgery, fit, from_pyro_svi, log_marginal, rank_simulations
 from ppvae.datasets import ImageDataset, sprites
 from ppvae.datasets.images import RenderedImages
-from ppvae.interventions import codes
-from ppvae.interventions.latents import ablate, reconstruct
-from ppvae.interventions.traversals import traverse
+from ppvae.interventions import (
+    ablate,
+    codes,
+    draw_images,
+    interpolate,
+    keep_groups,
+    reconstruct,
+    reestimate,
+    traverse,
+)
 from ppvae.pair.settings import settings_of
 from ppvae.svi import Recipe, batches, keeping, training
 from ppvae.svi.batches import Batches, fits
@@ -200,6 +207,24 @@ def test_evaluation_is_the_cpus(evaluate, setup, kind, there, elsewhere, here):
     with elsewhere(*pair) as device:
         found = evaluate(*pair, images.to(device) if there else images)
     assert same_finding(expected, found, here)
+
+
+def drawn_cold(pair):
+    """Everything that is drawn of a hierarchy, by names."""
+    kept = from_pyro_svi(pair.model, pair.guide, pair.images, 2, sites=["z_1"], moments=True)
+    with reestimate(pair.model, temperature=0.7, batches=2, size=8):
+        cold = draw_images(pair.model, 3, temperature=0.7)
+        statistics = pair.top_down.norm.running_mean.clone()
+    like = draw_images(pair.model, 3, temperature=0.0, like=pair.images)
+    groups = keep_groups(pair.model, kept, draws=2, temperature=0.5)
+    return kept, cold, statistics, like, groups, interpolate(pair.model, kept, path="spherical")
+
+
+def test_draws_of_a_hierarchy_are_the_cpus(hierarchy, elsewhere, here):
+    expected, pair = drawn_cold(hierarchy(norm=True)), hierarchy(norm=True)
+    with elsewhere(pair.model, pair.guide):
+        found = drawn_cold(pair)
+    assert all(same_finding(*both, here) for both in zip(expected, found, strict=True))
 
 
 def test_settings_say_nothing_of_the_device(elsewhere):
