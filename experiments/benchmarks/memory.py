@@ -75,9 +75,9 @@ def ways(
 
 
 def memory(way: Way, inputs: tuple[torch.Tensor, ...]) -> Memory:
-    """Of the second of two steps, without an optimiser; gradients, which a step makes, are part of it."""
+    """Of the second of two steps, without an optimiser, to gradients that stand before."""
     for _ in range(2):
-        way.step.zero_grad()
+        way.step.zero_grad(set_to_none=False)
         gc.collect()
         most = peak(lambda: way.run(*inputs)[0].backward(), inputs[0].device)
     way.step.zero_grad()
@@ -171,9 +171,8 @@ def verdicts(title: str, found: dict[str, Memory], times: Times) -> list[str]:
 HOW = """\
 The library's own hierarchy, NVAE's cells with BatchNorm, one way down for prior and guide, captured and merged; nothing
 is compiled but what says so. Peak: the most bytes that the allocator holds at once during forward and backward pass,
-beyond parameters and whatever else stood before, gradients included. Kept: the storages that autograd holds between the
-two passes. Times are those of training steps in turn, round by round, with fused Adam; a ratio is taken within a
-round."""
+beyond what stood before, parameters and gradients among it. Kept: the storages that autograd holds between the two
+passes. Times are those of training steps in turn, round by round, with fused Adam; a ratio is taken within a round."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

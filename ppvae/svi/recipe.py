@@ -50,12 +50,13 @@ class Recipe:
     an objective (free bits, capacity, total correlation) and BatchNorm's are then over a part.
     ``flip``: each training image is mirrored, left to right, with probability ½; validation and what is measured after
     training see images as they are.
-    ``recompute``: so many segments, cut where little crosses, in which a captured step is run; all but the last keep
-    what they were given alone and are computed again in the backward pass, with the same noise, values and gradients
-    and one update of BatchNorm's statistics. Two halve the memory for a sixth to a quarter more time, ten take a
-    quarter of it for a third to a half more; ``auto`` is about the root of the number of operations. Nothing is
-    compiled then, unless there is a ``memory_budget``, in (0, 1]: the share of its activations that a *compiled* step
-    keeps, the rest computed again where the compiler finds that cheap. Both may change when a run is resumed.
+    ``recompute``: so many segments, cut where little crosses, in which a captured step runs; all but the last keep what
+    they were given alone and are computed again in the backward pass, with the same noise, values and gradients and one
+    update of BatchNorm's statistics. More segments keep less, at most one more forward pass in time is paid; ``auto``:
+    about the root of the number of operations. Nothing is compiled then, unless there is a ``memory_budget``, in
+    (0, 1]: the share of its activations that a *compiled* step keeps, draws not counted; ``execution="auto"`` then
+    means compiled. A step that is to save memory is compared with eager Pyro's on a sixteenth of its images, as
+    comparing takes several times what it needs. Both may change when a run is resumed.
     ``stopping``: when to lower the rate and when to end; :class:`~ppvae.svi.Plateau`, :class:`~ppvae.svi.Patience`.
 
     Errors: :class:`~ppvae.errors.UserError` for a name or a number out of range.
