@@ -4,7 +4,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import nn
-from torch.nn.functional import elu
+from torch.nn.functional import elu, logsigmoid
 
 from ppvae.distributions import RasterFlow
 from ppvae.errors import UserError, check_whole
@@ -98,7 +98,7 @@ class LadderGuide(_OnTheWayDown):
 
     def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         del features
-        p = self.prior.normals.prior(raw)
-        said = self.prior.normals.prior(on_maps(lambda x: self.heads[group](elu(x)), seen).chunk(2, -3))
-        share = p.scale.square() / (p.scale.square() + said.scale.square())  # of the image's word, σ_q² / σ̂²
-        return dist.Normal(p.loc + share * (said.loc - p.loc), said.scale * share.sqrt()).to_event(3)
+        normals, said = self.prior.normals, on_maps(lambda x: self.heads[group](elu(x)), seen).chunk(2, -3)
+        p, further = normals.prior(raw), 2 * (normals.log_scale(said[1]) - normals.log_scale(raw[1]))
+        share, narrowing = (-further).sigmoid(), (0.5 * logsigmoid(further)).exp()  # finite, whatever the scales
+        return dist.Normal(p.loc + share * (normals.prior(said).loc - p.loc), p.scale * narrowing).to_event(3)

@@ -53,6 +53,10 @@ class ResidualNormals:
             return dist.Normal(self._bounded(loc + shift), self._scale(scale + ratio))
         return dist.Normal(loc + shift, self._scale(scale) * self._scale(ratio))
 
+    def log_scale(self, raw: torch.Tensor) -> torch.Tensor:
+        """Logarithm of what a number becomes as a scale."""
+        return self._bounded(raw) if self.scales == "exp" else self._scale(raw).log()
+
     def _scale(self, raw: torch.Tensor) -> torch.Tensor:
         return self._bounded(raw).exp() if self.scales == "exp" else softplus(raw + log(e - 1))
 

@@ -230,6 +230,11 @@ def test_a_ladder_multiplies_the_prior_by_what_the_image_says():
     apart = q.log_prob(z) - p.log_prob(z) - said.log_prob(z)
     torch.testing.assert_close(apart, apart[:1].expand_as(apart), rtol=1e-4, atol=1e-4)
     assert (q.scale < p.scale).all()
+    guide.heads[1].bias.data[2:] = 200.0  # an image that says nothing: its precision is no number of float32
+    q = guide.posterior(1, seen, None, raw).base_dist
+    (q.loc.sum() + q.scale.sum()).backward()
+    torch.testing.assert_close((q.loc, q.scale), (p.loc, p.scale))
+    assert guide.heads[1].weight.grad.isfinite().all()
 
 
 def test_draws_by_the_side_of_images_have_the_density_of_each():
