@@ -14,7 +14,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.svi import Recipe, StoppingRule
 
-__all__ = ["Parts", "assemble", "held_out", "training_data"]
+__all__ = ["Parts", "assemble", "held_out", "maps_of", "training_data"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def assemble(configuration: DictConfig) -> Parts:
     _check_held_out(configuration)
     data, validation = training_data(configuration)
     configuration.image_shape = list(data.image_shape)
-    configuration.maps = _maps(configuration.likelihood, data.image_shape[0])
+    configuration.maps = maps_of(configuration.likelihood, data.image_shape[0])
     check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
@@ -147,7 +147,7 @@ def _check_information(configuration: DictConfig) -> None:
         check_whole(f"information.{name}", wanted.get(name), least)
 
 
-def _maps(likelihood: DictConfig, channels: int) -> int:
+def maps_of(likelihood: DictConfig, channels: int) -> int:
     """Maps that the decoder must give: as the likelihood's class says, else one for each channel."""
     try:
         kind = pkgutil.resolve_name(likelihood._target_)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from experiments.benchmarks import (
     hierarchy_time,
     memory,
+    paper_sizes,
     pixel_time,
     processes,
     raster_time,
@@ -231,6 +233,19 @@ def test_memory_is_judged_by_the_fastest_way_that_fits():
         "- held: all: bf16, recompute=2: 0.39 of the plain step's peak, target ≤ 0.40",
         "- held: all: bf16, recompute=2: 1.30 of the plain step's time, target ≤ 1.35",
     ]
+
+
+def test_what_published_sizes_take_is_counted_without_memory():
+    """A 3 × 3 convolution of one map to two and a 1 × 1 back, over 8 × 8 places: multiplications and additions of each,
+    the image and the maps between kept in float32."""
+    guide, decoder = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 1)
+    model = nn.Module()
+    model.likelihood = nn.Module()
+    model.likelihood.decoder = decoder
+    one = paper_sizes.cost(model, guide, (1, 8, 8))
+    assert one == (2 * 64 * (9 * 2 + 2), 4 * 64 * (1 + 2), 9 * 2 + 2 + 2 + 1)
+    page = paper_sizes.page(1e12, lambda experiment, rate: f"| {experiment} | {rate:g} |")
+    assert "| nvae_celeba64 | 1e+12 |" in page
 
 
 def test_several_processes_are_judged_by_their_share_of_so_many_times_one(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments import memory
-from experiments.assemble import _maps, assemble
+from experiments.assemble import assemble, maps_of
 from experiments.memory import check_model_size, model_size
 from experiments.pairs import pair
 from ppvae.errors import UserError
@@ -15,7 +15,7 @@ TINY = ["data.size=8", "data.image_size=32", "trainer.progress=false"]
 
 def composed(*words: str, side: int = 32):
     configuration = hydra.compose("config", [*TINY, *words])
-    configuration.image_shape, configuration.maps = [3, side, side], _maps(configuration.likelihood, 3)
+    configuration.image_shape, configuration.maps = [3, side, side], maps_of(configuration.likelihood, 3)
     return configuration
 
 
