@@ -72,15 +72,15 @@ class HierarchyGuide(_OnTheWayDown):
         self.joining = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
         self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in widths)
         shapes = [(latents, scale.rows, scale.columns) for scale in prior.top_down.groups] if flows else []
-        self.flows = nn.ModuleList(RasterFlow(*each, flows) for each in zip(shapes, widths, strict=False))
+        self.steps = nn.ModuleList(RasterFlow(*each, flows) for each in zip(shapes, widths, strict=False))
 
     def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         joined = seen + on_maps(self.joining[group], features)
         residual = on_maps(lambda x: self.heads[group](elu(x)), joined).chunk(2, -3)
         normal = self.prior.normals.posterior(raw, residual).to_event(3)
-        if not len(self.flows):
+        if not len(self.steps):
             return normal
-        return dist.TransformedDistribution(normal, self.flows[group].transforms(joined))
+        return dist.TransformedDistribution(normal, self.steps[group].transforms(joined))
 
 
 class LadderGuide(_OnTheWayDown):

@@ -31,6 +31,7 @@ from ppvae import (
 from ppvae.priors import ClusterPrior, NormalPrior
 
 SHAPE, LATENTS = (3, 16, 16), 4
+LINE = "2x2:1 4x4:2"
 ABSTRACT = {"Condition", "Images", "Objective", "Program", "StoppingRule"}
 SUMMED_UP = {"Compose", "ImageDataset"}  # in words of their own, below
 RELAXED = "ignore:RelaxedClusters trains on an objective that is no bound:UserWarning"
@@ -58,6 +59,9 @@ def arguments() -> dict[type, dict[str, Any]]:
     small, wide = networks.MLPDecoder(2, SHAPE, (8,)), networks.MLPDecoder(LATENTS + 5, SHAPE, (8,))
     six, categorical = (networks.MLPDecoder(LATENTS, SHAPE, (8,), maps=count) for count in (6, 768))
     mixture = networks.MLPDecoder(LATENTS, SHAPE, (8,), maps=20)
+    sizes = {"channels": 4, "cells": 0, "cell": "vdvae", "widening": 1}
+    deep = {"bottom_up": networks.BottomUp(LINE, SHAPE, **sizes)}
+    deep["prior"] = priors.HierarchyPrior(networks.TopDown(LINE, latents=2, **sizes))
     return {
         models.VAE: {"prior": NormalPrior(LATENTS), "likelihood": maps["likelihood"]},
         models.TwoViewVAE: {**two, "shuffled_likelihood": likelihoods.NormalLikelihood(small)},
@@ -74,6 +78,8 @@ def arguments() -> dict[type, dict[str, Any]]:
         guides.BottomUpNormal: {"encoder": networks.MapEncoder(SHAPE, [8], [8]), "latents": LATENTS, "maps": 2},
         guides.EnumeratedClusters: {"features": 8, "clusters": 3},
         guides.FullCovarianceNormal: head,
+        guides.HierarchyGuide: {**deep, "flows": 1},
+        guides.LadderGuide: deep,
         guides.InverseAutoregressiveGuide: {**head, "flows": 3, "hidden": [9], "context": 5, "gate_bias": 1.5},
         guides.MeanFieldNormal: head,
         guides.MixtureOfEncoders: {**head, "components": 3},
@@ -107,6 +113,8 @@ def arguments() -> dict[type, dict[str, Any]]:
         distributions.Membership: {"logits": numbers},
         distributions.PixelCategorical: {"logits": torch.zeros(2, *SHAPE, 256)},
         distributions.PrecisionNormal: {"loc": numbers, "precision": positive, "mean_precision": positive},
+        distributions.RasterFlow: {"map_shape": (2, 4, 4), "context": 6, "pairs": 2, "channels": 5},
+        distributions.ResidualNormals: {"scales": "exp", "clamp": 4.5},
         distributions.RelaxedMembership: {"temperature": torch.tensor(0.7), "logits": numbers},
         distributions.SurrogateBernoulli: {"logits": numbers},
         distributions.UniformMixture: {"components": rows},
@@ -125,6 +133,9 @@ def arguments() -> dict[type, dict[str, Any]]:
         metrics.BinnedPreset: {"bins": 3, "images": 5},
         metrics.FactorVAEPreset: {"group": 3, "train": 5, "evaluate": 7, "least_spread": 0.125},
         metrics.SplitPreset: {"train": 5, "evaluate": 7},
+        networks.BottomUp: {"hierarchy": LINE, "image_shape": SHAPE, **sizes},
+        networks.HierarchyDecoder: {"hierarchy": LINE, "image_shape": SHAPE, **sizes, "maps": 6},
+        networks.TopDown: {"hierarchy": LINE, "latents": 3, **sizes},
         networks.ConditionalEncoder: {"encoder": encoder, "condition": label},
         networks.ConvDecoder: {"latents": 3, "image_shape": SHAPE, "channels": [8, 8], "slope": 0.25, "maps": 6},
         networks.ConvEncoder: {"image_shape": SHAPE, "channels": [8, 8], "slope": 0.25},
@@ -158,6 +169,7 @@ def arguments() -> dict[type, dict[str, Any]]:
             **{"channels": 8, "context": 6, "tied": True},
         },
         priors.ClusterPrior: {"latents": LATENTS, "clusters": 7, "spread": 0.25, "site": "z_global"},
+        priors.HierarchyPrior: {"top_down": deep["prior"].top_down, "scales": "softplus"},
         priors.MixturePrior: {"latents": LATENTS, "components": 7, "spread": 0.25},
         priors.NormalGammaPrior: {"latents": LATENTS, "shape": 7.5, "rate": 3.25},
         priors.NormalPrior: {"latents": LATENTS, "site": "z_local"},
