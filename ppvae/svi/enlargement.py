@@ -12,6 +12,7 @@ import pyro
 import torch
 from torch import fx, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_leaves
 
 from ppvae.svi.agreement import COARSE, agree
 from ppvae.svi.capture import merge_by, simplify
@@ -69,14 +70,20 @@ def enlarged(
         pairs = zip(large.graph.nodes, small.graph.nodes, strict=True)
         merge_by(large, {node: values[like] for node, like in pairs if like in values})
         _refuse_difference(same_operations(description(graph_module), description(large)))
-        with torch.no_grad():
-            _refuse_difference(agree(large, function, *inputs, preserve=preserve, rounding=rounding))
+        runs = _ungraded(large), _ungraded(function)
+        with _nothing_kept():  # under no_grad a step might do something else, such as leave its buffers alone
+            _refuse_difference(agree(*runs, *inputs, preserve=preserve, rounding=rounding))
     return large
 
 
 def _refuse_difference(same: bool) -> None:
     if not same:
         raise RuntimeError("what a step computes depends on how many images it is given")
+
+
+def _ungraded(function: Callable) -> Callable:
+    """What gives the function's tensors without their gradients."""
+    return lambda *inputs: [one.detach() for one in tree_leaves(function(*inputs)) if isinstance(one, torch.Tensor)]
 
 
 @contextmanager

@@ -258,6 +258,28 @@ def test_a_step_whose_operations_depend_on_the_number_of_images_is_compared_on_a
     assert isinstance(step.run, Segmented)
 
 
+class Updating(MeanFieldNormal):
+    """Its buffer grows in training alone, as a power iteration's vectors do."""
+
+    def __init__(self, encoder: nn.Module, latents: int) -> None:
+        super().__init__(encoder, latents)
+        self.register_buffer("updates", torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            self.updates.add_(1)
+        return super().forward(images)
+
+
+def test_a_step_that_does_less_without_gradients_is_compared_on_few_images_too(caplog):
+    model, guide = make_pair("conv")
+    step = Step(model, Updating(guide.encoder, 3), BetaELBO(), recompute=2).train()
+    with caplog.at_level(logging.INFO):
+        step.prepare(images_of("conv"), NONE, execution="captured")
+    assert not said(caplog)
+    assert len(step.run.pieces) == 2
+
+
 IDLE = {
     "eager": ({"recompute": 2}, "eager", "recompute has no effect on a step that runs eagerly"),
     "eager budget": ({"memory_budget": 0.5}, "eager", "memory_budget has no effect on a step that runs eagerly"),
