@@ -133,7 +133,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         metrics.BinnedPreset: {"bins": 3, "images": 5},
         metrics.FactorVAEPreset: {"group": 3, "train": 5, "evaluate": 7, "least_spread": 0.125},
         metrics.SplitPreset: {"train": 5, "evaluate": 7},
-        networks.BottomUp: {"hierarchy": LINE, "image_shape": SHAPE, **sizes},
+        networks.BottomUp: {"hierarchy": LINE, "image_shape": SHAPE, **sizes, "top": "dct"},
         networks.HierarchyDecoder: {"hierarchy": LINE, "image_shape": SHAPE, **sizes, "maps": 6},
         networks.TopDown: {"hierarchy": LINE, "latents": 3, **sizes},
         networks.ConditionalEncoder: {"encoder": encoder, "condition": label},

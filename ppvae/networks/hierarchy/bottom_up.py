@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import pad
 
 from ppvae.described import Described
+from ppvae.errors import check_choice
 from ppvae.networks.hierarchy.cells import cells_of, stacked
 from ppvae.networks.hierarchy.scales import padded_size, read_hierarchy, widths_of
 from ppvae.networks.images import check_image_shape
 
-__all__ = ["BottomUp", "padding_of"]
+__all__ = ["BottomUp", "Top", "cosines", "padding_of"]
+
+Top = Literal["network", "dct"]
 
 
 class BottomUp(Described, nn.Module):
@@ -20,11 +24,14 @@ class BottomUp(Described, nn.Module):
 
     ``hierarchy``, ``channels``, ``cells``, ``cell`` and ``widening`` as of
     :class:`~ppvae.networks.hierarchy.TopDown`. Before the finest scale the image, padded by zeros to that scale's size
-    doubled as often as it takes, is halved by strided convolutions with cells between them.
+    doubled as often as it takes, is halved by strided convolutions with cells between them. ``top``: what the first
+    group reads, the ``network`` on its way up, or ``dct``, the image's lowest cosine frequencies, as many as the group
+    has places: what an image looks like from afar, whatever the network has made of it.
 
     Shapes: images (..., C, H, W) → a list of features (..., width, rows, columns), one a group, top first.
-    Errors: :class:`~ppvae.errors.UserError` for a wrong hierarchy, or images that it does not fit.
-    Source: Vahdat and Kautz 2020 (NVAE), Fig. 2 (a).
+    Errors: :class:`~ppvae.errors.UserError` for a wrong hierarchy, images that it does not fit, or an unknown top.
+    Sources: Vahdat and Kautz 2020 (NVAE), Fig. 2 (a); Kuzina and Tomczak 2024, "Hierarchical VAE with a diffusion-based
+    VampPrior", for a context of cosine frequencies, which there has a prior of its own.
     """
 
     def __init__(
@@ -36,8 +43,10 @@ class BottomUp(Described, nn.Module):
         cells: int = 1,
         cell: str = "nvae",
         widening: int = 2,
+        top: Top = "network",
     ) -> None:
         super().__init__()
+        check_choice("top", top, get_args(Top))
         self.image_shape = check_image_shape(image_shape)
         scales = read_hierarchy(hierarchy)
         _, make = cells_of(cell)
@@ -62,6 +71,10 @@ class BottomUp(Described, nn.Module):
                 self.shrinking[str(level)] = nn.Conv2d(widths[level + 1], widths[level], factor, factor)
             self.rising.extend(stacked(make, widths[level], cells) for _ in range(scales[level].groups))
 
+        self.coarse = nn.Conv2d(self.image_shape[0], widths[0], 1) if top == "dct" else None
+        self.register_buffer("over_rows", cosines(rows, scales[0].rows), persistent=False)
+        self.register_buffer("over_columns", cosines(columns, scales[0].columns), persistent=False)
+
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         lead = images.shape[:-3]
         maps = self._up(pad(images.reshape(-1, *self.image_shape), self.padding))
@@ -76,7 +89,18 @@ class BottomUp(Described, nn.Module):
             for _ in range(self.counts[level]):
                 features = next(rising)(features)
                 found.append(features)
+        if self.coarse is not None:
+            found[-1] = self.coarse(self.over_rows @ images @ self.over_columns.T)
         return found
+
+
+def cosines(size: int, kept: int) -> torch.Tensor:
+    """The ``kept`` lowest rows of the cosine transform of ``size`` values (DCT-II), each of length √(kept / size): a
+    constant stays as large as it is."""
+    places, frequencies = torch.arange(size) + 0.5, torch.arange(kept)[:, None]
+    rows = torch.cos(torch.pi * frequencies * places / size) * (2 / size) ** 0.5
+    rows[0] /= 2**0.5
+    return rows * (kept / size) ** 0.5
 
 
 def padding_of(sizes: Sequence[int], padded: Sequence[int]) -> tuple[int, int, int, int]:

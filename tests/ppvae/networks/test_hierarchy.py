@@ -18,6 +18,7 @@ from ppvae.networks.hierarchy import (
     groups_per_scale,
     read_hierarchy,
 )
+from ppvae.networks.hierarchy.bottom_up import cosines
 from ppvae.networks.hierarchy.scales import padded_size, widths_of
 
 SHAPE = (1, 28, 28)
@@ -161,6 +162,21 @@ def test_every_image_pixel_reaches_every_group():
         assert (gradient != 0).all()
 
 
+def test_a_top_of_cosines_sees_what_is_coarse_alone():
+    """Rows are orthogonal, a constant keeps its size, and a wave finer than the map leaves the first group as it is."""
+    rows = cosines(8, 4).double()
+    torch.testing.assert_close(rows @ rows.T, 0.5 * torch.eye(4).double(), rtol=0, atol=1e-6)
+    torch.manual_seed(0)
+    up = BottomUp("2x2:1 4x4:1", (1, 8, 8), channels=4, cell="vdvae", top="dct")
+    images = torch.rand(3, 1, 8, 8)
+    wave = torch.cos(torch.pi * 5 * (torch.arange(8) + 0.5) / 8)[:, None].expand(8, 8)
+    (first, second), (same, other) = up(images), up(images + wave)
+    torch.testing.assert_close(first, same, rtol=0, atol=1e-5)
+    assert (second - other).abs().max() > 1e-3
+    assert (up(images + 0.1)[0] - first).abs().max() > 1e-3
+    assert first.shape == (3, 8, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
@@ -169,6 +185,7 @@ def test_every_image_pixel_reaches_every_group():
         (lambda: TopDown(LINE, cells=-1), "cells"),
         (lambda: TopDown(LINE, channels=0), "channels"),
         (lambda: BottomUp("64x64:1", SHAPE), "larger than the images"),
+        (lambda: BottomUp(LINE, SHAPE, top="cosine"), "top='cosine': expected one of network, dct"),
         (lambda: HierarchyDecoder(LINE, SHAPE, maps=0), "maps"),
         (lambda: HierarchyDecoder(LINE, (28, 28)), "image_shape"),
     ],
