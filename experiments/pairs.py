@@ -82,7 +82,7 @@ def one_view(
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
         )
-    _check_hierarchy(prior)
+    _check_hierarchy(prior, likelihood, guide)
     first = None if _open(prior) else built(prior, nn.Module)
     decoding = built(likelihood, nn.Module)
     if _open(guide) and first is None:
@@ -167,11 +167,17 @@ def _clusters(group: DictConfig | None, prior: nn.Module, encoder: nn.Module) ->
     return None if group is None else _given(group, features=feature_count(encoder), prior=prior)
 
 
-def _check_hierarchy(prior: DictConfig) -> None:
-    """UserError for a prior of groups without the network that draws them."""
+def _check_hierarchy(prior: DictConfig, likelihood: DictConfig, guide: DictConfig) -> None:
+    """UserError for a prior of groups without the network that draws them, and that network with a guide of vectors."""
     if "top_down" in prior and not _open(prior) and prior.top_down is None:
         name = prior._target_.rpartition(".")[2]
         raise UserError(f"{name} draws groups of feature maps: give network=hierarchy guide=hierarchy, or guide=ladder")
+    if "hierarchy" in (likelihood.get("decoder") or {}) and "encoder" in guide:
+        name = guide._target_.rpartition(".")[2]
+        raise UserError(
+            f"{name} reads a vector of features, network=hierarchy gives maps at each group: give prior=hierarchy "
+            "guide=hierarchy, or guide=ladder, or another network, as network=conv"
+        )
 
 
 def _map_shape(prior: DictConfig, decoding: nn.Module, encoding: nn.Module) -> tuple[int, int, int] | None:
