@@ -27,7 +27,7 @@ STABILITY = {
     "largest_gradient_norm": "largest gradient norm",
     "largest_gradient_norm_later": "largest gradient norm after the first epoch",
     "skipped": "skipped steps",
-    "epochs": "epochs until the end",
+    "epochs": "epochs",
     "seconds": "training time (s)",
 }
 
