@@ -212,6 +212,7 @@ def test_the_page_of_hierarchies_holds_what_was_measured():
     assert "eager over captured" in page
 
 
+@pytest.mark.long
 def test_the_page_of_memory_holds_each_flag_and_judges_both_together():
     fabric = Fabric(accelerator="cpu", devices=1)
     found, times = memory.measured(TINY_HIERARCHY, fabric, [2, 4], compiled=False, steps=1, rounds=2)

@@ -104,10 +104,11 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
     """On other data where the experiment's own are not at hand."""
     configuration = hydra.compose("config", [f"experiment={experiment}"])
     models = configuration.get("models", {"alone": []})
+    small = ["network.hierarchy='4x4:1 8x8:1'"] if "hierarchy" in configuration.network else []
     sprites = composed().data
     monkeypatch.setattr("experiments.assemble._check_held_out", lambda _: None)
     for name, overrides in models.items():
-        own = [o for o in [*TINY, f"experiment={experiment}", *overrides] if not o.startswith(("data", "latents"))]
+        own = [o for o in [*TINY, f"experiment={experiment}", *small, *overrides] if not o.startswith(("data", "latents"))]
         composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
         composition.data, composition.validation = sprites.copy(), None  # sprites have no splits
         if "condition" in composition and composition.condition is not None:
