@@ -29,11 +29,11 @@ class _OnTheWayDown(Program):
                 f"{type(self).__name__} walks down the groups of its prior, {type(prior).__name__} has none: "
                 "give prior=hierarchy network=hierarchy, or another guide"
             )
-        up, down = getattr(bottom_up, "group_widths", None), prior.top_down.group_widths
+        up, down = getattr(bottom_up, "group_shapes", None), prior.top_down.group_shapes
         if up != down:
             raise UserError(
-                f"the way up has groups of {up} channels, the way down of {down}: give both the same hierarchy, "
-                "channels and widening"
+                f"the way up has groups of shapes {up}, the way down of {down}: give both the same hierarchy, channels "
+                "and widening"
             )
         self.bottom_up, self.prior = bottom_up, prior
 
@@ -60,7 +60,7 @@ class HierarchyGuide(_OnTheWayDown):
     in each group, whose KL is then sampled as a whole.
 
     Shapes: images (image, C, H, W); sites ``z_1`` … ``z_L``, (image, latent_l, row_l, column_l) each.
-    Errors: :class:`~ppvae.errors.UserError` for a prior without groups, two ways of unlike groups or widths, or
+    Errors: :class:`~ppvae.errors.UserError` for a prior without groups, two ways of unlike groups, or
     negative flows.
     Source: Vahdat and Kautz 2020 (NVAE), Sec. 3.2, Eq. 2.
     """
@@ -68,11 +68,10 @@ class HierarchyGuide(_OnTheWayDown):
     def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior, *, flows: int = 0) -> None:
         super().__init__(bottom_up, prior)
         check_whole("flows", flows, 0)
-        widths, latents = prior.top_down.group_widths, prior.top_down.latents
-        self.joining = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
-        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in widths)
-        shapes = [(latents, scale.rows, scale.columns) for scale in prior.top_down.groups] if flows else []
-        self.steps = nn.ModuleList(RasterFlow(*each, flows) for each in zip(shapes, widths, strict=False))
+        shapes, latents = prior.top_down.group_shapes, prior.top_down.latents
+        self.joining = nn.ModuleList(nn.Conv2d(width, width, 1) for width, *_ in shapes)
+        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width, *_ in shapes)
+        self.steps = nn.ModuleList(RasterFlow((latents, *places), width, flows) for width, *places in shapes if flows)
 
     def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         joined = seen + on_maps(self.joining[group], features)
@@ -94,7 +93,7 @@ class LadderGuide(_OnTheWayDown):
     def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
         super().__init__(bottom_up, prior)
         latents = prior.top_down.latents
-        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width in prior.top_down.group_widths)
+        self.heads = nn.ModuleList(small_head(width, 2 * latents, 3) for width, *_ in prior.top_down.group_shapes)
 
     def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
         del features

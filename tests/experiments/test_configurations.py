@@ -108,7 +108,9 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
     sprites = composed().data
     monkeypatch.setattr("experiments.assemble._check_held_out", lambda _: None)
     for name, overrides in models.items():
-        own = [o for o in [*TINY, f"experiment={experiment}", *small, *overrides] if not o.startswith(("data", "latents"))]
+        own = [
+            o for o in [*TINY, f"experiment={experiment}", *small, *overrides] if not o.startswith(("data", "latents"))
+        ]
         composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
         composition.data, composition.validation = sprites.copy(), None  # sprites have no splits
         if "condition" in composition and composition.condition is not None:

@@ -107,7 +107,7 @@ def test_one_group_of_linear_layers_is_the_plain_vae():
             )
 
     class Up(nn.Module):
-        group_widths = (4,)
+        group_shapes = ((4, 1, 1),)
 
         def __init__(self) -> None:
             super().__init__()
@@ -145,7 +145,7 @@ def test_one_group_of_linear_layers_is_the_plain_vae():
 class Linear(nn.Module):
     """z_1 ~ N(0, I), z_2 | z_1 ~ N(A z_1 + a, I), and the features are z_2: a way down from outside the package."""
 
-    latents, group_widths, map_shape = 2, (2, 2), (2, 1, 1)
+    latents, group_shapes, map_shape = 2, ((2, 1, 1),) * 2, (2, 1, 1)
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_the_exact_posterior_of_a_linear_gaussian_hierarchy_has_the_evidence():
             return dist.Normal((z.flatten(-3) @ weight.T + bias).unflatten(-1, (1, 2, 2)), noise).to_event(3)
 
     class Up(nn.Module):
-        group_widths = (2, 2)
+        group_shapes = ((2, 1, 1),) * 2
 
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             return [x, x]
@@ -265,6 +265,13 @@ def test_draws_by_the_side_of_images_have_the_density_of_each():
         (
             lambda: LadderGuide(BottomUp(LINE, SHAPE, channels=8), HierarchyPrior(TopDown(LINE, channels=16))),
             "the way up has groups of .* give both the same hierarchy",
+        ),
+        (
+            lambda: HierarchyGuide(
+                BottomUp("2x2:1 8x8:2", SHAPE, channels=8, widening=1),
+                HierarchyPrior(TopDown(LINE, channels=8, widening=1)),
+            ),
+            "give both the same hierarchy",
         ),
         (
             lambda: HierarchyGuide(BottomUp("4x4:1", SHAPE, channels=8), HierarchyPrior(TopDown(LINE, channels=8))),

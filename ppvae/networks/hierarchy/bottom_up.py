@@ -62,8 +62,8 @@ class BottomUp(Described, nn.Module):
             self.halving.append(nn.Conv2d(entering, leaving, 3, stride=2, padding=1))
         self.shrinking, self.rising = nn.ModuleDict(), nn.ModuleList()
         self.counts = [scale.groups for scale in scales]
-        self.group_widths = tuple(
-            width for width, scale in zip(widths, scales, strict=True) for _ in range(scale.groups)
+        self.group_shapes = tuple(
+            (width, *scale[:2]) for width, scale in zip(widths, scales, strict=True) for _ in range(scale.groups)
         )
         for level in reversed(range(len(scales))):
             if level + 1 < len(scales):

@@ -56,6 +56,7 @@ class TopDown(Described, nn.Module):
     location and scale of p(z_l | z_<l); those of the first group are zeros, which stand for N(0, I). A prior and a
     guide that walk it get the same numbers for the same latents, so that a captured step has every layer of it once.
 
+    ``group_shapes``: (channels, rows, columns) of the features of each group.
     Shapes: latents of group l (..., ``latents``, rows, columns) with any leading dims, those of the first group;
     features (..., *``map_shape``).
     Errors: :class:`~ppvae.errors.UserError` for a wrong hierarchy, an unknown cell, or sizes out of range.
@@ -80,9 +81,9 @@ class TopDown(Described, nn.Module):
         self.latents = latents
         self.groups: list[Scale] = [scale for scale in self.scales for _ in range(scale.groups)]
         widths = [width for width, scale in zip(self.widths, self.scales, strict=True) for _ in range(scale.groups)]
-        self.group_widths = tuple(widths)
+        self.group_shapes = tuple((width, *scale[:2]) for width, scale in zip(widths, self.groups, strict=True))
         top = self.groups[0]
-        self.map_shape = (widths[-1], self.groups[-1].rows, self.groups[-1].columns)
+        self.map_shape = self.group_shapes[-1]
         self.constant = nn.Parameter(torch.randn(widths[0], top.rows, top.columns))
         self.growing, self.entering, self.heads = nn.ModuleDict(), nn.ModuleList(), nn.ModuleList()
         for group in range(1, len(widths)):

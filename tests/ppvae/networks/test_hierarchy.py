@@ -137,7 +137,7 @@ def test_the_ways_meet_at_each_group(cell):
     assert features.shape == (5, 2, *down.map_shape)
     seen = up(torch.rand(5, 2, *SHAPE))
     assert [tuple(one.shape) for one in seen] == [(5, 2, 16, 4, 4), (5, 2, 8, 8, 8), (5, 2, 8, 8, 8)]
-    assert up.group_widths == down.group_widths == (16, 8, 8)
+    assert up.group_shapes == down.group_shapes == ((16, 4, 4), (8, 8, 8), (8, 8, 8))
     out = HierarchyDecoder(LINE, SHAPE, maps=4, **options)
     assert out.map_shape == down.map_shape
     assert out(features).shape == (5, 2, 4, 28, 28)
