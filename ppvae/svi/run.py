@@ -85,11 +85,12 @@ def check_same(path: Path, then: dict[str, Any], now: dict[str, Any], *, earlier
     """UserError that names what a run was made with and is not continued with.
 
     The learning rate may be lower than it was. A checkpoint of an earlier format says less: what it does not say is not
-    compared.
+    compared. A word of the recipe that a checkpoint does not know stood at its default.
     """
+    usual = {f"recipe.{name}": value for name, value in Recipe().described().items()}
     names = now.keys() & then.keys() if earlier_format else now.keys() | then.keys()
     for name in sorted(names, key=lambda one: (one == "data", one)):  # what the data are is told before what they hold
-        before, after = then.get(name), now.get(name)
+        before, after = then.get(name, usual.get(name)), now.get(name)
         if before == after or (name == "learning_rate" and isinstance(before, float) and after <= before):
             continue
         if name == "data":

@@ -28,6 +28,7 @@ from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.pair.terms import Terms
 from ppvae.priors import NormalPrior
 from ppvae.svi import Plateau
+from ppvae.svi.run import check_same
 
 SHAPE, LATENTS = (1, 4, 4), 2
 GREY = torch.randint(0, 256, (24, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -146,3 +147,11 @@ def test_a_plateau_counts_on_from_where_it_was(interrupted_after, tmp_path):
     assert found["learning_rate"].values.tolist() == [1e-3] * 3 + [5e-4] * 3 + [2.5e-4] * 3
     again = train(tmp_path, epochs=40, stopping=rule, resume=True)
     assert again.identical(found)
+
+
+def test_a_word_of_the_recipe_that_a_checkpoint_does_not_know_stood_at_its_default(tmp_path):
+    """As of a run before there was such a word."""
+    then = {"seed": 0, "recipe.average": "None"}
+    check_same(tmp_path, then, {**then, "recipe.flip": "False"}, earlier_format=False)
+    with pytest.raises(UserError, match=r"was trained with recipe\.flip=False, now it is True"):
+        check_same(tmp_path, then, {**then, "recipe.flip": "True"}, earlier_format=False)
