@@ -1,5 +1,7 @@
 """Guides of a deep hierarchy, on the model's own way down."""
 
+import abc
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -19,7 +21,7 @@ __all__ = ["HierarchyGuide", "LadderGuide"]
 type Raw = tuple[torch.Tensor, torch.Tensor]
 
 
-class _OnTheWayDown(Program):
+class _OnTheWayDown(Program, abc.ABC):
     """Walks the prior's way down and draws each group from :meth:`posterior`."""
 
     def __init__(self, bottom_up: BottomUp, prior: HierarchyPrior) -> None:
@@ -46,9 +48,12 @@ class _OnTheWayDown(Program):
         fn = self.posterior(group, seen, features, raw)
         return pyro.sample(f"z_{group + 1}", fn, infer={"event_dims": group_dims(group + 1)})
 
+    @abc.abstractmethod
     def posterior(self, group: int, seen: torch.Tensor, features: torch.Tensor, raw: Raw) -> dist.TorchDistribution:
-        """q(z_l | z_<l, x) from what the image says, the features on the way down and the prior's raw numbers."""
-        raise NotImplementedError
+        """q(z_l | z_<l, x) from what the image says, the features on the way down and the prior's raw numbers.
+
+        Shapes: seen and features (..., *``group_shapes[group]``); event shape (latents, rows, columns).
+        """
 
 
 class HierarchyGuide(_OnTheWayDown):
