@@ -211,6 +211,16 @@ def test_every_prior_and_guide_trains_by_every_objective(prior, guide, objective
     assert "\n" not in str(caught.value)
 
 
+def trained_but_by_total_correlation(objective: str, *overrides: str) -> None:
+    """Two steps of several codes; the total correlation, which is of one, is refused."""
+    if objective != "total_correlation":
+        trained_two_steps(images_of("8-bit"), *overrides)
+        return
+    parts = assemble(composed(*overrides))
+    with pytest.raises(UserError, match="one latent site"):
+        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_two_levels_train_by_every_objective(objective):
     """But the total correlation, which is of one code; free bits of each map, annealed."""
@@ -218,12 +228,7 @@ def test_two_levels_train_by_every_objective(objective):
     small += ["prior.hidden=[4]", "prior.channels=4", "prior.context=4"]
     maps = ["objective.group=map", "objective.nats={z_1: 0.0, z_2: 0.0}"] if objective == "free_bits" else []
     overrides = [*TWO_LEVELS, *small, "likelihood=normal", f"objective={objective}", *maps]
-    if objective != "total_correlation":
-        trained_two_steps(images_of("8-bit"), *overrides)
-        return
-    parts = assemble(composed(*overrides))
-    with pytest.raises(UserError, match="one latent site"):
-        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+    trained_but_by_total_correlation(objective, *overrides)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -270,12 +275,7 @@ def test_hierarchies_train_by_every_objective(guide, objective):
     nats = ["objective.group=map", "objective.nats=0.0"] if objective == "free_bits" else []
     words = ["likelihood=normal", f"objective={objective}", "annealing=linear", "annealing.steps=4", "penalty=nvae"]
     overrides = [*DEEP, f"guide={guide}", *words, *nats]
-    if objective != "total_correlation":
-        trained_two_steps(images_of("8-bit"), *overrides)
-        return
-    parts = assemble(composed(*overrides))
-    with pytest.raises(UserError, match="one latent site"):
-        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+    trained_but_by_total_correlation(objective, *overrides)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -340,12 +340,7 @@ def test_two_views_train_by_every_objective(clusters, objective):
     prior, more = ("normal", []) if clusters == "none" else (CLUSTER_PRIOR, [f"clusters={clusters}"])
     views = ["auxiliary=shuffle", "auxiliary.latents_local=2", "held_out.images=0", *more]
     overrides = [*overrides_of(prior, TWO_VIEW_GUIDE, "normal", objective), *views]
-    if objective != "total_correlation":
-        trained_two_steps(images_of("8-bit"), *overrides)
-        return
-    parts = assemble(composed(*overrides))
-    with pytest.raises(UserError, match="one latent site"):
-        fit(parts.model, parts.guide, images_of("8-bit"), parts.objective, epochs=1, progress=False, compile=False)
+    trained_but_by_total_correlation(objective, *overrides)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
