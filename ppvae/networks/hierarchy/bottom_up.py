@@ -71,9 +71,7 @@ class BottomUp(Described, nn.Module):
                 self.shrinking[str(level)] = nn.Conv2d(widths[level + 1], widths[level], factor, factor)
             self.rising.extend(stacked(make, widths[level], cells) for _ in range(scales[level].groups))
 
-        self.coarse = nn.Conv2d(self.image_shape[0], widths[0], 1) if top == "dct" else None
-        self.register_buffer("over_rows", cosines(rows, scales[0].rows), persistent=False)
-        self.register_buffer("over_columns", cosines(columns, scales[0].columns), persistent=False)
+        self.coarse = _Coarse(self.image_shape[0], (rows, columns), self.group_shapes[0]) if top == "dct" else None
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         lead = images.shape[:-3]
@@ -90,8 +88,22 @@ class BottomUp(Described, nn.Module):
                 features = next(rising)(features)
                 found.append(features)
         if self.coarse is not None:
-            found[-1] = self.coarse(self.over_rows @ images @ self.over_columns.T)
+            found[-1] = self.coarse(images)
         return found
+
+
+class _Coarse(nn.Module):
+    """An image's lowest cosine frequencies as a map, and features of them."""
+
+    def __init__(self, channels: int, sizes: Sequence[int], shape: Sequence[int]) -> None:
+        super().__init__()
+        width, rows, columns = shape
+        self.features = nn.Conv2d(channels, width, 1)
+        self.register_buffer("over_rows", cosines(sizes[0], rows), persistent=False)
+        self.register_buffer("over_columns", cosines(sizes[1], columns), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.features(self.over_rows @ images @ self.over_columns.T)
 
 
 def cosines(size: int, kept: int) -> torch.Tensor:
