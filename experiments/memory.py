@@ -36,7 +36,7 @@ def check_draws(configuration: DictConfig, image_shape: Sequence[int], images: i
     """UserError where the draws that are asked for would not fit into memory: of vectors, maps or images."""
     posterior, diagnosis, pixels = configuration.posterior, configuration.diagnosis, prod(image_shape)
     drawn = min(posterior.images, images) * posterior.draws
-    codes = _codes(configuration.latents, getattr(model, "prior", None))
+    codes = getattr(getattr(model, "prior", None), "code_size", configuration.latents)
     if posterior.get("sites") is None:  # else what is drawn is not all kept
         _check(f"posterior.draws={posterior.draws}", 4 * drawn * codes, "fewer draws or images, or posterior.sites=[]")
     looked_at = min(diagnosis.images, images)
@@ -46,14 +46,6 @@ def check_draws(configuration: DictConfig, image_shape: Sequence[int], images: i
     samples = configuration.objective.get("samples") or 1
     batch = min(configuration.trainer.batch_size, images)
     _check(f"objective.samples={samples} of each of {batch} images", 4 * samples * batch * pixels, "fewer samples")
-
-
-def _codes(latents: int, prior: nn.Module | None) -> int:
-    """Numbers of one image's code."""
-    groups = getattr(getattr(prior, "top_down", None), "groups", None)
-    if groups is not None:
-        return latents * sum(scale.rows * scale.columns for scale in groups)
-    return latents + prod(getattr(prior, "map_shape", (0,)))
 
 
 def check_model_size(build: Callable[[], tuple[nn.Module, nn.Module]], accelerator: str) -> None:

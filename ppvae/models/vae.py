@@ -44,7 +44,7 @@ def _check_code(prior: nn.Module, decoder: nn.Module | None) -> None:
     first, then = ("vectors" if len(shape) == 1 else f"maps {shape}" for shape in (drawn, decoded))
     raise UserError(
         f"{type(prior).__name__} draws {first}, {type(decoder).__name__} takes {then}: give both the same; maps are of "
-        "prior=autoregressive_map with guide=bottom_up and network=two_levels"
+        "prior=autoregressive_map with network=two_levels, or of prior=hierarchy with network=hierarchy"
     )
 
 

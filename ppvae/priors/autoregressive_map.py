@@ -1,6 +1,7 @@
 """Two levels: a vector, and feature maps that depend on it and, in raster order, on themselves."""
 
 from collections.abc import Sequence
+from math import prod
 
 import pyro
 import torch
@@ -29,6 +30,7 @@ class AutoregressiveMapPrior(Described, nn.Module):
     ``latents``: of z_2; ``map_shape``: (maps, rows, columns) of z_1. ``hidden``: channels of the transposed
     convolutions that make ``context`` maps of z_2. ``causal``, ``window``, ``layers``, ``channels`` and ``tied``: as
     of :class:`~ppvae.likelihoods.AutoregressiveLikelihood`; window (0, 1) leaves the places independent given z_2.
+    ``code_size``: numbers of one image's code.
 
     Errors: :class:`~ppvae.errors.UserError` for sizes out of range, a wrong window, or an unknown network.
     Source: Gulrajani et al. 2017 (PixelVAE), Sec. 3.2 and 3.3.
@@ -52,6 +54,7 @@ class AutoregressiveMapPrior(Described, nn.Module):
         super().__init__()
         check_choice("causal", causal, CAUSAL_NETWORKS)
         self.latents, self.map_shape = latents, check_image_shape(map_shape, "map_shape")
+        self.code_size = latents + prod(self.map_shape)
         self.top = NormalPrior(latents, site="z_2")
         self.decoder = ConvDecoder(latents, self.map_shape, hidden, maps=context)
         options = {"window": window, "layers": layers, "channels": channels, "tied": tied}

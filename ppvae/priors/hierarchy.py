@@ -23,7 +23,7 @@ class HierarchyPrior(Described, nn.Module):
     ``scales`` and ``clamp``: how its numbers become moments, as :class:`~ppvae.distributions.ResidualNormals` says.
     Sites ``z_1`` … ``z_L`` (latent_l, row_l, column_l), top first. Returns the features after the last, which a
     :class:`~ppvae.networks.hierarchy.HierarchyDecoder` decodes: an image sees every group through them.
-    The guide is a ``guides.HierarchyGuide`` of this very prior.
+    ``code_size``: numbers of one image's code. The guide is a ``guides.HierarchyGuide`` of this very prior.
     Errors: :class:`~ppvae.errors.UserError` for unknown scales, or a clamp out of range.
     Source: Vahdat and Kautz 2020 (NVAE), Eq. 1.
     """
@@ -35,6 +35,7 @@ class HierarchyPrior(Described, nn.Module):
         self.normals = ResidualNormals(scales, clamp)
         self.top_down = top_down
         self.latents, self.map_shape = top_down.latents, top_down.map_shape
+        self.code_size = self.latents * sum(rows * columns for _, rows, columns in top_down.group_shapes)
 
     def forward(self) -> torch.Tensor:
         return self.top_down.walk(self._drawn)
