@@ -156,6 +156,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         networks.PatchEncoder: {"image_shape": SHAPE, "patch": 4, "hidden": [9, 8]},
         objectives.Annealed: {"objective": objectives.BetaELBO(beta=3.0), "schedule": "cosine", "steps": 7},
         objectives.Balanced: {"estimator": "mean_field"},
+        objectives.Descending: {"objective": objectives.BetaELBO(beta=3.0), "start": 9.0, "stop": 0.5, "levels": 7},
         objectives.BetaELBO: {"beta": 3.0, "discrete": 0.25, "estimator": "trace"},
         objectives.Capacity: {"gamma": 9.0, "start": 0.5, "stop": 5.0, "steps": 7},
         objectives.FreeBits: {"nats": 0.125, "group": "site"},

@@ -4,6 +4,7 @@ from ppvae.objectives.annealing import Annealed
 from ppvae.objectives.balanced import Balanced
 from ppvae.objectives.beta import BetaELBO
 from ppvae.objectives.capacity import Capacity
+from ppvae.objectives.descending import Descending
 from ppvae.objectives.free_bits import FreeBits, SoftFreeBits
 from ppvae.objectives.importance_weighted import ImportanceWeighted
 from ppvae.objectives.objective import Objective
@@ -15,6 +16,7 @@ __all__ = [
     "Balanced",
     "BetaELBO",
     "Capacity",
+    "Descending",
     "FreeBits",
     "ImportanceWeighted",
     "Objective",

@@ -1,18 +1,11 @@
 """KL annealing around any objective."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, final, get_args
-
-import torch
-from torch import nn
+from dataclasses import dataclass
+from typing import Literal, final, get_args
 
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
-from ppvae.objectives.objective import Objective
-from ppvae.pair.program import Data
-from ppvae.pair.sites import Site
-from ppvae.pair.terms import Estimator, Terms
+from ppvae.objectives.weighted import Weighted
 
 __all__ = ["Annealed", "Schedule", "warmth"]
 
@@ -41,7 +34,7 @@ def warmth(schedule: Schedule, progress: float, *, start: float = 0.0, cycles: i
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Annealed(Objective):
+class Annealed(Weighted):
     """``objective`` with its KL part under a weight that rises from ``start`` to 1 over ``steps`` training steps.
 
     The weight multiplies whatever the objective adds to the distortion (β·KL, the sum of free bits, the capacity's
@@ -54,7 +47,7 @@ class Annealed(Objective):
     Sources: Bowman et al. 2016; Fu et al. 2019 (cyclical).
     """
 
-    objective: Objective
+    reported_as = "warmth"
     schedule: Schedule = "linear"
     steps: int = 10_000
     start: float = 1e-4
@@ -70,39 +63,9 @@ class Annealed(Objective):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)!r}: expected a number from 0 to 1")
 
-    @property
-    def estimator(self) -> Estimator:
-        return self.objective.estimator
-
-    @property
-    def state(self) -> nn.Module | None:
-        return self.objective.state
-
-    def numbers(self, step: int) -> tuple[float, ...]:
-        shape = {"start": self.start, "cycles": self.cycles, "rising": self.rising}
-        return (warmth(self.schedule, step / self.steps, **shape), *self.objective.numbers(step))
+    def weight(self, step: int) -> float:
+        return warmth(self.schedule, step / self.steps, start=self.start, cycles=self.cycles, rising=self.rising)
 
     @property
     def settles(self) -> int:
         return max(self.steps, self.objective.settles)  # a cycle reaches 1 before the last one does
-
-    def evaluate(
-        self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
-    ) -> tuple[torch.Tensor, Terms]:
-        return self.objective.evaluate(model, guide, data, numbers[1:], warmth * numbers[0])
-
-    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
-        return self.objective.measure(model, guide, data)
-
-    def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
-        return self.objective.loss(terms, numbers[1:], warmth * numbers[0])
-
-    def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The KL's weight as ``warmth``."""
-        return {"warmth": numbers[0], **self.objective.reported(numbers[1:])}
-
-    def bound_to(self, images: int, model: Callable, guide: Callable) -> Self:
-        return replace(self, objective=self.objective.bound_to(images, model, guide))
-
-    def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
-        self.objective.check(drawn, wanted)
