@@ -145,6 +145,7 @@ class Loop:
             while self._epochs_left() > 0:
                 self._epoch(shown)
                 self._apply_stopping_rule()
+                self._show()
                 with self.coordination.one_error_for_all():
                     logs.write(self.position.history)
                 if self.run.directory is not None:
@@ -275,6 +276,14 @@ class Loop:
         position.drops += 1
         position.stable_from = len(position.history)
         self.optimisation.lower(rule.factor)
+
+    def _show(self) -> None:
+        """The history so far to whoever wants to look at the pair after each epoch."""
+        if self.run.settings.after_epoch is None:
+            return
+        with self.coordination.one_error_for_all(), self.keeping.evaluated():
+            if self.fabric.is_global_zero:
+                self.run.settings.after_epoch(self.position.history.to_xarray())
 
     def _logs(self) -> Logs:
         """One process writes for all."""

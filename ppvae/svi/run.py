@@ -1,11 +1,13 @@
 """What is trained, on what and how; and what must be the same for it to be continued."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import xarray as xr
 from torch import nn
 
 from ppvae.datasets import ImageDataset
@@ -36,6 +38,7 @@ class Settings:
     progress: bool
     save_steps: int | None
     save_minutes: float | None
+    after_epoch: Callable[[xr.Dataset], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -61,6 +61,7 @@ def fit(
     resume: bool = False,
     save_steps: int | None = None,
     save_minutes: float | None = 10.0,
+    after_epoch: Callable[[xr.Dataset], None] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Train a pair by SVI, in place, and return its history.
@@ -86,6 +87,9 @@ def fit(
     checkpoint every ``save_steps`` steps and ``save_minutes`` minutes too; ``resume`` continues from it, in the middle
     of an epoch as well, with the numbers of an uninterrupted run. SIGINT and SIGTERM end a run once its step is
     finished and saved.
+    ``after_epoch`` is called with the history so far after each epoch, before it is saved, while model and guide are as
+    they would be handed over (with averaged parameters, where the recipe averages them); of processes that a launcher
+    started in the first alone.
 
     Returns: Dataset over ``epoch`` with loss, elbo, rate, distortion, kl and the guide's recorded sites, epoch means
     in nats per image, and learning_rate, gradient_norm (mean and, as largest_gradient_norm, largest), seconds,
@@ -99,7 +103,7 @@ def fit(
         raise UserError(f"execution={execution!r} with compile=False, which means 'eager'; leave one of them out")
     way = execution if compile else "eager"
     recipe = _recipe(recipe, learning_rate, stopping, model)
-    settings = Settings(epochs, batch_size, recipe, seed, way, progress, save_steps, save_minutes)
+    settings = Settings(epochs, batch_size, recipe, seed, way, progress, save_steps, save_minutes, after_epoch)
     where = None if directory is None else Path(directory)
     if isinstance(validation, Real):
         _pixels(data)
@@ -195,6 +199,11 @@ def _check(run: Run, processes: int) -> None:
         raise UserError(f"batch_size {settings.batch_size} cannot be shared by {shared}; give a multiple")
     if isinstance(settings.recipe.stopping, Patience) and run.validation is None:
         raise UserError("Patience judges the validation's loss and there is none; give validation=0.1 or Plateau()")
+    if settings.after_epoch is not None and processes > 1 and launched() is None:
+        raise UserError(
+            f"after_epoch is called where fit was, devices={processes} train in processes of their own; start them by "
+            "torchrun, or give devices=1"
+        )
     _check_folder(run)
     _check_validation(run)
     few = torch.arange(min(8, len(run.pixels)))
