@@ -15,6 +15,7 @@ from . import (
     plots,
     posterior,
     priors,
+    selection,
     svi,
 )
 from .checks import check_pair
@@ -37,6 +38,7 @@ from .objectives import (
 )
 from .pair import Program, record
 from .posterior import from_pyro_svi, read_posterior, write_posterior
+from .selection import path
 from .svi import fit
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "networks",
     "objectives",
     "pair",
+    "path",
     "plots",
     "posterior",
     "priors",
@@ -82,6 +85,7 @@ __all__ = [
     "read_posterior",
     "record",
     "redraw",
+    "selection",
     "svi",
     "to_elpd",
     "transfer_style",

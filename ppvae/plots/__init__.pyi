@@ -13,6 +13,7 @@ from .informative import plot_informative
 from .latent_cards import plot_latent_cards
 from .latent_grid import plot_latent_grid
 from .latent_history import plot_latent_history
+from .latent_path import plot_latent_path
 from .picture_rows import plot_interpolations, plot_kept_groups, plot_temperatures
 from .ranks import plot_calibration
 from .rate_distortion import plot_rate_distortion
@@ -41,6 +42,7 @@ __all__ = [
     "plot_latent_cards",
     "plot_latent_grid",
     "plot_latent_history",
+    "plot_latent_path",
     "plot_rate_distortion",
     "plot_reconstructions",
     "plot_search",

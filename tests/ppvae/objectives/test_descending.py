@@ -13,7 +13,7 @@ def test_each_level_is_the_one_before_by_the_same_factor():
     objective = Descending(objective=BetaELBO(), **GRID)
     np.testing.assert_allclose(objective.weights, [100, 10, 1, 0.1, 0.01], rtol=1e-12)
     held = [objective.weight(step) for step in range(12)]
-    np.testing.assert_allclose(held, np.repeat([100, 10, 1, 0.1, 0.01], 2).tolist() + [0.01, 0.01], rtol=1e-12)
+    np.testing.assert_allclose(held, [100, 100, 10, 10, 1, 1, 0.1, 0.1, *4 * [0.01]], rtol=1e-12)
     assert objective.settles == 8  # the first step of the last level
 
 

@@ -57,5 +57,5 @@ def test_a_resumed_run_shows_the_epochs_that_are_left(images, tmp_path):
 
 
 def test_processes_of_its_own_cannot_call_back(images):
-    with pytest.raises(UserError, match="after_epoch is called where fit was, devices=2 .*devices=1"):
+    with pytest.raises(UserError, match=r"after_epoch is called where fit was, devices=2 .*devices=1"):
         fit(*make_pair(), images, after_epoch=print, devices=2, **SETTINGS)
