@@ -24,7 +24,7 @@ NEEDED = (*BUILT, "network", "trainer", "posterior", "diagnosis", "held_out")
 OPTIONAL = ("auxiliary", "clusters", "condition", "penalty", "annealing")
 ADDED = (  # keys that jobs of ours read and config.yaml has not
     *("seeds", "workers", "models", "metrics", "figures", "prepare", "measure", "paper", "title"),
-    *("search", "score", "runs", "every", "probe", "classifier", "pretraining"),
+    *("search", "score", "runs", "every", "probe", "classifier", "pretraining", "path"),
 )
 EITHER = ("validation", "objective.nats")  # a share, or the name of a split; a number, or one for each site
 SWITCHES = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}

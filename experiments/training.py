@@ -3,7 +3,9 @@
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from experiments.evaluation import EVALUATED, Evaluation, evaluate
 from experiments.labels import labelled
 from experiments.launched import end_here
 from experiments.rehearsal import Follow, rehearse
-from ppvae import UserError, fit, write_posterior
+from ppvae import UserError, fit, path, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
 from ppvae.svi import Recipe
@@ -28,6 +30,7 @@ __all__ = [
     "TRAINED",
     "check_same_configuration",
     "fit_configured",
+    "follow_path",
     "latents_table",
     "share_cores",
     "told",
@@ -120,10 +123,26 @@ def _json_has(value: Any) -> bool:
 
 def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: int, resume: bool) -> xr.Dataset:
     """Train up to ``epochs`` as the configuration says, with its ``config.yaml`` and checkpoints in ``directory``."""
+    _keep_configuration(configuration, directory)
+    return fit_configured(parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume)
+
+
+def _keep_configuration(configuration: DictConfig, directory: Path) -> None:
+    """``config.yaml`` in ``directory``; UserError where another run's is there."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
-    return fit_configured(parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume)
+
+
+def follow_path(parts: Parts, configuration: DictConfig, directory: Path, *, resume: bool) -> xr.Dataset:
+    """The latent path as the configuration's ``path`` and ``trainer`` say, kept in ``directory``; the attribute
+    ``seconds`` is how long it took."""
+    _keep_configuration(configuration, directory)
+    own = OmegaConf.to_container(configuration.get("path") or {}, resolve=True)
+    run = partial(path, parts.model, parts.guide, parts.data, parts.objective, **own)
+    begun = time.perf_counter()
+    found = run(**_of_trainer(parts, configuration, directory, resume=resume), epochs=configuration.trainer.epochs)
+    return found.assign_attrs(seconds=time.perf_counter() - begun)
 
 
 def fit_configured(
@@ -141,27 +160,27 @@ def fit_configured(
 
     A run that was ended before its first checkpoint begins anew.
     """
+    options = _of_trainer(parts, configuration, directory, resume=resume) | ({"recipe": recipe} if recipe else {})
+    return fit(model, guide, parts.data, parts.objective, epochs=epochs, validation=parts.validation, **options)
+
+
+def _of_trainer(parts: Parts, configuration: DictConfig, directory: Path, *, resume: bool) -> dict[str, Any]:
+    """The arguments of :func:`~ppvae.fit` that the recipe, the trainer and the folder say."""
     trainer = configuration.trainer
-    return fit(
-        model,
-        guide,
-        parts.data,
-        parts.objective,
-        epochs=epochs,
-        batch_size=trainer.batch_size,
-        recipe=recipe or parts.recipe,
-        validation=parts.validation,
-        seed=configuration.seed,
-        execution=trainer.get("execution", "auto"),
-        compile=trainer.compile,
-        accelerator=trainer.accelerator,
-        devices=trainer.devices,
-        directory=directory,
-        resume=resume and (directory / "checkpoint.pt").exists(),
-        save_steps=trainer.get("save_steps"),
-        save_minutes=trainer.get("save_minutes"),
-        progress=trainer.progress,
-    )
+    return {
+        "batch_size": trainer.batch_size,
+        "recipe": parts.recipe,
+        "seed": configuration.seed,
+        "execution": trainer.get("execution", "auto"),
+        "compile": trainer.compile,
+        "accelerator": trainer.accelerator,
+        "devices": trainer.devices,
+        "directory": directory,
+        "resume": resume and (directory / "checkpoint.pt").exists(),
+        "save_steps": trainer.get("save_steps"),
+        "save_minutes": trainer.get("save_minutes"),
+        "progress": trainer.progress,
+    }
 
 
 def check_same_configuration(configuration: DictConfig, directory: Path, may_change: tuple[str, ...] = FREE) -> None:

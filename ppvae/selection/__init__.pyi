@@ -3,6 +3,6 @@
 from .entrance import entrance
 from .keeping import keep_latents
 from .latent_path import path
-from .plateaus import chosen_plateau, plateaus, say_plateau
+from .plateaus import chosen_plateau, plateaus, say_plateau, say_plateaus
 
-__all__ = ["chosen_plateau", "entrance", "keep_latents", "path", "plateaus", "say_plateau"]
+__all__ = ["chosen_plateau", "entrance", "keep_latents", "path", "plateaus", "say_plateau", "say_plateaus"]

@@ -14,6 +14,7 @@ from ppvae.interventions.held import latents_of
 from ppvae.pair.program import Data
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior import from_pyro_svi
+from ppvae.selection.ports import heads_of, layers_taking
 
 __all__ = ["keep_latents"]
 
@@ -59,22 +60,13 @@ def _checked(kept: Sequence[int], latents: int) -> torch.Tensor:
 
 def _cut_decoder(decoder: nn.Module, kept: torch.Tensor, fill: torch.Tensor) -> None:
     """Its linear layers that take z, found by running it."""
-    z, taking = torch.randn(2, len(fill), device=fill.device), []
-
-    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if inputs[0].shape == z.shape and torch.equal(inputs[0], z):
-            taking.append(layer)
-
-    hooks = [part.register_forward_pre_hook(note) for part in decoder.modules() if isinstance(part, nn.Linear)]
-    whole = decoder(_filled(z[:, kept], kept, fill))
-    decoder(z)
-    for hook in hooks:
-        hook.remove()
+    taking, z = layers_taking(decoder, len(fill)), torch.randn(2, len(kept), device=fill.device)
+    whole = decoder(_filled(z, kept, fill))
     for layer in taking:
         _cut_columns(layer, kept, fill)
     _resized(decoder, len(kept))
     try:
-        same = bool(taking) and _close(decoder(z[:, kept]), whole)
+        same = bool(taking) and _close(decoder(z), whole)
     except RuntimeError:  # a layer that takes z in another way still wants all of it
         same = False
     if not same:
@@ -97,12 +89,10 @@ def _cut_columns(layer: nn.Linear, kept: torch.Tensor, fill: torch.Tensor) -> No
 
 def _cut_heads(guide: nn.Module, kept: torch.Tensor, latents: int) -> None:
     """The rows of all linear layers of so many outputs outside of the encoder."""
-    inside = {part for name, child in guide.named_modules() if name.endswith("encoder") for part in child.modules()}
-    for layer in guide.modules():
-        if isinstance(layer, nn.Linear) and layer not in inside and layer.out_features == latents:
-            layer.weight = nn.Parameter(layer.weight.data[kept].clone())
-            layer.bias = None if layer.bias is None else nn.Parameter(layer.bias.data[kept].clone())
-            layer.out_features = len(kept)
+    for layer in heads_of(guide, latents):
+        layer.weight = nn.Parameter(layer.weight.data[kept].clone())
+        layer.bias = None if layer.bias is None else nn.Parameter(layer.bias.data[kept].clone())
+        layer.out_features = len(kept)
     _resized(guide, len(kept))
 
 

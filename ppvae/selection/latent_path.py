@@ -20,12 +20,15 @@ from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
 from ppvae.selection.entrance import entrance
-from ppvae.svi import fit
+from ppvae.selection.offers import Offers
+from ppvae.selection.ports import Ports
+from ppvae.svi import Recipe, fit
 from ppvae.svi.checkpoints import save_checkpoint
 
 __all__ = ["level_file", "path"]
 
-SPAN = 25.0**2  # the first weight over the last, where neither is given: σ√β falls by 25
+PROBED = 1024  # images by which a latent that is offered is started
+SPAN = 30.0**2  # the first weight over the last, where neither is given: σ√β falls by 30
 
 
 def path(
@@ -36,10 +39,11 @@ def path(
     *,
     start: float | None = None,
     stop: float | None = None,
-    levels: int = 20,
-    epochs: int = 100,
+    levels: int = 32,
+    epochs: int = 160,
     images: int = 1024,
     ablated: int = 256,
+    offer: bool = True,
     site: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -53,10 +57,16 @@ def path(
     a wide span of weights (:func:`~ppvae.selection.plateaus`) is what the data ask for.
 
     ``objective``: whose KL part the weight multiplies, by default the ELBO. ``start``: the first weight, by default
-    :func:`~ppvae.selection.entrance`, above which nothing enters; ``stop``: the last, by default 625 times less. The
+    :func:`~ppvae.selection.entrance`, above which nothing enters; ``stop``: the last, by default 900 times less. The
     ``levels`` weights lie on a log grid and have ``epochs`` / ``levels`` epochs each, which go on from the level above.
     At the end of each level the first ``images`` are encoded, of which ``ablated`` are decoded with each latent
-    replaced by its mean. ``site``: the code, where there are several. ``directory``: where the run, what each level
+    replaced by its mean.
+
+    A latent that says nothing is a saddle which training leaves slowly, and several latents that leave it together
+    share what one could tell. So each level offers one latent that is out: with new weights, while the others that are
+    out are shut. It is in if it has more than 0.1 nats at the level's end. ``offer=False`` leaves this out, as do pairs
+    of other parts than a guide with a linear head ``loc`` and a decoder that takes z by linear layers.
+    ``site``: the code, where there are several. ``directory``: where the run, what each level
     found and its pair (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
 
     Returns: Dataset over ``level`` and ``latent``: what :func:`~ppvae.diagnostics.informative_latents` says of each
@@ -72,6 +82,9 @@ def path(
     falling = {"start": start, "stop": start / SPAN if stop is None else stop, "levels": levels, "steps": max(steps, 1)}
     falls = Descending(objective=objective or BetaELBO(), **falling)
     looks = _Looks(model, guide, data, falls, per_level, images, ablated, site, seed, directory)
+    looks.offers = _offers(model, guide, data, seed, training.get("recipe")) if offer else None
+    if looks.offers and not resume:
+        looks.offers.begin()
     if resume:
         looks.take_up()
     fit(
@@ -88,6 +101,21 @@ def path(
         **training,
     )
     return looks.together()
+
+
+def _offers(
+    model: nn.Module, guide: nn.Module, data: ImageDataset | Data, seed: int, recipe: Recipe | None
+) -> Offers | None:
+    """Of a pair of which single latents can be shut; UserError with averaged parameters, which would not follow."""
+    ports = Ports.of(model, guide)
+    if ports is not None and recipe is not None and recipe.average is not None:
+        raise UserError(
+            f"average={recipe.average}: averaged parameters do not follow latents that are shut; give average=None or "
+            "offer=False"
+        )
+    first = _first(data, PROBED)
+    images = first.arguments() if isinstance(first, ImageDataset) else first
+    return None if ports is None else Offers(ports, model.prior.latents, images, seed)
 
 
 def level_file(directory: Path | str, level: int, suffix: str) -> Path:
@@ -117,15 +145,20 @@ class _Looks:
     site: str | None
     seed: int
     directory: Path | str | None
+    offers: Offers | None = None
     found: dict[int, xr.Dataset] = field(default_factory=dict)
 
     def __call__(self, history: xr.Dataset) -> None:
         level, rest = divmod(history.sizes["epoch"], self.per_level)
+        if self.offers is not None:
+            self.offers.settle(history["kl"].values[-1])
         if rest:
             return
         self.found[level - 1] = self._look()
         if self.directory is not None:
             self._keep(level - 1)
+        if self.offers is not None:
+            self.offers.next(level)
 
     def take_up(self) -> None:
         """What an earlier part of this run has found."""

@@ -1,12 +1,15 @@
 """Spans of the weight over which a path keeps the same number of latents."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from ppvae.errors import UserError
 
-__all__ = ["chosen_plateau", "plateaus", "say_plateau"]
+__all__ = ["chosen_plateau", "plateaus", "say_plateau", "say_plateaus"]
 
+NONE = "no number of latents holds over two levels: the data ask for none in particular"
 RULES = ("by_ablation", "by_kl", "active_units")
 
 
@@ -52,14 +55,44 @@ def say_plateau(path: xr.Dataset, rule: str | None = None) -> str:
     """One sentence: how many latents, over which weights."""
     found = chosen_plateau(path, rule)
     if found is None:
-        return "no number of latents holds over two levels: the data ask for none in particular"
-    count, ends = int(found["count"]), [int(found[end]) for end in ("last", "first")]
-    if "noise" in path.coords:
-        name, (low, high) = "σ√β", path["noise"].values[ends]
-    else:
-        name, (low, high) = "β", path["weight"].values[ends]
+        return NONE
+    name, scale = _scale(path)
     end = "" if bool(found["ended"]) else ", where the path ends"
-    return f"{count} latent{'s' if count != 1 else ''}, from {name} = {high:.2g} to {low:.2g}{end}"
+    return _sentence(int(found["count"]), name, *(scale[int(found[end])] for end in ("first", "last"))) + end
+
+
+def say_plateaus(paths: Sequence[xr.Dataset], rule: str | None = None) -> str:
+    """One sentence over several seeds: the number that most of them find, over the weights that these have in common.
+
+    UserError for no path.
+    """
+    if not paths:
+        raise UserError("paths is empty; give that of one seed or more")
+    found = [chosen_plateau(path, rule) for path in paths]
+    counts = [int(one["count"]) for one in found if one is not None]
+    if not counts:
+        return f"{NONE}, in {len(paths)} of {len(paths)} seeds"
+    count = max(sorted(set(counts)), key=counts.count)
+    agreed = [(path, one) for path, one in zip(paths, found, strict=True) if one is not None and one["count"] == count]
+    name, high = _scale(agreed[0][0])[0], min(_scale(path)[1][int(one["first"])] for path, one in agreed)
+    low = max(_scale(path)[1][int(one["last"])] for path, one in agreed)
+    span = _sentence(count, name, high, low) if low < high else f"{_latents(count)}, at no {name} that all share"
+    others = sorted(set(counts) - {count})
+    more = f"; others {', '.join(map(str, others))}" if others else ""
+    return f"{span}, in {len(agreed)} of {len(paths)} seeds{more}"
+
+
+def _sentence(count: int, name: str, high: float, low: float) -> str:
+    return f"{_latents(count)}, from {name} = {high:.2g} to {low:.2g}"
+
+
+def _latents(count: int) -> str:
+    return f"{count} latent{'s' if count != 1 else ''}"
+
+
+def _scale(path: xr.Dataset) -> tuple[str, np.ndarray]:
+    """What the weights are told in, and their values by level."""
+    return ("σ√β", path["noise"].values) if "noise" in path.coords else ("β", path["weight"].values)
 
 
 def _rule(path: xr.Dataset, rule: str | None) -> str:

@@ -1,0 +1,127 @@
+"""How many latents data ask for: a study's ``measure`` that follows the latents as the weight of the rate falls."""
+
+import json
+import math
+from pathlib import Path
+
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.assemble import Parts, assemble
+from experiments.codes import mean_codes
+from experiments.labels import labelled
+from experiments.report import ReportFigure
+from experiments.training import follow_path
+from ppvae import from_pyro_svi, read_posterior, write_posterior
+from ppvae.errors import UserError
+from ppvae.files import replace_atomically
+from ppvae.interventions import traverse
+from ppvae.metrics import dci_metric, mig_metric
+from ppvae.pair.untouched import unit_of
+from ppvae.plots import plot_latent_path, plot_traversals
+from ppvae.selection import chosen_plateau, keep_latents, say_plateaus
+from ppvae.selection.latent_path import level_file
+from ppvae.svi import load_pair
+
+__all__ = ["figures", "follow"]
+
+FOLLOWED = {
+    "latents": "latents on the widest plateau, by ablation",
+    "from": "plateau from σ√β (or β)",
+    "to": "plateau to σ√β (or β)",
+    "width": "its width, log of their ratio",
+    "by_kl": "latents by KL at its end",
+    "factors_named": "factors that one of these latents tells most of",
+    "dci": "DCI disentanglement of these (quick)",
+    "mig": "MIG of these (quick)",
+    "error": "RMSE of a pixel at its end",
+    "rate": "rate at its end (nats)",
+    "in_at_last": "latents by ablation at the last weight",
+    "seconds": "time (s)",
+}
+
+
+@labelled(FOLLOWED)
+def follow(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """Follow the path and write ``path.zarr``, ``path.csv`` and ``metrics.json``: the widest plateau, and the pair at
+    its end, cut to the latents that are in.
+    """
+    parts = assemble(configuration)
+    found = follow_path(parts, configuration, directory, resume=resume)
+    write_posterior(xr.DataTree(found), directory / "path.zarr")
+    by_level = found.drop_vars([name for name, one in found.items() if "factor" in one.dims]).to_dataframe()
+    replace_atomically(directory / "path.csv", lambda path: by_level.to_csv(path))
+    metrics = {"data": parts.data.description, "units": unit_of(parts.model), **_measured(found, parts, directory)}
+    metrics = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
+    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
+
+
+def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, float]:
+    rule = "by_ablation" if "by_ablation" in found else "by_kl"
+    told = {"in_at_last": int(found[rule][-1].sum()), "seconds": found.attrs["seconds"]}
+    plateau = chosen_plateau(found)
+    if plateau is None:
+        return {"latents": math.nan, **told}
+    scale = found["noise" if "noise" in found.coords else "weight"].values
+    last = found.isel(level=int(plateau["last"]))
+    into = last["latent"].values[last[rule].values]
+    return {
+        "latents": int(plateau["count"]),
+        "from": float(scale[int(plateau["first"])]),
+        "to": float(scale[int(plateau["last"])]),
+        "width": float(plateau["width"]),
+        "by_kl": int(last["by_kl"].sum()),
+        **{name: float(last[name]) for name in ("error", "rate") if name in last},
+        **_of_factors(last, into.tolist(), parts, directory, int(plateau["last"])),
+        **told,
+    }
+
+
+def _of_factors(last: xr.Dataset, into: list[int], parts: Parts, directory: Path, level: int) -> dict[str, float]:
+    """What the pair at the plateau's end, cut to the latents that are in, tells of the factors."""
+    if "explained" not in last:
+        return {}
+    told = last["explained"].sel(latent=into)
+    named = {"factors_named": len(set(told.idxmax("factor").values.tolist()))}
+    if len(into) < 2:
+        return named
+    images = parts.data.subset(slice(min(4096, len(parts.data))))
+    model, guide = _kept(parts, directory, level, into)
+    codes = mean_codes(from_pyro_svi(model, guide, images, 1))
+    try:
+        scores = {"dci": dci_metric, "mig": mig_metric}
+        return named | {k: float(score(codes, images.factors, preset="quick")["score"]) for k, score in scores.items()}
+    except UserError:  # too few images for the factors' levels
+        return named
+
+
+def _kept(parts: Parts, directory: Path, level: int, into: list[int]) -> tuple:
+    load_pair(level_file(directory, level, ".pt"), parts.model, parts.guide)
+    return keep_latents(parts.model, parts.guide, into, parts.data.subset(slice(min(1024, len(parts.data)))))
+
+
+def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    """The path of each model's first seed, with what all its seeds say, and the kept latents' traversals."""
+    return [figure for name in configuration.models for figure in _figures(name, configuration, directory / name)]
+
+
+def _figures(name: str, configuration: DictConfig, directory: Path) -> list[ReportFigure]:
+    runs = [directory / f"seed{seed}" for seed in configuration.seeds]
+    paths = [read_posterior(run / "path.zarr").to_dataset().load() for run in runs]
+    said, plateau = say_plateaus(paths), chosen_plateau(paths[0])
+    shown = f"Shown: seed {configuration.seeds[0]}; each level goes on from the one left of it."
+    caption = f"{said[0].upper()}{said[1:]}. {shown}"
+    path = ReportFigure(f"path_{name}", caption, plot_latent_path(paths[0], plateau), f"The latent path: {name}")
+    return [path] if plateau is None else [path, _traversals(name, runs[0], paths[0], plateau)]
+
+
+def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> ReportFigure:
+    parts = assemble(OmegaConf.load(run / "config.yaml"))
+    last = path.isel(level=int(plateau["last"]))
+    rule = plateau.attrs["rule"]
+    into = last["latent"].values[last[rule].values].tolist()
+    model, guide = _kept(parts, run, int(plateau["last"]), into)
+    tree = from_pyro_svi(model, guide, parts.data.subset(slice(min(1024, len(parts.data)))), 1)
+    kept = ", ".join(f"z{number}" for number in into)
+    caption = f"What the pair that keeps {kept} alone draws as each of them moves, at the plateau's last weight."
+    return ReportFigure(f"kept_{name}", caption, plot_traversals(traverse(model, tree)), f"The kept latents: {name}")
