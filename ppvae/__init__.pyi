@@ -38,7 +38,7 @@ from .objectives import (
 )
 from .pair import Program, record
 from .posterior import from_pyro_svi, read_posterior, write_posterior
-from .selection import path
+from .selection import path, select
 from .svi import fit
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "read_posterior",
     "record",
     "redraw",
+    "select",
     "selection",
     "svi",
     "to_elpd",

@@ -19,9 +19,9 @@ from ppvae.interventions import traverse
 from ppvae.metrics import dci_metric, mig_metric
 from ppvae.pair.untouched import unit_of
 from ppvae.plots import plot_latent_path, plot_traversals
-from ppvae.selection import chosen_plateau, keep_latents, say_plateaus
-from ppvae.selection.latent_path import level_file
-from ppvae.svi import load_pair
+from ppvae.selection import chosen_plateau, say_plateaus
+from ppvae.selection.latent_path import first_images
+from ppvae.selection.selecting import pair_of_level
 
 __all__ = ["figures", "follow"]
 
@@ -64,7 +64,6 @@ def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, flo
         return {"latents": math.nan, **told}
     scale = found["noise" if "noise" in found.coords else "weight"].values
     last = found.isel(level=int(plateau["last"]))
-    into = last["latent"].values[last[rule].values]
     return {
         "latents": int(plateau["count"]),
         "from": float(scale[int(plateau["first"])]),
@@ -72,32 +71,27 @@ def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, flo
         "width": float(plateau["width"]),
         "by_kl": int(last["by_kl"].sum()),
         **{name: float(last[name]) for name in ("error", "rate") if name in last},
-        **_of_factors(last, into.tolist(), parts, directory, int(plateau["last"])),
+        **_of_factors(found, plateau, parts, directory),
         **told,
     }
 
 
-def _of_factors(last: xr.Dataset, into: list[int], parts: Parts, directory: Path, level: int) -> dict[str, float]:
+def _of_factors(found: xr.Dataset, plateau: xr.Dataset, parts: Parts, directory: Path) -> dict[str, float]:
     """What the pair at the plateau's end, cut to the latents that are in, tells of the factors."""
-    if "explained" not in last:
+    if "explained" not in found:
         return {}
-    told = last["explained"].sel(latent=into)
+    model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, found, plateau, directory)
+    told = found["explained"].isel(level=int(plateau["last"])).sel(latent=kept)
     named = {"factors_named": len(set(told.idxmax("factor").values.tolist()))}
-    if len(into) < 2:
+    if len(kept) < 2:
         return named
     images = parts.data.subset(slice(min(4096, len(parts.data))))
-    model, guide = _kept(parts, directory, level, into)
     codes = mean_codes(from_pyro_svi(model, guide, images, 1))
     try:
         scores = {"dci": dci_metric, "mig": mig_metric}
         return named | {k: float(score(codes, images.factors, preset="quick")["score"]) for k, score in scores.items()}
     except UserError:  # too few images for the factors' levels
         return named
-
-
-def _kept(parts: Parts, directory: Path, level: int, into: list[int]) -> tuple:
-    load_pair(level_file(directory, level, ".pt"), parts.model, parts.guide)
-    return keep_latents(parts.model, parts.guide, into, parts.data.subset(slice(min(1024, len(parts.data)))))
 
 
 def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
@@ -117,11 +111,8 @@ def _figures(name: str, configuration: DictConfig, directory: Path) -> list[Repo
 
 def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> ReportFigure:
     parts = assemble(OmegaConf.load(run / "config.yaml"))
-    last = path.isel(level=int(plateau["last"]))
-    rule = plateau.attrs["rule"]
-    into = last["latent"].values[last[rule].values].tolist()
-    model, guide = _kept(parts, run, int(plateau["last"]), into)
-    tree = from_pyro_svi(model, guide, parts.data.subset(slice(min(1024, len(parts.data)))), 1)
-    kept = ", ".join(f"z{number}" for number in into)
-    caption = f"What the pair that keeps {kept} alone draws as each of them moves, at the plateau's last weight."
+    model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, path, plateau, run)
+    tree = from_pyro_svi(model, guide, first_images(parts.data), 1)
+    names = ", ".join(f"z{number}" for number in kept)
+    caption = f"What the pair that keeps {names} alone draws as each of them moves, at the plateau's last weight."
     return ReportFigure(f"kept_{name}", caption, plot_traversals(traverse(model, tree)), f"The kept latents: {name}")

@@ -4,5 +4,16 @@ from .entrance import entrance
 from .keeping import keep_latents
 from .latent_path import path
 from .plateaus import chosen_plateau, plateaus, say_plateau, say_plateaus
+from .selecting import Selection, select
 
-__all__ = ["chosen_plateau", "entrance", "keep_latents", "path", "plateaus", "say_plateau", "say_plateaus"]
+__all__ = [
+    "Selection",
+    "chosen_plateau",
+    "entrance",
+    "keep_latents",
+    "path",
+    "plateaus",
+    "say_plateau",
+    "say_plateaus",
+    "select",
+]

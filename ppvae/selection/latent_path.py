@@ -25,7 +25,7 @@ from ppvae.selection.ports import Ports
 from ppvae.svi import Recipe, fit
 from ppvae.svi.checkpoints import save_checkpoint
 
-__all__ = ["level_file", "path"]
+__all__ = ["first_images", "level_file", "path"]
 
 PROBED = 1024  # images by which a latent that is offered is started
 SPAN = 30.0**2  # the first weight over the last, where neither is given: σ√β falls by 30
@@ -113,7 +113,7 @@ def _offers(
             f"average={recipe.average}: averaged parameters do not follow latents that are shut; give average=None or "
             "offer=False"
         )
-    first = _first(data, PROBED)
+    first = first_images(data)
     images = first.arguments() if isinstance(first, ImageDataset) else first
     return None if ports is None else Offers(ports, model.prior.latents, images, seed)
 
@@ -185,7 +185,12 @@ class _Looks:
 
     def _look(self) -> xr.Dataset:
         tree = from_pyro_svi(
-            self.model, self.guide, _first(self.data, self.images), 1, constant_data=self._factors(), seed=self.seed
+            self.model,
+            self.guide,
+            first_images(self.data, self.images),
+            1,
+            constant_data=self._factors(),
+            seed=self.seed,
         )
         site = chosen_code(tree, self.site)
         ablation = ablate(self.model, tree.isel(image=slice(self.ablated)), site=site)
@@ -220,7 +225,8 @@ class _Looks:
         replace_atomically(where, lambda temporary: temporary.write_text(text))
 
 
-def _first(data: ImageDataset | Data, count: int) -> Any:
+def first_images(data: ImageDataset | Data, count: int = PROBED) -> Any:
+    """So many of them, with what comes with each."""
     if isinstance(data, ImageDataset):
         return data.subset(slice(min(count, len(data))))
     first = tuple(values[:count] for values in inputs_of(data))
