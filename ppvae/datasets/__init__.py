@@ -9,6 +9,7 @@ from ppvae.datasets.dsprites_archive import dsprites
 from ppvae.datasets.factors import factor
 from ppvae.datasets.file_sources import celeba, image_folder, omniglot
 from ppvae.datasets.images import Images, RenderedImages, StoredImages
+from ppvae.datasets.procedural_bumps import bumps
 from ppvae.datasets.procedural_numbers import house_numbers
 from ppvae.datasets.procedural_sprites import sprite_grid, sprites
 from ppvae.datasets.static_mnist import binarised_mnist
@@ -23,6 +24,7 @@ __all__ = [
     "RenderedImages",
     "StoredImages",
     "binarised_mnist",
+    "bumps",
     "celeba",
     "cifar10",
     "draw_sprites",
