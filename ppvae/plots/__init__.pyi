@@ -3,6 +3,7 @@
 from .accuracies import plot_accuracies
 from .assignments import plot_assignments
 from .codes import plot_codes
+from .costs import plot_costs
 from .covariances import plot_covariances
 from .draws import plot_draws
 from .factors_entering import plot_capacity
@@ -30,6 +31,7 @@ __all__ = [
     "plot_calibration",
     "plot_capacity",
     "plot_codes",
+    "plot_costs",
     "plot_covariances",
     "plot_draws",
     "plot_groups",
