@@ -107,7 +107,7 @@ def normal_gamma_cost(signal_to_noise: ArrayLike, switch: float | None = None, p
     """
     ratios = _ratios(signal_to_noise)
     switches = SWITCHES if switch is None else np.array([switch])
-    return _least(_joint(ratios, switches, path))[0]
+    return _joint(ratios, switches, path).min(0)
 
 
 def student_t_cost(signal_to_noise: ArrayLike, switch: float | None = None, path: NormalGammaPath = PAPER) -> Array:
@@ -118,7 +118,7 @@ def student_t_cost(signal_to_noise: ArrayLike, switch: float | None = None, path
     """
     ratios = _ratios(signal_to_noise)
     switches = FEW_SWITCHES if switch is None else np.array([switch])
-    return _least(_marginal(ratios, switches, path))[0]
+    return _marginal(ratios, switches, path).min(0)
 
 
 def normal_mismatch(freedom: float) -> float:
@@ -167,14 +167,14 @@ def latent_costs(signal_to_noise: ArrayLike | None = None, path: NormalGammaPath
     """
     given = np.geomspace(0.01, 1000.0, 161) if signal_to_noise is None else signal_to_noise
     ratios = np.atleast_1d(_ratios(given))
-    joint, joint_switch = _least(_joint(ratios, SWITCHES, path), SWITCHES)
-    marginal, marginal_switch = _least(_marginal(ratios, FEW_SWITCHES, path), FEW_SWITCHES)
+    joint, marginal = _joint(ratios, SWITCHES, path), _marginal(ratios, FEW_SWITCHES, path)
+    joint_switch, marginal_switch = SWITCHES[joint.argmin(0)], FEW_SWITCHES[marginal.argmin(0)]
     nats, squared = {"units": "nats"}, {"long_name": "noise at the best p, E[1/λ]", "units": "latent squared"}
     columns: dict[str, tuple[Array, dict[str, Any]]] = {
         "information": (normal_cost(ratios), {"long_name": "information ½ log(1 + S)", **nats}),
         "normal": (normal_cost(ratios), {"long_name": "normal prior", **nats}),
-        "normal_gamma": (joint, {"long_name": "Normal-Gamma, joint bound", **nats}),
-        "student_t": (marginal, {"long_name": "Student-t, marginal bound", **nats}),
+        "normal_gamma": (joint.min(0), {"long_name": "Normal-Gamma, joint bound", **nats}),
+        "student_t": (marginal.min(0), {"long_name": "Student-t, marginal bound", **nats}),
         "normal_gamma_variance": (path.variance(joint_switch), squared),
         "student_t_variance": (path.variance(marginal_switch), squared),
     }
@@ -188,12 +188,6 @@ def _ratios(signal_to_noise: ArrayLike) -> Array:
     if not (np.isfinite(ratios) & (ratios >= 0)).all():
         raise UserError(f"signal_to_noise={ratios}: expected finite numbers of at least zero")
     return ratios
-
-
-def _least(costs: Array, switches: Array | None = None) -> tuple[Array, Array]:
-    """The least over the first axis, and the switches that give it."""
-    places = costs.argmin(0)
-    return costs.min(0), places if switches is None else switches[places]
 
 
 def _joint(ratios: Array, switches: Array, path: NormalGammaPath) -> Array:

@@ -82,7 +82,8 @@ def soft_thresholding(
     nuclear norm for the least of ½(v‖W‖²/σ² + E[λ]‖B‖²) over factors of M and ρ² = α/(α − 1). Its optimum takes ρσ from
     each singular value: S = (√λ/ρσ − 1)₊, as many axes as eigenvalues above ρ²σ². Any rotation of these latents, over
     all K of them too, has the same loss: `signal_to_noise` is one of many. ``switch``: s(p), without one that of the
-    least KL, which an unused latent has. As :func:`linear_optimum`.
+    least KL, which an unused latent has. As :func:`linear_optimum`, which gives the optimum with a p for each latent
+    for :func:`~ppvae.selection.normal_gamma_cost`: that bends a little, and the axes win by thousandths of a nat.
     """
     axes = _axes(eigenvalues, latents, noise)
     if switch is None:

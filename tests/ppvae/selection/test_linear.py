@@ -123,6 +123,27 @@ def test_a_rotation_over_all_latents_costs_nothing_under_the_joint_bound_alone()
         assert change["convex"] < -0.1
 
 
+def test_with_a_p_for_each_latent_the_joint_bound_takes_the_axes_by_a_thousandth_of_a_nat():
+    torch.manual_seed(0)
+    eigenvalues = torch.tensor([37.0, 17.0, 1.0, 1.0]).double()
+
+    def bound(both: torch.Tensor) -> torch.Tensor:
+        """Of encoder and log s, (latent, 4 + 1), the KL by torch."""
+        switch = both[:, 4].sigmoid()
+        shape, rate = (low + (high - low) * switch for low, high in ((3.65, 902.0), (0.24, 810.9)))
+        gammas = Gamma(shape, rate), Gamma(torch.full_like(shape, 8.25), torch.full_like(shape, 3.62))
+        return linear_loss(both[:, :4], eigenvalues, lambda s: 0.5 * shape / (shape - 1) * s + kl_divergence(*gammas))
+
+    found = minimised(torch.cat([torch.randn(3, 4), torch.full((3, 1), -5.7)], 1), bound)
+    expected = linear_optimum(eigenvalues, 3, normal_gamma_cost)
+    np.testing.assert_allclose(bound(found), expected["loss"], atol=1e-4)
+    ratios = found[:, :4].square().sum(1).sort(descending=True).values
+    np.testing.assert_allclose(ratios, expected["signal_to_noise"], atol=0.02)
+    split = 2 * normal_gamma_cost(ratios[0] / 2) - normal_gamma_cost(ratios[0]) - normal_gamma_cost(0.0)
+    assert 0 < split < 0.01  # what halves of the strongest cost more; under the normal prior:
+    assert 2 * normal_cost(ratios[0] / 2) - normal_cost(ratios[0]) > 0.3
+
+
 def test_a_convex_cost_spreads_evenly():
     torch.manual_seed(0)
     eigenvalues = torch.tensor([9.0, 5.0]).double()
