@@ -26,6 +26,7 @@ from ppvae import (
     networks,
     objectives,
     priors,
+    selection,
     svi,
 )
 from ppvae.priors import ClusterPrior, NormalPrior
@@ -180,6 +181,7 @@ def arguments() -> dict[type, dict[str, Any]]:
             "guide": MeanFieldNormal(encoder, LATENTS),
         },
         interventions.Tempered: {"temperature": 0.75, "sites": ("z_2", "z_3"), "images": "x"},
+        selection.NormalGammaPath: {"prior": (7.5, 3.25), "informative": (3.5, 0.25), "uninformative": (900.0, 800.0)},
         svi.Plateau: {"window": 7, "tolerance": 0.25, "floor": 0.5},
         svi.Patience: {"window": 3, "least": 0.5, "drops": 1},
         svi.Recipe: {"optimizer": "adamax", "warmup": 7, "average": 0.75},
