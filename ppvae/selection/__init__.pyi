@@ -15,11 +15,10 @@ from .keeping import keep_latents
 from .latent_path import path
 from .linear import linear_loss, linear_optimum, soft_thresholding, water_filling
 from .plateaus import chosen_plateau, plateaus, say_plateau, say_plateaus
-from .selecting import Selection, select
+from .selecting import select
 
 __all__ = [
     "NormalGammaPath",
-    "Selection",
     "chosen_plateau",
     "cost_of_copies",
     "cost_of_parts",

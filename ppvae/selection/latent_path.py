@@ -1,6 +1,7 @@
 """One training from a weight of the rate that no latent pays for down to one that many do, looked at on the way."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,15 @@ from ppvae.metrics.mutual_information import BINNED_PRESETS, information
 from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
+from ppvae.selection.admission import Admission
 from ppvae.selection.entrance import entrance
-from ppvae.selection.offers import Offers
 from ppvae.selection.ports import Ports
 from ppvae.svi import Recipe, fit
 from ppvae.svi.checkpoints import save_checkpoint
 
 __all__ = ["first_images", "level_file", "path"]
 
-PROBED = 1024  # images by which a latent that is offered is started
+PROBED = 1024  # images that are encoded where none are said
 SPAN = 30.0**2  # the first weight over the last, where neither is given: σ√β falls by 30
 
 
@@ -43,7 +44,7 @@ def path(
     epochs: int = 160,
     images: int = 1024,
     ablated: int = 256,
-    offer: bool = True,
+    places: int | None = None,
     site: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -62,10 +63,11 @@ def path(
     At the end of each level the first ``images`` are encoded, of which ``ablated`` are decoded with each latent
     replaced by its mean.
 
-    A latent that says nothing is a saddle which training leaves slowly, and several latents that leave it together
-    share what one could tell. So each level offers one latent that is out: with new weights, while the others that are
-    out are shut. It is in if it has more than 0.1 nats at the level's end. ``offer=False`` leaves this out, as do pairs
-    of other parts than a guide with a linear head ``loc`` and a decoder that takes z by linear layers.
+    Where a factor enters at once, as a shape does, several latents take it together and give the copies up slowly, or
+    never. So of those that come in, by more than 0.1 nats, each level lets in ``places``, by default twice the latents
+    over the levels, the largest first; the others are turned down to a tenth after each epoch. Pairs that have no guide
+    with a linear head ``loc`` and no decoder that takes z by linear layers are left alone, as with ``places=0``.
+
     ``site``: the code, where there are several. ``directory``: where the run, what each level
     found and its pair (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
 
@@ -82,9 +84,7 @@ def path(
     falling = {"start": start, "stop": start / SPAN if stop is None else stop, "levels": levels, "steps": max(steps, 1)}
     falls = Descending(objective=objective or BetaELBO(), **falling)
     looks = _Looks(model, guide, data, falls, per_level, images, ablated, site, seed, directory)
-    looks.offers = _offers(model, guide, data, seed, training.get("recipe")) if offer else None
-    if looks.offers and not resume:
-        looks.offers.begin()
+    looks.admission = _admission(model, guide, looks, places, training.get("recipe"))
     if resume:
         looks.take_up()
     fit(
@@ -103,19 +103,22 @@ def path(
     return looks.together()
 
 
-def _offers(
-    model: nn.Module, guide: nn.Module, data: ImageDataset | Data, seed: int, recipe: Recipe | None
-) -> Offers | None:
-    """Of a pair of which single latents can be shut; UserError with averaged parameters, which would not follow."""
-    ports = Ports.of(model, guide)
-    if ports is not None and recipe is not None and recipe.average is not None:
+def _admission(
+    model: nn.Module, guide: nn.Module, looks: "_Looks", places: int | None, recipe: Recipe | None
+) -> Admission | None:
+    """Of a pair of which single latents can be turned down; UserError with averages, which would not follow."""
+    ports = None if places == 0 else Ports.of(model, guide)
+    if places is not None:
+        check_whole("places", places, 0)
+    if ports is None:
+        return None
+    if recipe is not None and recipe.average is not None:
         raise UserError(
-            f"average={recipe.average}: averaged parameters do not follow latents that are shut; give average=None or "
-            "offer=False"
+            f"average={recipe.average}: averaged parameters do not follow latents that are turned down; give "
+            "average=None or places=0"
         )
-    first = first_images(data)
-    images = first.arguments() if isinstance(first, ImageDataset) else first
-    return None if ports is None else Offers(ports, model.prior.latents, images, seed)
+    wanted = math.ceil(2 * ports.head.out_features / looks.falls.levels) if places is None else places
+    return Admission(ports, looks.per_level, wanted)
 
 
 def level_file(directory: Path | str, level: int, suffix: str) -> Path:
@@ -145,20 +148,18 @@ class _Looks:
     site: str | None
     seed: int
     directory: Path | str | None
-    offers: Offers | None = None
+    admission: Admission | None = None
     found: dict[int, xr.Dataset] = field(default_factory=dict)
 
     def __call__(self, history: xr.Dataset) -> None:
         level, rest = divmod(history.sizes["epoch"], self.per_level)
-        if self.offers is not None:
-            self.offers.settle(history["kl"].values[-1])
+        if self.admission is not None:
+            self.admission(history["kl"].values)
         if rest:
             return
         self.found[level - 1] = self._look()
         if self.directory is not None:
             self._keep(level - 1)
-        if self.offers is not None:
-            self.offers.next(level)
 
     def take_up(self) -> None:
         """What an earlier part of this run has found."""

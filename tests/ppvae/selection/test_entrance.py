@@ -54,7 +54,7 @@ def test_of_bernoulli_pixels_it_is_the_correlations_eigenvalue():
 
 
 def test_a_data_set_is_read_as_the_model_reads_it():
-    data = sprites(size=64, image_size=8, seed=0)
+    data = sprites(size=64, image_size=32, seed=0)
     program = VAE(NormalPrior(2), NormalLikelihood(MLPDecoder(2, data.image_shape, hidden=[4]), scale=0.1))
     assert entrance(program, data) == pytest.approx(entrance(program, data.images), rel=1e-6)
 

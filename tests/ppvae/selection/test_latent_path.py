@@ -11,12 +11,12 @@ from ppvae.datasets import sprites
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
-from ppvae.selection import chosen_plateau, entrance, say_plateau
+from ppvae.selection import chosen_plateau, entrance, latent_path, say_plateau
 from ppvae.selection.latent_path import level_file
 from ppvae.svi import load_pair
 
 SHAPE, SCALE = (1, 4, 4), 0.1
-SETTINGS = {"progress": False, "accelerator": "cpu", "execution": "captured", "learning_rate": 0.003}
+SETTINGS = {"progress": False, "accelerator": "cpu", "execution": "captured", "learning_rate": 0.005}
 DEVIATIONS = (0.5, 0.2)  # of the images along two directions, nothing else differs
 
 
@@ -39,38 +39,36 @@ def images(deviations=DEVIATIONS, count: int = 1024) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def followed() -> xr.Dataset:
-    return path(*make_pair(), images(), levels=16, epochs=64, batch_size=32, stop=0.15, ablated=512, **SETTINGS)
+    return path(*make_pair(), images(), levels=12, epochs=60, batch_size=32, stop=0.25, ablated=512, **SETTINGS)
 
 
 def test_latents_enter_where_linear_data_say(followed):
-    """Two directions, two latents: each enters when σ√β falls below its deviation (0.5, 0.2), within two levels, of a
-    factor 0.82 each: a training lags, and the decoder's sigmoid is not linear."""
+    """Two directions, two latents: each enters when σ√β falls below its deviation, 0.5 (less where pixels are clamped)
+    and 0.2, at most two levels later: a collapsed code is a saddle that training leaves slowly."""
     assert float(followed.noise[0]) == pytest.approx(0.5, rel=0.06)  # the entrance
+    late = (float(followed.noise[1] / followed.noise[0])) ** 2.5
     counts = followed.by_kl.sum("latent").values
     assert counts[0] == 0
-    assert counts[-1] == 2
     for entered, deviation in ((1, 0.5), (2, 0.2)):
-        at = float(followed.noise[int(np.argmax(counts >= entered))])
-        assert 0.82**3 * deviation < at < 1.02 * deviation
-    assert int(chosen_plateau(followed, "by_kl")["count"]) in (1, 2)
-    assert "from σ√β" in say_plateau(followed, "by_kl")
+        assert late * deviation < float(followed.noise[int(np.argmax(counts >= entered))]) < deviation
+    assert int(chosen_plateau(followed, "by_kl")["count"]) == 2
+    assert say_plateau(followed, "by_kl").startswith("2 latents, from σ√β = 0.1")
 
 
 def test_rate_rises_and_error_falls(followed):
-    """Strictly but for the noise of one draw an image: 1 024 images, ±0.02 nats."""
+    """The rate but for the noise of training, a few hundredths of a nat at a level; the error over all of them."""
     assert (np.diff(followed.rate) > -0.05).all()
-    assert float(followed.error[-1]) < 0.5 * float(followed.error[0])
+    assert float(followed.error[-1]) < 0.2 * float(followed.error[0])
 
 
-def test_a_warm_start_ends_where_a_fresh_run_does(followed):
-    """At the last weight, by the bound, beside three fresh runs of as many steps at that weight alone."""
-    weight = float(followed.weight[-1])
-    bounds = []
-    for seed in range(3):
-        history = fit(*make_pair(seed=seed), images(), BetaELBO(beta=weight), epochs=64, batch_size=32, **SETTINGS)
+def test_a_warm_start_ends_where_fresh_runs_do(followed):
+    """At the last weight, by the bound, beside two runs of as many steps at that weight alone: they differ by 0.02 to
+    0.07 nats, and an epoch's mean of 1 024 draws errs by 0.03."""
+    weight, bounds = float(followed.weight[-1]), []
+    for seed in range(2):
+        history = fit(*make_pair(seed=seed), images(), BetaELBO(beta=weight), epochs=60, batch_size=32, **SETTINGS)
         bounds.append(float(history.distortion[-1] + weight * history.rate[-1]))
-    found = float(followed.distortion[-1] + weight * followed.rate[-1])
-    assert found < max(bounds) + 0.1 + 2 * np.std(bounds)
+    assert float(followed.distortion[-1] + weight * followed.rate[-1]) == pytest.approx(np.mean(bounds), abs=0.2)
 
 
 def test_nothing_enters_on_noise_until_everything_does():
@@ -81,50 +79,41 @@ def test_nothing_enters_on_noise_until_everything_does():
     assert chosen_plateau(found, "by_kl") is None
 
 
-def test_a_path_that_was_ended_goes_on_as_if_it_was_not(tmp_path):
+class Ended(Exception):
+    """As by a kill."""
+
+
+def ended_after(epochs: int):
+    """``fit`` that ends after so many epochs, once what looks at them has looked."""
+
+    def train(*pair, after_epoch, **options):
+        def look(history):
+            after_epoch(history)
+            if history.sizes["epoch"] == epochs:
+                raise Ended
+
+        return fit(*pair, after_epoch=look, **options)
+
+    return train
+
+
+def test_a_path_that_was_ended_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
     options = {"levels": 4, "epochs": 8, "batch_size": 64, **SETTINGS}
     whole = path(*make_pair(), images(count=256), directory=tmp_path / "whole", **options)
-    ended = {"n": 0}
-
-    class Ended(Exception):
-        pass
-
-    pair = make_pair()
-    forward = pair[0].forward
-
-    def counting(*args, **kwargs):
-        ended["n"] += 1
-        return forward(*args, **kwargs)
-
-    first = level_file(tmp_path / "whole", 1, ".pt")
-    load_pair(first, *pair)  # each level's pair can be had
-    assert counting  # the pair is not called by name below
+    load_pair(level_file(tmp_path / "whole", 1, ".pt"), *make_pair())  # each level's pair can be had
     parted = tmp_path / "parted"
-    stopped = {"after": 5}
-
-    def stop(history):
-        if history.sizes["epoch"] == stopped["after"]:
-            raise Ended
-
-    import ppvae.selection.latent_path as module
-
-    original = module.fit
-    module.fit = lambda *a, after_epoch, **k: original(
-        *a, after_epoch=lambda history: (after_epoch(history), stop(history)), **k
-    )
-    try:
-        with pytest.raises(Ended):
-            path(*make_pair(), images(count=256), directory=parted, **options)
-    finally:
-        module.fit = original
+    monkeypatch.setattr(latent_path, "fit", ended_after(5))
+    with pytest.raises(Ended):
+        path(*make_pair(), images(count=256), directory=parted, **options)
+    monkeypatch.undo()
     resumed = path(*make_pair(), images(count=256), directory=parted, resume=True, **options)
     xr.testing.assert_allclose(resumed, whole, rtol=1e-6, atol=1e-7)
 
 
 def test_factors_are_told_by_the_latents_that_know_them():
-    data = sprites(size=256, image_size=8, seed=0)
+    data = sprites(size=256, image_size=32, seed=0)
     found = path(*make_pair(3, data.image_shape), data, levels=3, epochs=6, images=200, ablated=32, **SETTINGS)
-    assert found.explained.dims == ("factor", "level", "latent")
+    assert set(found.explained.dims) == {"factor", "level", "latent"}
     assert found.explained.factor.values.tolist() == list(data.factors)
     assert bool(((found.explained >= 0) & (found.explained <= 1 + 1e-9)).all())
     assert found.sizes == {"level": 3, "latent": 3, "factor": len(data.factors)}

@@ -52,6 +52,6 @@ def test_one_direction_leaves_one_latent_that_says_what_it_said():
 def test_where_no_number_holds_that_is_said():
     """Noise, above which nothing enters."""
     noise = 0.5 + 0.05 * torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(2))
-    with pytest.raises(UserError, match="no number of latents holds .*; look at ppvae.path") as error:
-        select(*make_pair(), noise, levels=3, epochs=3, start=9.0, stop=4.0, batch_size=64, offer=False, **SETTINGS)
+    with pytest.raises(UserError, match=r"no number of latents holds .*; look at ppvae.path") as error:
+        select(*make_pair(), noise, levels=3, epochs=3, start=9.0, stop=4.0, batch_size=64, **SETTINGS)
     assert "\n" not in str(error.value)
