@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DEEP, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
     r"```python\n(.*?)```", README, flags=re.S
 )
 SMALLER = {
@@ -16,6 +16,7 @@ SMALLER = {
     "images[:1000]": "images[:16]",
     "num_samples=64": "num_samples=4",
     "epochs=20": "epochs=1",
+    "levels=32, epochs=160": "levels=2, epochs=2, ablated=8, compile=False",
     "images[:100]": "images[:12], num_samples=30, simulations=20",
     "size=200": "size=12",
     "held_out)": "held_out, 30)",
@@ -52,6 +53,13 @@ def test_readme_two_views_train_and_draw(tmp_path, forked):
     done = forked(tmp_path, _smaller(TWO_VIEWS) + "\nprint(vary(model, columns=8, rows=4, cluster=3).sizes)")
     assert done.returncode == 0, done.stderr
     assert "'z_local': 4, 'z_global': 8" in done.stdout
+
+
+def test_readme_path_says_how_many_latents(tmp_path, forked):
+    done = forked(tmp_path, _smaller(LATENTS) + "\nprint(found.sizes, guide.loc.out_features)")
+    assert done.returncode == 0, done.stderr
+    assert "'level': 2" in done.stdout
+    assert done.stdout.strip().endswith(" 3")
 
 
 def test_readme_autoregressive_decoder_trains_and_is_judged(tmp_path, forked):
