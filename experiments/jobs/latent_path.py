@@ -19,24 +19,25 @@ from ppvae.interventions import traverse
 from ppvae.metrics import dci_metric, mig_metric
 from ppvae.pair.untouched import unit_of
 from ppvae.plots import plot_latent_path, plot_traversals
-from ppvae.selection import chosen_plateau, say_plateaus
+from ppvae.selection import chosen_plateau, plateaus, say_plateaus
 from ppvae.selection.latent_path import first_images
 from ppvae.selection.selecting import pair_of_level
 
 __all__ = ["figures", "follow"]
 
 FOLLOWED = {
-    "latents": "latents on the widest plateau, by ablation",
+    "latents": "latents on the widest plateau",
     "from": "plateau from σ√β (or β)",
     "to": "plateau to σ√β (or β)",
     "width": "its width, log of their ratio",
+    "by_ablation": "latents by ablation at its end",
     "by_kl": "latents by KL at its end",
     "factors_named": "factors that one of these latents tells most of",
     "dci": "DCI disentanglement of these (quick)",
     "mig": "MIG of these (quick)",
     "error": "RMSE of a pixel at its end",
     "rate": "rate at its end (nats)",
-    "in_at_last": "latents by ablation at the last weight",
+    "in_at_last": "latents at the last weight",
     "seconds": "time (s)",
 }
 
@@ -49,7 +50,7 @@ def follow(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     parts = assemble(configuration)
     found = follow_path(parts, configuration, directory, resume=resume)
     write_posterior(xr.DataTree(found), directory / "path.zarr")
-    by_level = found.drop_vars([name for name, one in found.items() if "factor" in one.dims]).to_dataframe()
+    by_level = found.drop_dims("factor", errors="ignore").to_dataframe()
     replace_atomically(directory / "path.csv", lambda path: by_level.to_csv(path))
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **_measured(found, parts, directory)}
     metrics = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
@@ -57,7 +58,7 @@ def follow(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
 
 
 def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, float]:
-    rule = "by_ablation" if "by_ablation" in found else "by_kl"
+    rule = plateaus(found).attrs["rule"]
     told = {"in_at_last": int(found[rule][-1].sum()), "seconds": found.attrs["seconds"]}
     plateau = chosen_plateau(found)
     if plateau is None:
@@ -69,7 +70,7 @@ def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, flo
         "from": float(scale[int(plateau["first"])]),
         "to": float(scale[int(plateau["last"])]),
         "width": float(plateau["width"]),
-        "by_kl": int(last["by_kl"].sum()),
+        **{name: int(last[name].sum()) for name in ("by_ablation", "by_kl") if name in last},
         **{name: float(last[name]) for name in ("error", "rate") if name in last},
         **_of_factors(found, plateau, parts, directory),
         **told,

@@ -29,7 +29,7 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     UserError for missing variables or other dims.
     """
     kl = require_variable(path, "kl", ("level", "latent"), "path")
-    counts = [name for name in ("by_ablation", "by_kl") if name in require_dataset(path, "path")]
+    counts = [name for name in ("into", "by_ablation", "by_kl") if name in require_dataset(path, "path")]
     weights, label = _weights(path)
     figure = new_figure(8.4, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
@@ -39,7 +39,7 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
         above.plot(weights, line, color=colour, linewidth=1.0 if colour == MUTED else 1.8, label=name)
     _name_lines(above, kl.values[-1], names, colours)
     above.set(ylabel="KL of each latent (nats)", ylim=(0, None))
-    for name, colour, dashes in zip(counts, (INK, MUTED), ("-", (0, (4, 3))), strict=False):
+    for name, colour, dashes in zip(counts, (INK, ACCENT, MUTED), ("-", (0, (1, 2)), (0, (4, 3))), strict=False):
         drawn = require_variable(path, name, ("level", "latent"), "path").sum("latent")
         below.step(weights, drawn, where="mid", color=colour, linestyle=dashes, label=name.replace("_", " "))
     below.set(ylabel="latents in", xlabel=label, ylim=(0, path.sizes["latent"] + 0.5))
@@ -74,7 +74,7 @@ def _told(path: xr.Dataset, level: int) -> tuple[Colours, list[str]]:
 
     Without factors each latent that is in has a colour of its own.
     """
-    rule = next((name for name in ("by_ablation", "by_kl") if name in path), None)
+    rule = next((name for name in ("into", "by_ablation", "by_kl") if name in path), None)
     latents = path.sizes["latent"]
     into = path[rule].values[level] if rule else np.ones(latents, bool)
     names, colours = latent_names(path), [MUTED] * latents

@@ -12,19 +12,23 @@ IN = 0.1  # nats of KL above which a latent says something
 DOWN = 0.1  # of its location and its columns is left to a latent that has to wait
 
 
-def admitted(kl: np.ndarray, epochs_per_level: int, places: int) -> set[int]:
-    """The latents that are let in after epochs with such KLs (epoch, latent): at each level at most ``places`` of those
-    above 0.1 nats that were not, the largest first; one that falls below that is out again.
+def admitted(kl: np.ndarray, epochs_per_level: int, pause: int) -> tuple[set[int], set[int]]:
+    """The latents that are let in, and those that wait, after epochs with such KLs (epoch, latent).
+
+    One of those above 0.1 nats is let in, the largest, then none in the ``pause`` levels that follow, for it to take
+    all that it can tell; one that falls below is out again.
     """
     into: set[int] = set()
-    free = places
+    closed = 0  # the level up to which nobody is let in
+    waiting: list[int] = []
     for epoch, row in enumerate(kl):
-        free = places if epoch % epochs_per_level == 0 else free
+        level = epoch // epochs_per_level + 1
         into = {latent for latent in into if row[latent] > IN}
         waiting = [int(latent) for latent in np.argsort(-row, kind="stable") if row[latent] > IN and latent not in into]
-        into |= set(waiting[:free])
-        free -= len(waiting[:free])
-    return into
+        if waiting and level > closed:
+            into.add(waiting.pop(0))
+            closed = level + pause
+    return into, set(waiting)
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,11 @@ class Admission:
 
     ports: Ports
     epochs_per_level: int
-    places: int
+    pause: int
 
-    def __call__(self, kl: np.ndarray) -> None:
-        """KLs of all epochs so far, (epoch, latent)."""
-        into = admitted(kl, self.epochs_per_level, self.places)
-        for latent in np.flatnonzero(kl[-1] > IN):
-            if latent not in into:
-                self.ports.turn_down(int(latent), DOWN)
+    def __call__(self, kl: np.ndarray) -> tuple[set[int], set[int]]:
+        """Who is in and who waits, by the KLs of all epochs so far, (epoch, latent)."""
+        into, waiting = admitted(kl, self.epochs_per_level, self.pause)
+        for latent in waiting:
+            self.ports.turn_down(latent, DOWN)
+        return into, waiting

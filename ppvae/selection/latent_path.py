@@ -1,7 +1,6 @@
 """One training from a weight of the rate that no latent pays for down to one that many do, looked at on the way."""
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def path(
     epochs: int = 160,
     images: int = 1024,
     ablated: int = 256,
-    places: int | None = None,
+    pause: int | None = 3,
     site: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -64,9 +63,9 @@ def path(
     replaced by its mean.
 
     Where a factor enters at once, as a shape does, several latents take it together and give the copies up slowly, or
-    never. So of those that come in, by more than 0.1 nats, each level lets in ``places``, by default twice the latents
-    over the levels, the largest first; the others are turned down to a tenth after each epoch. Pairs that have no guide
-    with a linear head ``loc`` and no decoder that takes z by linear layers are left alone, as with ``places=0``.
+    never. So of those with more than 0.1 nats one is let in, the largest, and none in the ``pause`` levels after it;
+    the others are turned down to a tenth after each epoch, and wait. ``pause=None`` leaves all alone, as are pairs that
+    have no guide with a linear head ``loc`` or no decoder that takes z by linear layers.
 
     ``site``: the code, where there are several. ``directory``: where the run, what each level
     found and its pair (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
@@ -74,7 +73,8 @@ def path(
     Returns: Dataset over ``level`` and ``latent``: what :func:`~ppvae.diagnostics.informative_latents` says of each
     latent, rules and numbers; by level ``weight``, ``rate``, ``distortion`` (nats), for normal pixels of a fixed scale
     ``noise``, scale·√weight, the standard deviation in grey levels that the weight stands for, and ``error``, the root
-    mean squared error of the reconstruction; where the data have factors ``explained`` (factor, level, latent), the
+    mean squared error of the reconstruction; ``into`` (level, latent), whether it was let in, and how many were
+    ``waiting``; where the data have factors ``explained`` (factor, level, latent), the
     share of each factor's entropy that the latent, in 20 bins, tells.
     Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, and those of :func:`~ppvae.fit`.
     """
@@ -84,7 +84,7 @@ def path(
     falling = {"start": start, "stop": start / SPAN if stop is None else stop, "levels": levels, "steps": max(steps, 1)}
     falls = Descending(objective=objective or BetaELBO(), **falling)
     looks = _Looks(model, guide, data, falls, per_level, images, ablated, site, seed, directory)
-    looks.admission = _admission(model, guide, looks, places, training.get("recipe"))
+    looks.admission = _admission(model, guide, looks, pause, training.get("recipe"))
     if resume:
         looks.take_up()
     fit(
@@ -104,21 +104,19 @@ def path(
 
 
 def _admission(
-    model: nn.Module, guide: nn.Module, looks: "_Looks", places: int | None, recipe: Recipe | None
+    model: nn.Module, guide: nn.Module, looks: "_Looks", pause: int | None, recipe: Recipe | None
 ) -> Admission | None:
     """Of a pair of which single latents can be turned down; UserError with averages, which would not follow."""
-    ports = None if places == 0 else Ports.of(model, guide)
-    if places is not None:
-        check_whole("places", places, 0)
-    if ports is None:
+    if pause is None:
         return None
-    if recipe is not None and recipe.average is not None:
+    check_whole("pause", pause, 0)
+    ports = Ports.of(model, guide)
+    if ports is not None and recipe is not None and recipe.average is not None:
         raise UserError(
             f"average={recipe.average}: averaged parameters do not follow latents that are turned down; give "
-            "average=None or places=0"
+            "average=None or pause=None"
         )
-    wanted = math.ceil(2 * ports.head.out_features / looks.falls.levels) if places is None else places
-    return Admission(ports, looks.per_level, wanted)
+    return None if ports is None else Admission(ports, looks.per_level, pause)
 
 
 def level_file(directory: Path | str, level: int, suffix: str) -> Path:
@@ -153,11 +151,16 @@ class _Looks:
 
     def __call__(self, history: xr.Dataset) -> None:
         level, rest = divmod(history.sizes["epoch"], self.per_level)
+        let = None
         if self.admission is not None and history["kl"].ndim == 2:  # else the code has one KL as a whole
-            self.admission(history["kl"].values)
+            let = self.admission(history["kl"].values)
         if rest:
             return
         self.found[level - 1] = self._look()
+        if let is not None:
+            numbers = self.found[level - 1]["latent"]
+            self.found[level - 1]["into"] = numbers.isin(list(let[0]))
+            self.found[level - 1]["waiting"] = len(let[1])
         if self.directory is not None:
             self._keep(level - 1)
 

@@ -38,9 +38,10 @@ def layers_taking(decoder: nn.Module, latents: int) -> list[nn.Linear]:
 
 @dataclass(frozen=True)
 class Ports:
-    """By which a single latent is turned down, in place: the head of its location, the decoder's layers that take z."""
+    """By which a single latent is turned down, in place: the heads of its location and, where the guide has one, of its
+    log variance; the decoder's layers that take z."""
 
-    head: nn.Linear
+    heads: list[nn.Linear]
     takers: list[nn.Linear]
 
     @classmethod
@@ -50,16 +51,19 @@ class Ports:
         decoder = getattr(getattr(model, "likelihood", None), "decoder", None)
         if latents is None or getattr(decoder, "latents", None) != latents:
             return None
-        named = [part for name, part in guide.named_modules() if name.rpartition(".")[2] == "loc"]
-        heads = [head for head in heads_of(guide, latents) if head in named]
+        named = {
+            name.rpartition(".")[2]: head for name, head in guide.named_modules() if head in heads_of(guide, latents)
+        }
+        heads = [named[name] for name in ("loc", "log_variance") if name in named]
         takers = layers_taking(decoder, latents)
-        return cls(heads[0], takers) if len(heads) == 1 and takers else None
+        return cls(heads, takers) if "loc" in named and takers else None
 
     @torch.no_grad()
     def turn_down(self, latent: int, factor: float) -> None:
-        """So much less of the image into this latent, and of it into the picture; what it says stays."""
-        self.head.weight[latent] *= factor
-        if self.head.bias is not None:
-            self.head.bias[latent] *= factor
+        """So much less of the image into this latent, nearer the prior, and of it into the picture."""
+        for head in self.heads:
+            head.weight[latent] *= factor
+            if head.bias is not None:
+                head.bias[latent] *= factor
         for layer in self.takers:
             layer.weight[:, latent] *= factor
