@@ -13,7 +13,8 @@ from ppvae.plots.style import ACCENT, FAINT, INK, MUTED, finish, house_style, ne
 
 __all__ = ["plot_latent_path"]
 
-NAMED = 12  # latents that are named at their lines' ends, the most informative
+NAMED = 12  # latents at most that are named at their lines' ends, the most informative
+SAID = 0.1  # nats at the end from which a line is named
 GAP = 0.052  # of the axes' height between two names
 
 
@@ -48,7 +49,7 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     _errors(below, path, weights)
     if plateau is not None:
         _shade(above, below, weights, plateau)
-    below.legend(frameon=False, loc="upper left", fontsize=8.5)
+    below.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8.5, borderaxespad=0.1)
     for axes in (above, below):
         axes.grid(axis="y")
     return finish(figure)
@@ -91,8 +92,8 @@ def _told(path: xr.Dataset, level: int) -> tuple[Colours, list[str]]:
 
 
 def _name_lines(axes: Axes, ends: np.ndarray, names: list[str], colours: Colours) -> None:
-    """Names right of the lines' ends, moved apart."""
-    shown = np.argsort(-ends, kind="stable")[:NAMED]
+    """Names right of the lines' ends, moved apart, of those that say something there."""
+    shown = [latent for latent in np.argsort(-ends, kind="stable")[:NAMED] if ends[latent] > SAID]
     top = max(float(ends.max()), 1e-9)
     places = spread(ends[shown] / (1.05 * top), GAP, 0.0, 1.0)
     axes.set_ylim(0, 1.05 * top)
