@@ -14,6 +14,7 @@ from ppvae.diagnostics.contents import chosen_code, event_dims_of, rate_of
 from ppvae.errors import UserError, check_whole
 from ppvae.files import replace_atomically
 from ppvae.interventions import ablate
+from ppvae.launchers import launched
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.mutual_information import BINNED_PRESETS, information
 from ppvae.objectives import BetaELBO, Descending, Objective
@@ -67,17 +68,21 @@ def path(
     the others are turned down to a tenth after each epoch, and wait. ``pause=None`` leaves all alone, as are pairs that
     have no guide with a linear head ``loc`` or no decoder that takes z by linear layers.
 
-    ``site``: the code, where there are several. ``directory``: where the run, what each level
-    found and its pair (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
+    ``site``: the code, where there are several. ``directory``: where the run, what each level found and its pair
+    (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
 
     Returns: Dataset over ``level`` and ``latent``: what :func:`~ppvae.diagnostics.informative_latents` says of each
     latent, rules and numbers; by level ``weight``, ``rate``, ``distortion`` (nats), for normal pixels of a fixed scale
     ``noise``, scale·√weight, the standard deviation in grey levels that the weight stands for, and ``error``, the root
     mean squared error of the reconstruction; ``into`` (level, latent), whether it was let in, and how many were
-    ``waiting``; where the data have factors ``explained`` (factor, level, latent), the
-    share of each factor's entropy that the latent, in 20 bins, tells.
-    Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, and those of :func:`~ppvae.fit`.
+    ``waiting``; where the data have factors ``explained`` (factor, level, latent), the share of each factor's entropy
+    that the latent, in 20 bins, tells.
+    Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, for several processes, whose latents would be
+    let in by one alone, and those of :func:`~ppvae.fit`.
     """
+    there = launched()
+    if there is not None and there.processes > 1:
+        raise UserError(f"a path is of one process, {there.launcher} started {there.processes}; start one")
     per_level = _epochs_per_level(epochs, levels)
     start = entrance(model, data) if start is None else start
     steps = per_level * (len(inputs_of(data)[0] if not isinstance(data, ImageDataset) else data) // batch_size)
