@@ -48,7 +48,9 @@ def check_pair(
             objective.bound_to(len(inputs[0]), model, guide).check(drawn, wanted)
     if len(inputs[0]) > 1:  # of one alone, batch statistics are none
         with rehearsing(model, guide, device=device):
-            check_validated(model, guide, inputs, "training")
+            trained = check_validated(model, guide, inputs, "training")
+            if isinstance(objective, Objective):
+                objective.check(*trained)
 
 
 def _check_reparameterised(drawn: dict[str, Site]) -> None:

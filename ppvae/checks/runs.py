@@ -51,11 +51,16 @@ def shared_sites(
         model_trace = _run("model", model, inputs)
     check_finite_run(guide_trace, model_trace)
     check_whole_plates(guide_trace, model_trace, batches=True)
-    drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
-    wanted = {site["name"]: site for site in latent_sites(model_trace)}
+    drawn, wanted = _latents(guide_trace, model_trace)
     check_same_sites(drawn, wanted)
     check_dims([*drawn.values(), *wanted.values()])
     return drawn, wanted, model_trace
+
+
+def _latents(guide_trace: poutine.Trace, model_trace: poutine.Trace) -> tuple[dict[str, Site], dict[str, Site]]:
+    """The guide's and the model's latent sites by name, those left out that the guide has for itself."""
+    drawn = {site["name"]: site for site in latent_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
+    return drawn, {site["name"]: site for site in latent_sites(model_trace)}
 
 
 @contextmanager
@@ -98,8 +103,11 @@ def check_by_image(
             check_batch(site, "guide", images)
 
 
-def check_validated(model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...], mode: str) -> None:
-    """UserError for what Pyro's SVI refuses under validation: what is no distribution, or not in its plates."""
+def check_validated(
+    model: Callable, guide: Callable, inputs: tuple[torch.Tensor, ...], mode: str
+) -> tuple[dict[str, Site], dict[str, Site]]:
+    """UserError for what Pyro's SVI refuses under validation: what is no distribution, or not in its plates; and for a
+    latent site that only one program has in this mode. Returns the guide's and the model's by name."""
     with validation_enabled(True), warnings.catch_warnings(), folded(f"Pyro refuses the pair in {mode} mode"):
         warnings.simplefilter("ignore")  # of sites that only one program has, which are told above
         guide_trace = poutine.trace(guide).get_trace(*inputs)
@@ -110,3 +118,6 @@ def check_validated(model: Callable, guide: Callable, inputs: tuple[torch.Tensor
             for site in trace.nodes.values():
                 if site["type"] == "sample":
                     check_site_shape(site, math.inf)
+    found = _latents(guide_trace, model_trace)
+    check_same_sites(*found)
+    return found

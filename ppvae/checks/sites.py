@@ -7,7 +7,7 @@ from pyro import poutine
 from torch.distributions import constraints
 
 from ppvae.errors import UserError
-from ppvae.pair.sites import Site, event_dims, observed_sites
+from ppvae.pair.sites import Site, event_dims, local, observed_sites
 
 __all__ = [
     "check_batch",
@@ -27,21 +27,29 @@ NAMES = {
     "Real": "real",
 }
 OF_BOTH = {"precision": ("normal_gamma", "normal_gamma")}  # prior and guide that draw a site of this name
+SHARED = {"precision": ("ard", "ard")}  # that draw it once for all images
 OF_BOTH |= dict.fromkeys(("z_1", "z_2"), ("autoregressive_map", "bottom_up"))
 
 
 def check_same_sites(drawn: dict[str, Site], wanted: dict[str, Site]) -> None:
     for name in wanted.keys() - drawn.keys():
-        known = f", as guide={OF_BOTH[name][1]} does" if name in OF_BOTH else ""
+        pair = _of_both(wanted[name])
+        known = f", as guide={pair[1]} does" if pair else ""
         raise UserError(
             f"site {name!r} is in the model but not in the guide ({listed(drawn)}); draw it in the guide{known}"
         )
     for name in drawn.keys() - wanted.keys():
-        known = f", as prior={OF_BOTH[name][0]} does," if name in OF_BOTH else ""
+        pair = _of_both(drawn[name])
+        known = f", as prior={pair[0]} does," if pair else ""
         raise UserError(
             f"site {name!r} is in the guide but not in the model ({listed(wanted)}); "
             f"choose a prior that draws it{known} or a guide without it, or mark it infer={{'is_auxiliary': True}}"
         )
+
+
+def _of_both(site: Site) -> tuple[str, str] | None:
+    """The house's prior and guide that both draw such a site."""
+    return (OF_BOTH if local(site) else SHARED).get(site["name"])
 
 
 def check_dims(sites: list[Site]) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ppvae.errors import UserError
+from ppvae.models.shared import shared_of
 from ppvae.networks.conditions import Condition
 from ppvae.pair.program import Program
 
@@ -41,9 +42,10 @@ class ConditionalVAE(Program):
         if given is None:
             raise UserError("the model is conditional and was given images alone; give (images, labels)")
         del size  # one image for each row that is given
+        shared = shared_of(self.prior)
         with pyro.plate("image", len(given), dim=-1):
             infer = {"event_dims": ["channel", "row", "column"]}
-            return pyro.sample("x", self.decode(self.prior(), given), obs=images, infer=infer)
+            return pyro.sample("x", self.decode(self.prior(*shared), given), obs=images, infer=infer)
 
     def decode(self, z: torch.Tensor, given: torch.Tensor) -> torch.distributions.Distribution:
         """p(x | z, y) as a distribution over images; z (..., image, latent), given (image, ...)."""

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ppvae.errors import UserError
+from ppvae.models.shared import shared_of
 from ppvae.pair.program import Program
 
 __all__ = ["VAE"]
@@ -13,7 +14,8 @@ __all__ = ["VAE"]
 class VAE(Program):
     """p(x, z) = p(z) p(x | z), one Pyro program.
 
-    ``prior()`` draws the latent sites and returns z; ``likelihood(z)`` returns a distribution over images.
+    ``prior()`` draws the latent sites and returns z; ``likelihood(z)`` returns a distribution over images. A prior with
+    a method ``shared()`` draws there, outside of the plate, what all images share, and is called with what it returned.
     Called with images (image, C, H, W) it observes them at site ``x``; called with ``size`` alone it draws images.
 
     Errors: :class:`~ppvae.errors.UserError` where prior and decoder disagree on the number of latents, or on the shape
@@ -28,8 +30,9 @@ class VAE(Program):
         self.likelihood = likelihood
 
     def forward(self, images: torch.Tensor | None = None, *, size: int = 1) -> torch.Tensor:
+        shared = shared_of(self.prior)
         with pyro.plate("image", size if images is None else images.shape[-4], dim=-1):
-            z = self.prior()
+            z = self.prior(*shared)
             infer = {"event_dims": ["channel", "row", "column"]}
             return pyro.sample("x", self.likelihood(z), obs=images, infer=infer)
 
