@@ -1,6 +1,6 @@
 """Which latents carry information, by each of the rules in use, read from a posterior DataTree."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ def informative_latents(
     ablation: xr.Dataset | None = None,
     *,
     site: str | None = None,
-    prior_variance: float | None = None,
+    prior_variance: float | Sequence[float] | None = None,
     max_probability: float = 0.5,
     max_variance_ratio: float = 0.8,
     min_kl: float = 0.1,
@@ -43,14 +43,14 @@ def informative_latents(
 
     Reads kl (or kl_<site> of several), <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever
     the second dim is called; of a site of feature maps, (image, map, row, column), each map is a latent: KLs are summed
-    over its entries, variances and activities averaged. ``site``: by default the only code. The prior's variance is the
-    attribute of <site>_variance unless given. Raises UserError where one is missing or NaN, and for fewer than two
-    images.
+    over its entries, variances and activities averaged. ``site``: by default the only code. The prior's variance, one
+    number or one for each latent, is the attribute of <site>_variance unless given. Raises UserError where one is
+    missing or NaN, and for fewer than two images.
     Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units).
     """
     site = chosen_code(tree, site)
     stats = _sample_stats(tree, site)
-    prior = _prior_variance(stats, prior_variance)
+    prior = _prior_variance(stats, prior_variance)  # (latent,)
     maps = _entries(stats["mean"])
     variance = stats["variance"].mean(["image", *maps])
     activity = stats["mean"].var("image", ddof=1).mean(maps)
@@ -60,7 +60,7 @@ def informative_latents(
         _number("signal_to_noise", _quotient(activity, variance), "activity over the mean variance", "1"),
         _rule("active_units", activity > min_activity, f"activity > {min_activity:g}"),
     ]
-    if np.isfinite(prior):
+    if np.isfinite(prior).all():
         ratio = variance / prior
         columns += [
             _number("variance_ratio", ratio, "mean variance of q(z|x) over the prior's", "1"),
@@ -90,7 +90,9 @@ def informative_latents(
                 _number("relative", relative, long_name, "1"),
                 _rule("by_ablation", relative > min_relative, f"relative > {min_relative:g}"),
             ]
-    return xr.Dataset({column.name: column for column in columns}, attrs={"prior_variance": prior, "site": site})
+    return xr.Dataset(
+        {column.name: column for column in columns}, attrs={"prior_variance": _plain(prior), "site": site}
+    )
 
 
 def count_informative(latents: xr.Dataset) -> xr.Dataset:
@@ -158,13 +160,22 @@ def _entries(array: xr.DataArray) -> list[Hashable]:
     return [dim for dim in array.dims if dim not in ("image", "latent")]
 
 
-def _prior_variance(stats: xr.Dataset, given: float | None) -> float:
+def _prior_variance(stats: xr.Dataset, given: float | Sequence[float] | None) -> xr.DataArray:
+    """Of each latent, in the tree's order."""
     found = stats["variance"].attrs.get("prior_variance") if given is None else given
-    if found is None or not 0 < float(found) <= np.inf:
+    values = np.array([np.nan]) if found is None else np.atleast_1d(np.asarray(found, dtype=float))
+    latents = stats.sizes["latent"]
+    if values.shape not in ((1,), (latents,)) or not (values > 0).all():
         raise UserError(
-            f"prior_variance came as {found}, expected a positive number: give informative_latents(prior_variance=)"
+            f"prior_variance came as {found}, expected a positive number, or one for each of {latents} latents: "
+            "give informative_latents(prior_variance=)"
         )
-    return float(found)
+    return xr.DataArray(np.broadcast_to(values, latents), dims="latent")
+
+
+def _plain(values: xr.DataArray) -> float | list[float]:
+    """One number where all are the same."""
+    return values.values.tolist() if (values != values[0]).any() else float(values[0])
 
 
 def _ablation(ablation: xr.Dataset, reference: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:

@@ -93,7 +93,7 @@ class Export:
                     raise
                 raise _unvectorised(error) from error
 
-    def _prior(self) -> tuple[Arrays, dict[str, float]] | None:
+    def _prior(self) -> tuple[Arrays, dict[str, float | list[float]]] | None:
         if not self.wanted.prior:
             return None
         seed_stream(self.source.device, self.source.seed, 0, 1)  # the chunks' streams are (seed, chunk)
@@ -102,7 +102,7 @@ class Export:
     def _tree(
         self,
         parts: list[dict[str, Arrays]],
-        prior: tuple[Arrays, dict[str, float]] | None,
+        prior: tuple[Arrays, dict[str, float | list[float]]] | None,
         latents: Mapping[str, str | None],
     ) -> xr.DataTree:
         units, sample_dims = unit_of(self.model), self.labels.sample_dims

@@ -17,10 +17,11 @@ def prior_of(
     keeps: Callable[[str], bool],
     draws: int = 1024,
     at_once: int = 1024,
-) -> tuple[Arrays, dict[str, float]]:
+) -> tuple[Arrays, dict[str, float | list[float]]]:
     """Draws of each latent site that ``keeps`` names from p(z), and the variance of all of them there.
 
-    The model ends behind its last latent: no image is drawn."""
+    That is one number, the mean over the latents, or one for each latent of a vector whose latents are known to have
+    variances of their own. The model ends behind its last latent: no image is drawn."""
     names = [site["name"] for site in latent_sites(traced(model, data, {}))]
     kept: dict[str, list[torch.Tensor]] = {}
     dims: dict[str, tuple[str, ...]] = {}
@@ -35,7 +36,7 @@ def prior_of(
             if site["value"].is_floating_point():
                 variances.setdefault(site["name"], _TotalVariance()).add(site)
     prior = {name: (dims[name], torch.cat(parts)) for name, parts in kept.items()}
-    return prior, {name: variance.mean() for name, variance in variances.items()}
+    return prior, {name: variance.told() for name, variance in variances.items()}
 
 
 class _TotalVariance:
@@ -45,6 +46,7 @@ class _TotalVariance:
 
     def __init__(self) -> None:
         self.count, self.sums, self.correction = 0, None, 0
+        self.own: torch.Tensor | None = None  # of each latent, where it is the same in all draws
 
     def add(self, site: Site) -> None:
         try:
@@ -53,8 +55,16 @@ class _TotalVariance:
             mean, variance, self.correction = site["value"], torch.zeros_like(site["value"]), 1
         mean, variance = (moment.flatten(0, 1).double() for moment in (mean, variance))
         sums = torch.stack([variance.sum(0), mean.sum(0), mean.square().sum(0)])
+        known = not self.correction and mean.dim() == 2 and all((one == one[0]).all() for one in (mean, variance))
+        self.own = variance[0] if known else None
         self.count += len(mean)
         self.sums = sums if self.sums is None else self.sums + sums
+
+    def told(self) -> float | list[float]:
+        """Of each latent, where these are known and differ; else the mean over the latents."""
+        if self.own is None or bool((self.own == self.own[0]).all()):
+            return self.mean()
+        return self.own.tolist()
 
     def mean(self) -> float:
         """Over the latents."""

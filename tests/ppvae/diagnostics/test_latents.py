@@ -94,6 +94,19 @@ def test_variance_is_judged_relative_to_the_prior():
     assert found.attrs["prior_variance"] == PRIOR_VARIANCE
 
 
+def test_each_latent_has_its_own_prior_variance():
+    """As under learned precisions: a latent as wide as its prior is idle, whatever the others' are."""
+    tree = tree_of(np.zeros(3), np.array([0.01, 1.0, 4.0]), np.zeros(3))
+    tree["sample_stats"]["z_variance"].attrs["prior_variance"] = [0.01, 4.0, 4.0]
+    found = informative_latents(tree)
+    assert found["by_variance"].values.tolist() == [False, True, False]
+    assert found.attrs["prior_variance"] == [0.01, 4.0, 4.0]
+    assert informative_latents(tree, prior_variance=[4.0, 4.0, 4.0]).attrs["prior_variance"] == 4.0
+    for wrong in ([1.0, 1.0], [1.0, 0.0, 1.0]):
+        with pytest.raises(UserError, match="one for each of 3 latents"):
+            informative_latents(tree, prior_variance=wrong)
+
+
 def test_one_kl_as_a_whole_leaves_its_rule_out():
     """As of a guide whose KL does not split by latent; the other rules stand."""
     tree = gaussian_tree()
