@@ -87,7 +87,10 @@ def one_view(
     decoding = built(likelihood, nn.Module)
     if _open(guide) and first is None:
         walks, drawn = (group._target_.rpartition(".")[2] for group in (guide, prior))
-        raise UserError(f"{walks} needs its prior, {drawn} its guide, first; give prior=hierarchy, or another guide")
+        raise UserError(
+            f"{walks} needs its prior, {drawn} its guide, first; give the guide's own, prior=hierarchy or prior=ard, "
+            "or another guide"
+        )
     encoding = _given(guide, prior=first)
     drawing = _given(prior, guide=encoding, map_shape=_map_shape(prior, decoding, encoding)) if first is None else first
     return built(program, nn.Module, prior=drawing, likelihood=decoding), encoding

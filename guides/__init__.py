@@ -1,5 +1,6 @@
 """q(z | x): one file a posterior family; each guide is a Pyro program with the sites of a model."""
 
+from guides.ard import ARDGuide
 from guides.bottom_up import BottomUpNormal
 from guides.clusters import EnumeratedClusters, OptimalClusters, RelaxedClusters
 from guides.full_covariance_normal import FullCovarianceNormal
@@ -12,6 +13,7 @@ from guides.student_t import StudentTGuide
 from guides.two_view import TwoViewGuide
 
 __all__ = [
+    "ARDGuide",
     "BottomUpNormal",
     "EnumeratedClusters",
     "FullCovarianceNormal",

@@ -76,6 +76,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         models.GreyScale: {},
         models.PatchShuffle: {"patch": 8},
         models.Quantise: {"levels": 32},
+        guides.ARDGuide: {**head, "prior": priors.ARDPrior(LATENTS)},
         guides.BottomUpNormal: {"encoder": networks.MapEncoder(SHAPE, [8], [8]), "latents": LATENTS, "maps": 2},
         guides.EnumeratedClusters: {"features": 8, "clusters": 3},
         guides.FullCovarianceNormal: head,
@@ -169,6 +170,10 @@ def arguments() -> dict[type, dict[str, Any]]:
         priors.AutoregressiveMapPrior: {
             **{"latents": LATENTS, "map_shape": (2, 4, 4), "hidden": [8], "window": (2, 3), "layers": 2},
             **{"channels": 8, "context": 6, "tied": True},
+        },
+        priors.ARDPrior: {"latents": LATENTS, "shape": 7.5, "rate": 3.25},
+        priors.ConjugateARDPrior: {
+            **{"latents": LATENTS, "shape": 7.5, "rate": 3.25, "window": 500.0, "site": "z_global"},
         },
         priors.ClusterPrior: {"latents": LATENTS, "clusters": 7, "spread": 0.25, "site": "z_global"},
         priors.HierarchyPrior: {"top_down": deep["prior"].top_down, "scales": "softplus"},

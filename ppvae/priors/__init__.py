@@ -1,5 +1,7 @@
 """p(z): each prior is a small Pyro program that draws its sites and returns z."""
 
+from ppvae.priors.ard import ARDPrior
+from ppvae.priors.ard_conjugate import ConjugateARDPrior
 from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
 from ppvae.priors.autoregressive_map import AutoregressiveMapPrior
 from ppvae.priors.cluster import ClusterPrior
@@ -11,9 +13,11 @@ from ppvae.priors.student_t import StudentTPrior
 from ppvae.priors.vamp import VampPrior
 
 __all__ = [
+    "ARDPrior",
     "AutoregressiveFlowPrior",
     "AutoregressiveMapPrior",
     "ClusterPrior",
+    "ConjugateARDPrior",
     "HierarchyPrior",
     "MixturePrior",
     "NormalGammaPrior",

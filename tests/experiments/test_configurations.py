@@ -34,25 +34,29 @@ MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.po
 DEEP_PRIOR = PRIORS.pop(PRIORS.index("hierarchy"))
 DEEP_GUIDES = [GUIDES.pop(GUIDES.index(name)) for name in ("hierarchy", "ladder")]
 DEEP = [f"prior={DEEP_PRIOR}", "network=hierarchy", "network.hierarchy='4x4:1 8x8:1'", "network.channels=8"]
-OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, DEEP_PRIOR, *DEEP_GUIDES, "vamp")  # what these leave open the pair gives
+OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, DEEP_PRIOR, *DEEP_GUIDES, "vamp", "ard")  # the pair gives what these leave open
 TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
-FACTORISED = {"normal", "normal_gamma", "student_t"}  # priors whose latents are independent
-INDEPENDENT = {"mean_field", "normal_gamma", "student_t"}  # guides whose latents are, given the image
+FACTORISED = {"normal", "normal_gamma", "student_t", "ard", "ard_conjugate"}  # priors whose latents are independent
+INDEPENDENT = {"mean_field", "normal_gamma", "student_t", "ard"}  # guides whose latents are, given the image
 BINARY = {"bernoulli", "autoregressive"}  # likelihoods of binary pixels alone
 REAL = {"normal", "normal_learned", "normal_optimal"}  # likelihoods of real pixels
 
 
 def legal_pair(prior: str, guide: str) -> bool:
-    """Normal-Gamma has a precision of its own; a VampPrior scores any z, which an IAF does only latent by latent."""
-    return (prior == "normal_gamma") == (guide == "normal_gamma") and (prior, guide) != ("vamp", "iaf")
+    """Some draw a precision, one for each image or one for all; a VampPrior scores any z, which an IAF does not."""
+    precise = all((prior == name) == (guide == name) for name in ("normal_gamma", "ard"))
+    return precise and (prior, guide) != ("vamp", "iaf")
 
 
 def legal_objective(objective: str, prior: str, guide: str) -> bool:
-    """Free bits of each latent need a KL of each; total correlation a density of each latent, of z alone."""
+    """Free bits of each latent need a KL of each; total correlation a density of each latent, of z alone; a bound of
+    each image no site that all share."""
     if objective == "free_bits":
         return prior in FACTORISED and guide in INDEPENDENT
-    return objective != "total_correlation" or (guide in INDEPENDENT and guide != "normal_gamma")
+    if objective == "importance_weighted":
+        return guide != "ard"
+    return objective != "total_correlation" or (guide in INDEPENDENT and guide not in ("normal_gamma", "ard"))
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -179,6 +183,7 @@ def overrides_of(prior: str, guide: str, likelihood: str, objective: str) -> lis
         *small.get(prior, []),
         *flow.get(prior, []),
         *(["guide.hidden=[8]"] if guide == "iaf" else []),
+        *(["objective.nats=0"] if (guide, objective) == ("ard", "free_bits") else []),  # else the precisions are free
         *(["annealing=linear", "annealing.steps=4"] if objective != "soft_free_bits" else []),
     ]
 
@@ -378,7 +383,8 @@ def test_illegal_pairs_end_in_one_line(prior, guide):
         parts = assemble(composed(*overrides_of(prior, guide, "normal", "beta")))
         fit(parts.model, parts.guide, parts.data, parts.objective, epochs=1, progress=False, compile=False)
 
-    with pytest.raises((UserError, InstantiationException), match=r"precision|latent by latent|posterior") as caught:
+    line = r"precision|latent by latent|posterior|its prior"
+    with pytest.raises((UserError, InstantiationException), match=line) as caught:
         trained()
     error = caught.value if isinstance(caught.value, UserError) else caught.value.__cause__
     assert isinstance(error, UserError)
