@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ppvae import VAE, BetaELBO, Capacity, FreeBits, Objective, Program
-from ppvae.priors import NormalPrior
+from ppvae.priors import ConjugateARDPrior, NormalPrior
 
 VARIANCES = torch.tensor([3.0, 2.0, 1.2, 0.7, 0.35, 0.15, 0.05, 0.02], dtype=torch.float64)
 NOISE = 0.1  # σ²
@@ -84,7 +84,12 @@ def trained(beta: float):
     """The pair at the optimum of the β-VAE, the images and their axes; tests read it, and each finds the same seed."""
     images, axes, noise = exact_batch()
     model, guide = VAE(NormalPrior(LATENTS), LinearLikelihood()).double(), LinearGuide(noise).double()
-    objective = BetaELBO(beta=beta)
+    descend(BetaELBO(beta=beta), model, guide, images)
+    return model, guide, images, axes
+
+
+def descend(objective: Objective, model: VAE, guide: LinearGuide, images: torch.Tensor) -> None:
+    """To the optimum, by a quasi-Newton method."""
     optimiser = torch.optim.LBFGS(
         [*model.parameters(), *guide.parameters()],
         max_iter=400,
@@ -101,7 +106,6 @@ def trained(beta: float):
         return loss
 
     optimiser.step(closure)
-    return model, guide, images, axes
 
 
 def test_the_batch_is_the_population():
@@ -190,3 +194,36 @@ def test_free_bits_are_water_filling_too():
     torch.testing.assert_close(below, -beta * of_rate, **close)
     torch.testing.assert_close(above, (1 - beta) * of_rate, **close)
     assert of_rate.norm() > 0.1
+
+
+@pytest.mark.parametrize(("beta", "active"), [(2.0, 5), (10.0, 3)])
+def test_automatic_relevance_is_pca_in_other_units(beta, active):
+    """Where update and optimum alternate until neither moves, α is the conjugate one of the codes in use.
+
+    For PCA's loadings w and codes in any units w² b/a = λᵢ − βσ², zero for the latents left over: the relevances, and
+    E[z²] = b / a but for the hyper-prior's share. KLs and loss are the plain β-VAE's, which the prior does not change.
+    """
+    images, _, noise = exact_batch()
+    prior = ConjugateARDPrior(LATENTS, shape=1e-9, rate=1e-9, window=1e-9)  # of the last batch alone
+    model, guide = VAE(prior, LinearLikelihood()).double(), LinearGuide(noise).double()
+    with torch.no_grad():
+        model.likelihood.loadings.weight.mul_(torch.tensor([5.0, 1.0, 0.2, 1.0, 3.0, 0.5]))
+        for _ in range(2):
+            prior.train()
+            BetaELBO().measure(model, guide, images)
+            prior.eval()
+            with torch.enable_grad():
+                descend(BetaELBO(beta=beta), model, guide, images)
+        before = prior.variance
+        prior.train()
+        terms = BetaELBO().measure(model, guide, images)
+    kl = terms.rates["z"][1].mean(0)
+    expected = (0.5 * (VARIANCES[:LATENTS] / (beta * NOISE)).log()).clamp(min=0)
+    torch.testing.assert_close(kl.sort(descending=True).values, expected, rtol=1e-3, atol=1e-3)
+    used = kl > 0.01
+    assert int(used.sum()) == active
+    torch.testing.assert_close(prior.variance[used], before[used], rtol=1e-3, atol=0)  # the stationary point
+    assert prior.variance[used].std() > 0.01
+    worth = model.likelihood.loadings.weight.detach().square().sum(0) * prior.variance
+    excess = (VARIANCES[:LATENTS] - beta * NOISE).clamp(min=0)
+    torch.testing.assert_close(worth.sort(descending=True).values, excess, rtol=1e-3, atol=1e-3)
