@@ -13,7 +13,7 @@ from experiments.codes import readings
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
-from ppvae.interventions import ablate, reconstruct, traverse
+from ppvae.interventions import ablate, reconstruct, relevance, traverse
 from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
 
 __all__ = ["EVALUATED", "Evaluation", "evaluate"]
@@ -54,6 +54,7 @@ EVALUATED = {  # what the metrics are called
     "informative_by_variance": "informative latents by posterior variance (E[1/λ])",
     "informative_by_kl": "informative latents by KL",
     "informative_by_ablation": "informative latents by ablation",
+    "informative_by_relevance": "informative latents by relevance (99 % of squared Jacobian × prior variance)",
     "informative_active_units": "active units",
     "largest_snr_called_uninformative": "largest signal-to-noise ratio of a latent with p > ½",
 }
@@ -97,7 +98,11 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     tree = from_pyro_svi(model, guide, parts.data.subset(index), wanted.draws, constant_data=factors, **options)
     few, sites = tree.isel(image=slice(wanted.ablation_images)), shown_codes(tree)
     ablated = {site: ablate(model, few, site=site) for site in sites}
-    latents = {site: informative_latents(tree, ablated.get(site), site=site) for site in codes_of(tree)}
+    worth = {site: relevance(model, few, site=site) for site in sites if "relative" in ablated[site]}
+    latents = {
+        site: informative_latents(tree, ablated.get(site), relevance=worth.get(site), site=site)
+        for site in codes_of(tree)
+    }
     split = _information(parts, configuration)
     if split is not None:
         tree["information"] = xr.DataTree(split)

@@ -176,6 +176,7 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
         "kl": "KL (nats)",
         "worsening": "ablation (nats)",
         "relative": "ablation (relative)",
+        "relevance": "relevance (squared pixel values)",
     }
     columns = {name: title for name, title in columns.items() if name in latents}
     sorted_by = "kl" if "kl" in columns else "signal_to_noise"

@@ -15,6 +15,7 @@ def informative_latents(
     tree: xr.DataTree,
     ablation: xr.Dataset | None = None,
     *,
+    relevance: xr.Dataset | None = None,
     site: str | None = None,
     prior_variance: float | Sequence[float] | None = None,
     max_probability: float = 0.5,
@@ -22,6 +23,7 @@ def informative_latents(
     min_kl: float = 0.1,
     min_relative: float = 0.01,
     min_activity: float = 0.01,
+    min_share: float = 0.99,
 ) -> xr.Dataset:
     """Rule for rule, which latents are informative, and the numbers behind each rule; all over dim latent.
 
@@ -37,21 +39,24 @@ def informative_latents(
       called uninformative, it costs 3.6 nats and passes here.
     - `by_ablation`: squared error of the reconstruction grows by more than `min_relative` when the latent is replaced
       by its mean; only with `ablation`.
+    - `by_relevance`: among the fewest latents that make up `min_share` of the sum of all relevances, the decoder's
+      squared Jacobian × prior variance; only with `relevance`, what :func:`~ppvae.interventions.relevance` returns.
     - `active_units`: variance of the posterior means over the images above `min_activity` (absolute, as published).
     Numbers: `probability`, `variance`, `variance_ratio`, `kl` (nats), `worsening` (nats per image), `relative`,
-    `activity`, and `signal_to_noise`, activity over mean variance.
+    `relevance` (squared pixel values), `activity`, and `signal_to_noise`, activity over mean variance.
 
     Reads kl (or kl_<site> of several), <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever
     the second dim is called; of a site of feature maps, (image, map, row, column), each map is a latent: KLs are summed
     over its entries, variances and activities averaged. ``site``: by default the only code. The prior's variance, one
     number or one for each latent, is the attribute of <site>_variance unless given. Raises UserError where one is
     missing or NaN, and for fewer than two images.
-    Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units).
+    Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units); Saha
+    et al., ARD-VAE, WACV 2025 (relevance).
     """
     site = chosen_code(tree, site)
     stats = _sample_stats(tree, site)
     prior = _prior_variance(stats, prior_variance)  # (latent,)
-    maps = _entries(stats["mean"])
+    maps, own = _entries(stats["mean"]), event_dims_of(tree, site)[:1]
     variance = stats["variance"].mean(["image", *maps])
     activity = stats["mean"].var("image", ddof=1).mean(maps)
     columns = [
@@ -79,8 +84,14 @@ def informative_latents(
             _number("probability", probability, "mean probability of being uninformative", "1"),
             _rule("by_probability", probability < max_probability, f"probability < {max_probability:g}"),
         ]
+    if relevance is not None:
+        worth = _matched("relevance", relevance, ("relevance",), variance, own)["relevance"]
+        columns += [
+            _number("relevance", worth, "squared Jacobian of the decoder × prior variance", "squared pixel values"),
+            _rule("by_relevance", _fewest(worth, min_share), f"of the fewest with {100 * min_share:g} % of relevance"),
+        ]
     if ablation is not None:
-        found = _ablation(ablation, variance, event_dims_of(tree, site)[:1])
+        found = _matched("ablation", ablation, ("worsening", "relative"), variance, own)
         columns += [
             _number("worsening", found["worsening"], "increase of -log p(x|z) under ablation", "nats per image"),
         ]
@@ -178,21 +189,33 @@ def _plain(values: xr.DataArray) -> float | list[float]:
     return values.values.tolist() if (values != values[0]).any() else float(values[0])
 
 
-def _ablation(ablation: xr.Dataset, reference: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
-    """Its columns in the order of the tree's latents."""
-    names = [name for name in ("worsening", "relative") if name in ablation]
-    found = ablation[names]
+def _matched(
+    name: str, given: xr.Dataset, wanted: tuple[str, ...], reference: xr.DataArray, dims: tuple[str, ...]
+) -> xr.Dataset:
+    """The columns of an intervention on each latent in the order of the tree's latents."""
+    found = given[[column for column in wanted if column in given]]
     for dim in dims:
         found = found.rename({dim: "latent"}) if dim != "latent" and dim in found.dims else found
-    found = found if dims else found.expand_dims("latent")
-    if "worsening" not in names or found.sizes.get("latent") != reference.sizes["latent"]:
+    found = found if "latent" in found.dims else found.expand_dims("latent")
+    if wanted[0] not in given or found.sizes.get("latent") != reference.sizes["latent"]:
         raise UserError(
-            f"ablation holds {sorted(map(str, ablation))} with sizes {dict(ablation.sizes)}, expected worsening and "
-            f"relative of {reference.sizes['latent']} latents: ablate the model that made this tree"
+            f"{name} holds {sorted(map(str, given))} with sizes {dict(given.sizes)}, expected {' and '.join(wanted)} "
+            f"of {reference.sizes['latent']} latents: give that of the model that made this tree"
         )
     matched = found.reindex_like(reference)
     if bool(matched.to_array().isnull().any()):
         raise UserError(
-            "ablation is NaN or lacks latents of the tree, expected a number each: ablate this tree's model"
+            f"{name} is NaN or lacks latents of the tree, expected a number each: give that of this tree's model"
         )
     return matched
+
+
+def _fewest(worth: xr.DataArray, share: float) -> xr.DataArray:
+    """The latents of the smallest set whose worth is this share of the sum; none where all are worth nothing."""
+    if not 0 < share < 1:
+        raise UserError(f"min_share={share!r}: expected a number between 0 and 1")
+    order = worth.argsort().values[::-1]
+    before = worth.values[order].cumsum() - worth.values[order]
+    kept = np.zeros(worth.size, dtype=bool)
+    kept[order] = before < share * worth.values.sum()
+    return worth.copy(data=kept)

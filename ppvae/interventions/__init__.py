@@ -9,6 +9,7 @@ from ppvae.interventions.kept_groups import keep_groups
 from ppvae.interventions.latents import ablate, reconstruct
 from ppvae.interventions.paths import interpolate
 from ppvae.interventions.pictures import shown
+from ppvae.interventions.relevance import relevance
 from ppvae.interventions.temperature import Tempered
 from ppvae.interventions.traversals import latent_grid, traverse
 
@@ -26,6 +27,7 @@ __all__ = [
     "reconstruct",
     "redraw",
     "reestimate",
+    "relevance",
     "shown",
     "transfer_style",
     "traverse",

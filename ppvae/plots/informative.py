@@ -1,4 +1,4 @@
-"""Four ways to count informative latents, side by side."""
+"""Five ways to count informative latents, side by side."""
 
 import re
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ CRITERIA = (
     Criterion("by_variance", "variance_ratio", "posterior variance", "variance / prior variance"),
     Criterion("by_kl", "kl", "KL divergence", "nats per image"),
     Criterion("by_ablation", "relative", "ablation", "relative increase of squared error"),
+    Criterion("by_relevance", "relevance", "relevance", "squared Jacobian × variance"),
 )
 
 
@@ -45,9 +46,10 @@ CRITERIA = (
 def plot_informative(dataset: xr.Dataset) -> Figure:
     """A panel a criterion, a row a latent (largest KL on top): full dots are counted as informative, hollow not.
 
-    dataset, dim latent, as from `informative_latents`: booleans `by_probability`, `by_variance`, `by_kl`, `by_ablation`
-    with their numbers `probability`, `variance_ratio`, `kl` (nats per image), `relative`. Missing criteria are left
-    out; the threshold that a boolean's `rule` attribute states is drawn; rows with a disagreement are shaded.
+    dataset, dim latent, as from `informative_latents`: booleans `by_probability`, `by_variance`, `by_kl`,
+    `by_ablation` and `by_relevance` with their numbers `probability`, `variance_ratio`, `kl` (nats per image),
+    `relative` and `relevance` (squared pixel values). Missing criteria are left out; the threshold that a boolean's
+    `rule` attribute states is drawn; rows with a disagreement are shaded.
     UserError for other dims or when there is no criterion at all.
     """
     criteria = [criterion for criterion in CRITERIA if criterion.decision in require_dataset(dataset, "informative")]

@@ -84,6 +84,7 @@ def test_metrics_agree_with_the_posterior(run):
     assert 0 <= metrics["disentanglement"] <= 1
     assert 0 <= metrics["entropy_mean"] <= np.log(4) + 1e-6
     assert 0 <= metrics["informative_by_kl"] <= 4
+    assert 1 <= metrics["informative_by_relevance"] <= 4
     assert ("informative_by_probability" in metrics) == ("p" in history)
 
 

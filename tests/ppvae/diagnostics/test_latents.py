@@ -179,6 +179,23 @@ def test_ablation_is_matched_by_latent():
     assert informative_latents(tree, ablation, min_relative=0.001)["by_ablation"].sum() == 2
 
 
+def test_the_fewest_latents_make_up_a_share_of_the_relevance():
+    """90 + 9 of 100 are 99 %, exactly; beyond it, or by other shares, others count; of no relevance at all none."""
+    worth = xr.Dataset({"relevance": ("latent", [9.0, 1.0, 90.0])}, coords={"latent": [1, 2, 0]})
+    tree = gaussian_tree()
+    tree["sample_stats"] = tree["sample_stats"].to_dataset().assign_coords(latent=[0, 1, 2])
+    found = informative_latents(tree, relevance=worth)
+    np.testing.assert_array_equal(found["relevance"], [90.0, 9.0, 1.0])
+    assert found["by_relevance"].values.tolist() == [True, True, False]
+    for share, count in ((0.5, 1), (0.9, 1), (0.9001, 2), (0.995, 3)):
+        assert informative_latents(tree, relevance=worth, min_share=share)["by_relevance"].sum() == count
+    assert not informative_latents(tree, relevance=0 * worth)["by_relevance"].any()
+    with pytest.raises(UserError, match=r"min_share=1\.0: expected a number between 0 and 1"):
+        informative_latents(tree, relevance=worth, min_share=1.0)
+    with pytest.raises(UserError, match=r"relevance holds .* expected relevance of 3 latents"):
+        informative_latents(tree, relevance=worth.isel(latent=[0, 1]))
+
+
 def test_a_code_without_noise_has_infinite_signal_to_noise():
     found = informative_latents(tree_of(np.array([1.0, 0.0]), np.zeros(2), np.zeros(2)))
     np.testing.assert_array_equal(found["signal_to_noise"], [np.inf, 0.0])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ppvae import UserError, from_pyro_svi
-from ppvae.interventions import draw_images, interpolate, keep_groups, reconstruct
+from ppvae.interventions import draw_images, interpolate, keep_groups, reconstruct, relevance
 from ppvae.interventions.paths import spherical, straight
 
 GROUPS = ["z_1", "z_2", "z_3"]
@@ -109,6 +109,13 @@ def test_a_straight_path_of_a_linear_decoder_is_a_cross_fade_of_reconstructions(
     np.testing.assert_allclose(found, (1 - shares) * ends[0] + shares * ends[1], rtol=1e-5, atol=1e-5)
     assert found.attrs["dependent"] == []
     assert found.dims == ("step", "channel", "row", "column")
+
+
+def test_a_code_that_others_depend_on_has_no_relevance_of_its_own(pair):
+    with pytest.raises(UserError, match=r"the codes z_2, z_3 depend on z_1.*use ablate") as caught:
+        relevance(pair.model, pair.tree, site="z_1")
+    assert "\n" not in str(caught.value)
+    assert relevance(pair.model, pair.tree, site="z_3")["relevance"].sizes == {"latent_3": 2}
 
 
 def test_what_depends_on_a_moved_code_follows_and_the_rest_stays(pair):

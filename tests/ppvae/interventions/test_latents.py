@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ppvae import VAE, Program, UserError, from_pyro_svi
-from ppvae.interventions import ablate, latent_grid, reconstruct, traverse
-from ppvae.priors import AutoregressiveFlowPrior, NormalGammaPrior, NormalPrior
+from ppvae.interventions import ablate, latent_grid, reconstruct, relevance, traverse
+from ppvae.priors import AutoregressiveFlowPrior, ConjugateARDPrior, NormalGammaPrior, NormalPrior
 
 SHAPE, LATENTS, IMAGES, SCALE = (2, 3, 4), 4, 40, 0.5
 UNUSED = 2
@@ -103,6 +103,54 @@ def test_a_used_latent_ablates_to_its_closed_form(model, tree):
     assert "nats" in ablation["worsening"].attrs["units"]
 
 
+def test_the_relevance_of_a_linear_decoder_is_its_weights_and_the_codes_variance(model, tree):
+    worth = relevance(model, tree)
+    w = model.likelihood.w.detach().double()
+    np.testing.assert_allclose(worth["jacobian"], w.square().sum(1), rtol=1e-5, atol=1e-12)
+    stats = tree["sample_stats"]
+    codes = (stats["z_mean"].astype(float).var("image") + stats["z_variance"].mean("image")).values
+    np.testing.assert_allclose(worth["variance"], codes, rtol=1e-5)
+    np.testing.assert_allclose(worth["relevance"], worth["jacobian"] * worth["variance"])
+    assert worth["relevance"][UNUSED] == 0
+    assert worth.attrs == {"site": "z", "images": IMAGES, "variance_of": "codes"}
+
+
+def test_the_relevance_is_under_a_priors_own_variances(tree):
+    """And the same in whatever units the decoder and the prior count a latent."""
+    prior = ConjugateARDPrior(LATENTS)
+    prior.codes.fill_(100.0)
+    prior.squares.copy_(torch.tensor([25.0, 100.0, 400.0, 900.0]))
+    model = VAE(prior, Linear())
+    worth = relevance(model, tree)
+    assert worth.attrs["variance_of"] == "prior"
+    expected = (1 + torch.tensor([25.0, 100.0, 400.0, 900.0]) / 2) / 51
+    np.testing.assert_allclose(worth["variance"], expected, rtol=1e-6)
+    with torch.no_grad():
+        model.likelihood.w.mul_(torch.tensor([0.1, 10.0, 1.0, 3.0])[:, None])
+        prior.squares.copy_(2 * (51 * expected / torch.tensor([0.1, 10.0, 1.0, 3.0]) ** 2 - 1))
+    np.testing.assert_allclose(relevance(model, tree)["relevance"], worth["relevance"], rtol=1e-4)
+
+
+def test_a_curved_decoders_slope_is_its_derivative(tree):
+    """By finite differences in float64 of a sigmoid of the linear mean."""
+
+    class Curved(Linear):
+        def forward(self, z):
+            mean = self.mean(z).sigmoid()
+            return dist.Normal(mean, torch.tensor(SCALE).expand_as(mean)).to_event(3)
+
+    curved = VAE(NormalPrior(LATENTS), Curved())
+    found = relevance(curved, tree)["jacobian"]
+    z, likelihood = codes(tree).double(), Curved().double()
+    for latent in range(LATENTS):
+        step = torch.zeros(LATENTS, dtype=torch.float64)
+        step[latent] = 1e-5
+        with torch.no_grad():
+            slope = (likelihood.mean(z + step).sigmoid() - likelihood.mean(z - step).sigmoid()) / 2e-5
+        expected = slope.square().flatten(1).sum(1).mean()
+        assert float(found[latent]) == pytest.approx(float(expected), rel=1e-4, abs=1e-9)
+
+
 def test_a_traversal_moves_one_latent_over_its_quantiles(model, tree):
     traversal = traverse(model, tree, image=5, steps=7)
     assert traversal.dims == ("latent", "step", "channel", "row", "column")
@@ -139,14 +187,14 @@ def test_no_steps_end_in_one_line(model, tree):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("intervention", [ablate, traverse])
+@pytest.mark.parametrize("intervention", [ablate, relevance, traverse])
 def test_a_site_that_is_not_there_ends_in_one_line(model, tree, intervention):
     with pytest.raises(UserError, match="'w'") as caught:
         intervention(model, tree, site="w")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("intervention", [reconstruct, ablate, traverse])
+@pytest.mark.parametrize("intervention", [reconstruct, ablate, relevance, traverse])
 def test_interventions_change_nothing(model, tree, intervention):
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
