@@ -24,6 +24,7 @@ from .examination import compare, elbo_surgery, examine, information_split, log_
 from .interventions import redraw, transfer_style, two_codes, vary
 from .models import VAE, ConditionalVAE, TwoViewVAE
 from .objectives import (
+    GECO,
     Annealed,
     Balanced,
     BetaELBO,
@@ -42,6 +43,7 @@ from .selection import path, select
 from .svi import fit
 
 __all__ = [
+    "GECO",
     "VAE",
     "Annealed",
     "Balanced",

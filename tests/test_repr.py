@@ -162,6 +162,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         objectives.BetaELBO: {"beta": 3.0, "discrete": 0.25, "estimator": "trace"},
         objectives.Capacity: {"gamma": 9.0, "start": 0.5, "stop": 5.0, "steps": 7},
         objectives.FreeBits: {"nats": 0.125, "group": "site"},
+        objectives.GECO: {"error": 0.25, "start": 0.125, "rate": 0.5, "smoothing": 0.75, "largest": 500.0},
         objectives.ImportanceWeighted: {"samples": 7, "doubly_reparameterised": True},
         objectives.Penalised: {"objective": objectives.BetaELBO(beta=3.0), "spectral": 0.25, "batch_norm": 0.5},
         objectives.SoftFreeBits: {"nats": 5.0, "slack": 0.25},

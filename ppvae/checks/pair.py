@@ -13,7 +13,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
-from ppvae.pair.sites import Site, elementwise
+from ppvae.pair.sites import Site, elementwise, observed_sites
 from ppvae.pair.untouched import device_of, evaluating, rehearsing
 
 __all__ = ["check_pair"]
@@ -46,6 +46,7 @@ def check_pair(
         if isinstance(objective, Objective):
             check_by_image(guide, inputs, drawn, model_trace)
             objective.bound_to(len(inputs[0]), model, guide).check(drawn, wanted)
+            objective.check_observed({site["name"]: site for site in observed_sites(model_trace)})
     if len(inputs[0]) > 1:  # of one alone, batch statistics are none
         with rehearsing(model, guide, device=device):
             trained = check_validated(model, guide, inputs, "training")

@@ -11,10 +11,10 @@ import torch
 import xarray as xr
 
 from ppvae.diagnostics.contents import chosen_code
+from ppvae.distributions.means import mean_of
 from ppvae.errors import check_choice
 from ppvae.interventions.decoding import Values, decoded, dependent, in_parts, joined, labelled, picture, sites_before
 from ppvae.interventions.held import by_latent, data_of, held, images_of, latents_of, unit_dims
-from ppvae.interventions.pictures import mean_of
 from ppvae.pair.sites import Site, scaled
 
 __all__ = ["ablate", "reconstruct"]

@@ -7,8 +7,9 @@ from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppvae.distributions import AutoregressiveImage
+from ppvae.distributions.means import mean_of
 
-__all__ = ["Shown", "mean_of", "shown"]
+__all__ = ["Shown", "shown"]
 
 
 class Shown(NamedTuple):
@@ -26,15 +27,6 @@ def shown(distribution: Distribution, *, seed: int = 0) -> Shown:
     """
     mean = mean_of(distribution)
     return Shown(_drawn(distribution, seed), True) if mean is None else Shown(mean, False)
-
-
-def mean_of(distribution: Distribution) -> torch.Tensor | None:
-    """The mean, or None for a distribution without one: it says so, or its mean is NaN, as a categorical's is."""
-    try:
-        mean = distribution.mean
-    except (NotImplementedError, AttributeError):
-        return None
-    return None if mean.isnan().all() else mean
 
 
 def _drawn(distribution: Distribution, seed: int) -> torch.Tensor:

@@ -10,10 +10,10 @@ import xarray as xr
 from torch.autograd import forward_ad
 
 from ppvae.diagnostics.contents import chosen_code
+from ppvae.distributions.means import mean_of
 from ppvae.errors import UserError
 from ppvae.interventions.decoding import Values, decoded, dependent
 from ppvae.interventions.held import by_latent, data_of, held, images_of, unit_dims
-from ppvae.interventions.pictures import mean_of
 from ppvae.pair.sites import Site
 
 __all__ = ["relevance"]

@@ -6,12 +6,14 @@ from ppvae.objectives.beta import BetaELBO
 from ppvae.objectives.capacity import Capacity
 from ppvae.objectives.descending import Descending
 from ppvae.objectives.free_bits import FreeBits, SoftFreeBits
+from ppvae.objectives.geco import GECO
 from ppvae.objectives.importance_weighted import ImportanceWeighted
 from ppvae.objectives.objective import Objective
 from ppvae.objectives.penalised import Penalised
 from ppvae.objectives.total_correlation import TotalCorrelation
 
 __all__ = [
+    "GECO",
     "Annealed",
     "Balanced",
     "BetaELBO",

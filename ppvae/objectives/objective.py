@@ -103,6 +103,10 @@ class Objective(abc.ABC):
         """One-line UserError where the guide's and the model's latent sites do not suit the objective."""
         del drawn, wanted
 
+    def check_observed(self, observed: Mapping[str, Site]) -> None:
+        """One-line UserError where the sites that the model observes do not."""
+        del observed
+
 
 def weighted_rate(terms: Terms, slopes: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Σⱼ slopeⱼ·KLⱼ of each image: each code's KL (image, *dims) under weights that broadcast to (*dims)."""

@@ -98,6 +98,9 @@ class Penalised(Objective):
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
         self.objective.check(drawn, wanted)
 
+    def check_observed(self, observed: Mapping[str, Site]) -> None:
+        self.objective.check_observed(observed)
+
     def _penalty(self, model: Callable, guide: Callable) -> list[torch.Tensor]:
         """Under its weight what each stack of kernels or scales adds, a scalar each."""
         kernels, scales = self._penalised(model, guide)

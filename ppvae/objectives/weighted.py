@@ -61,3 +61,6 @@ class Weighted(Objective):
 
     def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
         self.objective.check(drawn, wanted)
+
+    def check_observed(self, observed: Mapping[str, Site]) -> None:
+        self.objective.check_observed(observed)

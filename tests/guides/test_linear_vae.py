@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from ppvae import VAE, BetaELBO, Capacity, FreeBits, Objective, Program
+from ppvae import GECO, VAE, BetaELBO, Capacity, FreeBits, Objective, Program
 from ppvae.priors import ConjugateARDPrior, NormalPrior
 
 VARIANCES = torch.tensor([3.0, 2.0, 1.2, 0.7, 0.35, 0.15, 0.05, 0.02], dtype=torch.float64)
@@ -194,6 +194,54 @@ def test_free_bits_are_water_filling_too():
     torch.testing.assert_close(below, -beta * of_rate, **close)
     torch.testing.assert_close(above, (1 - beta) * of_rate, **close)
     assert of_rate.norm() > 0.1
+
+
+def water_filled(level: float) -> tuple[float, float]:
+    """Mean squared error of a pixel and rate, nats, of the optimum whose kept axes have the error ``level`` each."""
+    kept, lost = VARIANCES[:LATENTS], VARIANCES[LATENTS:]
+    error = (kept.clamp(max=level).sum() + lost.sum()) / PIXELS
+    return float(error), float((0.5 * (kept / level).log()).clamp(min=0).sum())
+
+
+@pytest.mark.parametrize("beta", [2.0, 4.0])
+def test_a_reconstruction_error_is_met_by_water_filling(beta):
+    """At the error of the level θ = βσ² the optimum is the β-VAE's with λ = σ²/θ, where GECO has neither a gradient
+    nor a reason to move λ."""
+    model, guide, images, _ = trained(beta)
+    squared_error, rate = water_filled(beta * NOISE)
+    objective = GECO(error=squared_error**0.5, start=1 / beta)
+    terms = objective.measure(model, guide, images)
+    assert terms.recorded["squared_error"][1].mean().item() == pytest.approx(squared_error, rel=1e-4)
+    assert terms.rate.mean().item() == pytest.approx(rate, abs=1e-4)
+    of_rate = gradient(BetaELBO(beta=1), [], model, guide, images) - gradient(
+        BetaELBO(beta=0), [], model, guide, images
+    )
+    found = gradient(objective, [], model, guide, images)
+    torch.testing.assert_close(found, torch.zeros_like(found), rtol=0, atol=1e-3 * of_rate.abs().max().item())
+    assert float(objective.state.multiplier) == pytest.approx(1 / beta, rel=1e-5)
+
+
+@pytest.mark.parametrize("start", [1.0, 1e-3])
+def test_training_finds_the_multiplier_of_an_error(start):
+    """From above, where all latents are in use, and from a rate that shuts them all out: λ = σ²/θ and its rate."""
+    level = 0.4  # between the fourth and the fifth variance
+    squared_error, rate = water_filled(level)
+    images, _, noise = exact_batch()
+    model, guide = VAE(NormalPrior(LATENTS), LinearLikelihood()).double(), LinearGuide(noise).double()
+    objective = GECO(error=squared_error**0.5, start=start, rate=0.02)
+    optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=0.02)
+    for step in range(1000):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.02 if step < 700 else 0.002
+        optimiser.zero_grad()
+        objective(model, guide, images).backward()
+        optimiser.step()
+    with torch.no_grad():
+        terms = objective.measure(model, guide, images)
+    assert float(objective.state.multiplier) == pytest.approx(NOISE / level, rel=0.01)
+    assert terms.rate.mean().item() == pytest.approx(rate, rel=0.01)
+    assert terms.recorded["squared_error"][1].mean().item() ** 0.5 == pytest.approx(squared_error**0.5, rel=1e-3)
+    assert int((terms.rates["z"][1].mean(0) > 0.01).sum()) == 4
 
 
 @pytest.mark.parametrize(("beta", "active"), [(2.0, 5), (10.0, 3)])

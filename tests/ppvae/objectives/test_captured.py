@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ppvae import (
+    GECO,
     Annealed,
     Balanced,
     BetaELBO,
@@ -26,6 +27,7 @@ OBJECTIVES = {
     "free bits of each image": lambda: FreeBits(nats=0.05, per_image=True),
     "soft free bits": lambda: SoftFreeBits(nats=1000.0),
     "capacity": lambda: Capacity(gamma=10.0, stop=3.0, steps=5),
+    "geco": lambda: GECO(error=0.4, start=0.5, rate=0.1),
     "importance weighted": lambda: ImportanceWeighted(samples=3),
     "doubly reparameterised": lambda: ImportanceWeighted(samples=3, doubly_reparameterised=True),
     "total correlation": lambda: TotalCorrelation(images=50),
@@ -72,6 +74,8 @@ def test_the_graph_has_the_eager_steps_values_and_gradients(build, name, objecti
         torch.testing.assert_close(value, eager[3][key])
     if isinstance(objective, SoftFreeBits):
         assert captured[3]["objective_state.weight"] != 1
+    if isinstance(objective, GECO):
+        assert captured[3]["objective_state.multiplier"] != 0.5
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
