@@ -28,6 +28,7 @@ NAMES = {
 }
 OF_BOTH = {"precision": ("normal_gamma", "normal_gamma")}  # prior and guide that draw a site of this name
 SHARED = {"precision": ("ard", "ard")}  # that draw it once for all images
+OF_BOTH |= {"gate": ("spike_and_slab", "spike_and_slab")}
 OF_BOTH |= dict.fromkeys(("z_1", "z_2"), ("autoregressive_map", "bottom_up"))
 
 

@@ -6,6 +6,7 @@ from ppvae.distributions.autoregressive_image import AutoregressiveImage
 from ppvae.distributions.batch_scale_normal import BatchScaleNormal
 from ppvae.distributions.discretised_logistic import DiscretisedLogistic
 from ppvae.distributions.g_rep import GRepGamma
+from ppvae.distributions.gate import Gate, RelaxedGate
 from ppvae.distributions.isotropic_normal import IsotropicNormal
 from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
 from ppvae.distributions.membership import Membership, RelaxedMembership
@@ -14,6 +15,7 @@ from ppvae.distributions.pixel_outputs import OUTPUTS, pixel_output
 from ppvae.distributions.precision_normal import PrecisionNormal
 from ppvae.distributions.raster_flow import RasterFlow
 from ppvae.distributions.residual_normal import ResidualNormals
+from ppvae.distributions.scale_mixture import ScaleMixture
 from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
 from ppvae.distributions.uniform_mixture import UniformMixture
 from ppvae.distributions.vector_mixture import VectorMixture
@@ -27,13 +29,16 @@ __all__ = [
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "GRepGamma",
+    "Gate",
     "IsotropicNormal",
     "Membership",
     "PixelCategorical",
     "PrecisionNormal",
     "RasterFlow",
+    "RelaxedGate",
     "RelaxedMembership",
     "ResidualNormals",
+    "ScaleMixture",
     "SurrogateBernoulli",
     "UniformMixture",
     "VectorMixture",

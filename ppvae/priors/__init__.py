@@ -6,8 +6,10 @@ from ppvae.priors.autoregressive_flow import AutoregressiveFlowPrior
 from ppvae.priors.autoregressive_map import AutoregressiveMapPrior
 from ppvae.priors.cluster import ClusterPrior
 from ppvae.priors.hierarchy import HierarchyPrior
+from ppvae.priors.horseshoe import HorseshoePrior
 from ppvae.priors.mixture import MixturePrior
 from ppvae.priors.normal_gamma import NormalGammaPrior
+from ppvae.priors.spike_and_slab import SpikeAndSlabPrior
 from ppvae.priors.standard_normal import NormalPrior
 from ppvae.priors.student_t import StudentTPrior
 from ppvae.priors.vamp import VampPrior
@@ -19,9 +21,11 @@ __all__ = [
     "ClusterPrior",
     "ConjugateARDPrior",
     "HierarchyPrior",
+    "HorseshoePrior",
     "MixturePrior",
     "NormalGammaPrior",
     "NormalPrior",
+    "SpikeAndSlabPrior",
     "StudentTPrior",
     "VampPrior",
 ]

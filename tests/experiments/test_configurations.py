@@ -37,15 +37,30 @@ DEEP = [f"prior={DEEP_PRIOR}", "network=hierarchy", "network.hierarchy='4x4:1 8x
 OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, DEEP_PRIOR, *DEEP_GUIDES, "vamp", "ard")  # the pair gives what these leave open
 TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
-FACTORISED = {"normal", "normal_gamma", "student_t", "ard", "ard_conjugate"}  # priors whose latents are independent
-INDEPENDENT = {"mean_field", "normal_gamma", "student_t", "ard"}  # guides whose latents are, given the image
+FACTORISED = {
+    "normal",
+    "normal_gamma",
+    "student_t",
+    "ard",
+    "ard_conjugate",
+    "horseshoe",
+    "spike_and_slab",
+}  # priors whose latents are independent
+INDEPENDENT = {
+    "mean_field",
+    "normal_gamma",
+    "student_t",
+    "ard",
+    "spike_and_slab",
+}  # guides whose latents are, given the image
+OWN_PAIRS = ("normal_gamma", "ard", "spike_and_slab")  # prior and guide that draw a site beside z
 BINARY = {"bernoulli", "autoregressive"}  # likelihoods of binary pixels alone
 REAL = {"normal", "normal_learned", "normal_optimal"}  # likelihoods of real pixels
 
 
 def legal_pair(prior: str, guide: str) -> bool:
-    """Some draw a precision, one for each image or one for all; a VampPrior scores any z, which an IAF does not."""
-    precise = all((prior == name) == (guide == name) for name in ("normal_gamma", "ard"))
+    """Some draw a precision or a gate beside z; a VampPrior scores any z, which an IAF does not."""
+    precise = all((prior == name) == (guide == name) for name in OWN_PAIRS)
     return precise and (prior, guide) != ("vamp", "iaf")
 
 
@@ -56,7 +71,7 @@ def legal_objective(objective: str, prior: str, guide: str) -> bool:
         return prior in FACTORISED and guide in INDEPENDENT
     if objective == "importance_weighted":
         return guide != "ard"
-    return objective != "total_correlation" or (guide in INDEPENDENT and guide not in ("normal_gamma", "ard"))
+    return objective != "total_correlation" or (guide in INDEPENDENT and guide not in OWN_PAIRS)
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -383,7 +398,7 @@ def test_illegal_pairs_end_in_one_line(prior, guide):
         parts = assemble(composed(*overrides_of(prior, guide, "normal", "beta")))
         fit(parts.model, parts.guide, parts.data, parts.objective, epochs=1, progress=False, compile=False)
 
-    line = r"precision|latent by latent|posterior|its prior"
+    line = r"precision|'gate' is in|latent by latent|posterior|its prior"
     with pytest.raises((UserError, InstantiationException), match=line) as caught:
         trained()
     error = caught.value if isinstance(caught.value, UserError) else caught.value.__cause__

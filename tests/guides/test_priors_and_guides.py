@@ -24,7 +24,7 @@ from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.pair.sites import elementwise
 from ppvae.pair.terms import pair_traces, trace
-from ppvae.priors import AutoregressiveFlowPrior, MixturePrior, NormalPrior, StudentTPrior, VampPrior
+from ppvae.priors import AutoregressiveFlowPrior, HorseshoePrior, MixturePrior, NormalPrior, StudentTPrior, VampPrior
 from ppvae.svi.capture import capture
 
 SHAPE, LATENTS, IMAGES, DRAWS = (1, 4, 4), 3, 5, 4
@@ -34,6 +34,7 @@ PRIORS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "vamp": lambda guide: VampPrior(LATENTS, SHAPE, 4, guide=guide),
     "autoregressive_flow": lambda _: AutoregressiveFlowPrior(LATENTS, 2, [6]),
     "student_t": lambda _: StudentTPrior(LATENTS),
+    "horseshoe": lambda _: HorseshoePrior(LATENTS),
 }
 GUIDES: dict[str, Callable[[nn.Module, int], nn.Module]] = {
     "mean_field": MeanFieldNormal,
