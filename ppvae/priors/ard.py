@@ -26,8 +26,8 @@ class ARDPrior(Described, nn.Module):
     In evaluation mode nothing more is learned of α: there is no site ``precision``, and z ~ N(0, b_l / a_l), which the
     average over q(α), a Student-t of 2·a_l degrees of freedom, differs from by the order of 1/a_l.
 
-    The KL of ``precision`` counts once for the data set of :func:`~ppvae.fit`. In a script of Pyro's own a batch of B
-    images stands for the data set, unless both programs run under ``poutine.scale`` of this site by B/N.
+    The KL of ``precision`` counts once for the data set of :func:`~ppvae.fit`; in a script of Pyro's own, where the
+    batch would stand for the data set, under :func:`~ppvae.pair.spread`.
 
     The prior alone makes no latent idle. A decoder that may scale its input undoes any precision: the optimum is the
     one under N(0, I) with each latent in other units. Judge latents by :func:`~ppvae.interventions.relevance`, which

@@ -4,16 +4,15 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import pyro
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import fx, nn
 
 from ppvae.datasets.conversion import Conversion
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
+from ppvae.pair import spread
 from ppvae.svi.agreement import BF16, COARSE, agree
 from ppvae.svi.capture import capture
 from ppvae.svi.compilation import compile_graph
@@ -75,7 +74,7 @@ class Step(nn.Module):
         """The step through Pyro's handlers; the last of ``given`` are the objective's numbers."""
         seen = _mirrored(pixels, given[:-1]) if self.flip else pixels
         data, numbers = (self.conversion(seen), *given[:-1]), given[-1]
-        with _Spread(1.0 if self.population is None else len(pixels) / self.population), self._narrowed(pixels.device):
+        with spread(len(pixels), self.population or len(pixels)), self._narrowed(pixels.device):
             loss, terms = self.objective.evaluate(self.model, self.guide, data, numbers)
         values, self.layout = measured(loss, terms, self.objective.reported(numbers))
         return loss, values
@@ -249,15 +248,3 @@ class _Measuring(nn.Module):
     def forward(self, batch: tuple[torch.Tensor, ...]) -> None:
         pixels, *given = batch
         self.objective.measure(self.model, self.guide, (self.conversion(pixels), *given))
-
-
-class _Spread(Messenger):
-    """Sites that all images share under the batch's part of the data set: their KL once for all of it."""
-
-    def __init__(self, part: float) -> None:
-        super().__init__()
-        self.part = part
-
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        if self.part != 1 and not any(frame.vectorized and frame.dim == -1 for frame in msg["cond_indep_stack"]):
-            msg["scale"] = msg["scale"] * self.part

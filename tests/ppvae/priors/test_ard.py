@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch import nn
 
 from guides import ARDGuide, MeanFieldNormal
@@ -28,8 +28,10 @@ from ppvae import (
 )
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import ConditionalEncoder, LabelCondition, MLPDecoder, MLPEncoder
+from ppvae.pair import spread
 from ppvae.pair.terms import closed_form_rate, pair_traces, sampled_rate
 from ppvae.priors import ARDPrior, ConjugateARDPrior, NormalPrior
+from ppvae.processes import sharing
 from ppvae.svi.capture import capture
 from ppvae.svi.step import Step
 
@@ -159,6 +161,32 @@ def test_it_trains_in_a_script_of_pyros_own(make):
     assert not [name for name, value in both.named_parameters() if torch.equal(value, before[name])]
     if make is conjugate:
         assert pair.prior.codes == IMAGES
+
+
+def test_in_pyros_own_script_too_they_count_once_for_the_data_set():
+    """Under ``spread``: Pyro's loss of a batch is its codes' part and the batch's share of KL(q(α) ‖ p(α))."""
+    pair, losses = learned(), []
+    batch, elbo = pair.images[:10], TraceMeanField_ELBO()
+    for images in (10, 40, 1000):
+        torch.manual_seed(3)
+        with spread(len(batch), images), torch.no_grad():
+            losses.append(elbo.loss(pair.model, pair.guide, batch))
+    torch.manual_seed(3)
+    drawn, scored = pair_traces(pair.model, pair.guide, batch)
+    kl = float(closed_form_rate(drawn.nodes["precision"], scored.nodes["precision"]).sum().detach())
+    assert losses[0] - losses[1] == pytest.approx(kl * (1 - 10 / 40), rel=1e-3)
+    assert losses[0] - losses[2] == pytest.approx(kl * (1 - 10 / 1000), rel=1e-3)
+
+
+def test_the_codes_of_all_processes_count():
+    """Where another process is taken to hold what this one holds, each code counts twice."""
+    alone, shared = conjugate(window=1e9), conjugate(window=1e9)
+    z = torch.randn(10, LATENTS)
+    alone.prior._take(torch.cat([z, z]))
+    with sharing(2, 0, together=False):
+        shared.prior._take(z)
+    assert shared.prior.codes == 20
+    torch.testing.assert_close(shared.prior.squares, alone.prior.squares)
 
 
 def test_evaluation_holds_the_precisions_at_their_mean():
