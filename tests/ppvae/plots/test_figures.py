@@ -55,6 +55,8 @@ def informative() -> xr.Dataset:
         "by_kl": [True, False, True, True],
         "relative": [2.0, 0.0, 1.0, 3.0],
         "by_ablation": [True, False, True, True],
+        "relevance": [20.0, 0.01, 9.0, 31.5],
+        "by_relevance": [True, False, True, True],
     }
     dataset = xr.Dataset({name: ("latent", values) for name, values in columns.items()})
     dataset["by_kl"].attrs["rule"] = "kl > 0.25 nats"
@@ -283,10 +285,10 @@ def test_informative_shows_numbers_counts_thresholds_and_disputes() -> None:
     np.testing.assert_allclose(drawn.get_offsets()[:, 0], [4, 3, 2, 0])
     assert [tuple(face) == to_rgba(ACCENT) for face in drawn.get_facecolors()] == [True, True, True, False]
     counts = [axes.texts[0].get_text() for axes in figure.axes]
-    assert counts == ["2 of 4 informative"] + ["3 of 4 informative"] * 3
+    assert counts == ["2 of 4 informative"] + ["3 of 4 informative"] * 4
     thresholds = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
-    assert thresholds == [[0.5], [], [0.25], []]
-    assert [len(axes.patches) for axes in figure.axes] == [1, 1, 1, 1]  # z3 alone is disputed
+    assert thresholds == [[0.5], [], [0.25], [], []]
+    assert [len(axes.patches) for axes in figure.axes] == [1, 1, 1, 1, 1]  # z3 alone is disputed
 
 
 def test_informative_without_a_criterion_leaves_its_panel_out() -> None:
