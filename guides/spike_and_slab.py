@@ -14,6 +14,8 @@ from ppvae.pair.program import Program, record
 
 __all__ = ["SpikeAndSlabGuide"]
 
+SPEED = 10.0  # of a gate's logit over its parameter, which moves by no more than the learning rate a step
+
 
 class SpikeAndSlabGuide(Program):
     """q(g) q(z | g, x): a latent's gate is open with probability γ; z ~ N(μ(x), σ(x)²) where it is, else as the prior.
@@ -53,7 +55,7 @@ class SpikeAndSlabGuide(Program):
         self.log_variance = nn.Linear(feature_count(encoder), latents)
         start = math.log(initial_probability) - math.log1p(-initial_probability)
         self.logit = nn.Linear(feature_count(encoder), latents) if per_image else None
-        self.logits = None if per_image else nn.Parameter(torch.full((latents,), start))
+        self.tenths = None if per_image else nn.Parameter(torch.full((latents,), start / SPEED))
         if self.logit is not None:
             nn.init.constant_(self.logit.bias, start)
 
@@ -61,7 +63,7 @@ class SpikeAndSlabGuide(Program):
         infer = {"event_dims": ["latent"]}
         features = self.encoder(images, *given)
         loc, log_scale = self.loc(features), 0.5 * self.log_variance(features)
-        logits = self.logits.expand_as(loc) if self.logit is None else self.logit(features)
+        logits = (SPEED * self.tenths).expand_as(loc) if self.logit is None else self.logit(features)
         with pyro.plate("image", images.shape[-4], dim=-1):
             record("gate_probability", logits.sigmoid())
             gate = pyro.sample("gate", self._gate(logits).to_event(1), infer={**infer, "parameter_of": "z"})

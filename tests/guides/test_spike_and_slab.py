@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 from guides import MeanFieldNormal, SpikeAndSlabGuide
+from guides.spike_and_slab import SPEED
 from ppvae import VAE, BetaELBO, ImportanceWeighted, TotalCorrelation, UserError, check_pair, fit, from_pyro_svi
 from ppvae.distributions import Gate, RelaxedGate
 from ppvae.likelihoods import NormalLikelihood
@@ -134,7 +135,7 @@ def test_score_functions_have_the_enumerated_gradient(within_errors):
     found = []
     for _ in range(40):
         loss = BetaELBO()(model, guide, images)
-        found.append(torch.autograd.grad(loss, guide.logits)[0])
+        found.append(torch.autograd.grad(loss, guide.tenths)[0] / SPEED)
     within_errors(torch.cat(found).float(), float(expected.detach()), resolution=0.2)
 
 
@@ -174,7 +175,10 @@ def trained(
     images = ((white * variances.sqrt()) @ axes)[:, None, None, :]
     model = VAE(SpikeAndSlabPrior(latents, probability), LinearLikelihood(latents))
     guide = SpikeAndSlabGuide(Pixels(), latents, **options)
-    optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=0.1)
+    gates = [parameter for name, parameter in guide.named_parameters() if name == "tenths"]
+    others = [parameter for name, parameter in guide.named_parameters() if name != "tenths"]
+    groups = [{"params": [*model.parameters(), *others]}, {"params": gates, "lr": 0.01}]
+    optimiser = torch.optim.Adam(groups, lr=0.1)
     objective = BetaELBO()
     for step in range(500):
         optimiser.param_groups[0]["lr"] = 0.1 if step < 400 else 0.01
