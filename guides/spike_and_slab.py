@@ -21,8 +21,8 @@ class SpikeAndSlabGuide(Program):
     """q(g) q(z | g, x): a latent's gate is open with probability γ; z ~ N(μ(x), σ(x)²) where it is, else as the prior.
 
     γ is a latent's own, the same for all images, though each draws its gate: what selects latents. With ``per_image``
-    it is γ(x), of each image, which looks for a sparse code instead: in a linear model of normal images, where one open
-    latent for each of five factors would do, ten of them then share the images among them.
+    it is γ(x), of each image, which looks for a sparse code instead: in a linear model of three factors, for which
+    three open latents would do, six then share the images among them.
 
     While training a gate is relaxed to sigmoid((logit γ + logistic noise) / ``temperature``), between whose ends
     q(z | g, x) = N(gμ, σ^2g): the gradient has little noise, and the objective is no bound. In evaluation mode gates
