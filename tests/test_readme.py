@@ -16,7 +16,7 @@ SMALLER = {
     "images[:1000]": "images[:16]",
     "num_samples=64": "num_samples=4",
     "epochs=20": "epochs=1",
-    "levels=32, epochs=160": "levels=2, epochs=2, ablated=8, compile=False",
+    "levels=40, epochs=200": "levels=2, epochs=2, ablated=8, compile=False",
     "images[:100]": "images[:12], num_samples=30, simulations=20",
     "size=200": "size=12",
     "held_out)": "held_out, 30)",

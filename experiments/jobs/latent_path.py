@@ -26,7 +26,7 @@ from ppvae.selection.selecting import pair_of_level
 __all__ = ["figures", "follow"]
 
 FOLLOWED = {
-    "latents": "latents on the widest plateau",
+    "latents": "latents on the widest plateau, by relevance",
     "from": "plateau from σ√β (or β)",
     "to": "plateau to σ√β (or β)",
     "width": "its width, log of their ratio",

@@ -14,7 +14,6 @@ from ppvae.interventions.held import latents_of
 from ppvae.pair.program import Data
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior import from_pyro_svi
-from ppvae.selection.ports import heads_of, layers_taking
 
 __all__ = ["keep_latents"]
 
@@ -60,7 +59,7 @@ def _checked(kept: Sequence[int], latents: int) -> torch.Tensor:
 
 def _cut_decoder(decoder: nn.Module, kept: torch.Tensor, fill: torch.Tensor) -> None:
     """Its linear layers that take z, found by running it."""
-    taking, z = layers_taking(decoder, len(fill)), torch.randn(2, len(kept), device=fill.device)
+    taking, z = _layers_taking(decoder, len(fill)), torch.randn(2, len(kept), device=fill.device)
     whole = decoder(_filled(z, kept, fill))
     for layer in taking:
         _cut_columns(layer, kept, fill)
@@ -72,6 +71,32 @@ def _cut_decoder(decoder: nn.Module, kept: torch.Tensor, fill: torch.Tensor) -> 
     if not same:
         name = type(decoder).__name__
         raise UserError(f"{name} takes z otherwise than by linear layers alone, so that no latent can be cut out of it")
+
+
+def _heads_of(guide: nn.Module, latents: int) -> list[nn.Linear]:
+    """The guide's linear layers of one output a latent, outside of its encoder."""
+    inside = {part for name, child in guide.named_modules() if name.endswith("encoder") for part in child.modules()}
+    linear = (part for part in guide.modules() if isinstance(part, nn.Linear) and part not in inside)
+    return [layer for layer in linear if layer.out_features == latents]
+
+
+def _layers_taking(decoder: nn.Module, latents: int) -> list[nn.Linear]:
+    """The decoder's linear layers that take the whole code as it is, found by running it."""
+    taking = []
+    with evaluating(decoder, seed=0):
+        z = torch.randn(2, latents, device=device_of(decoder))
+
+        def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if inputs[0].shape == z.shape and torch.equal(inputs[0], z):
+                taking.append(layer)
+
+        hooks = [part.register_forward_pre_hook(note) for part in decoder.modules() if isinstance(part, nn.Linear)]
+        try:
+            decoder(z)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return taking
 
 
 def _filled(z: torch.Tensor, kept: torch.Tensor, fill: torch.Tensor) -> torch.Tensor:
@@ -89,7 +114,7 @@ def _cut_columns(layer: nn.Linear, kept: torch.Tensor, fill: torch.Tensor) -> No
 
 def _cut_heads(guide: nn.Module, kept: torch.Tensor, latents: int) -> None:
     """The rows of all linear layers of so many outputs outside of the encoder."""
-    for layer in heads_of(guide, latents):
+    for layer in _heads_of(guide, latents):
         layer.weight = nn.Parameter(layer.weight.data[kept].clone())
         layer.bias = None if layer.bias is None else nn.Parameter(layer.bias.data[kept].clone())
         layer.out_features = len(kept)

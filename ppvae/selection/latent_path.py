@@ -13,23 +13,21 @@ from ppvae.diagnostics import informative_latents
 from ppvae.diagnostics.contents import chosen_code, event_dims_of, rate_of
 from ppvae.errors import UserError, check_whole
 from ppvae.files import replace_atomically
-from ppvae.interventions import ablate
+from ppvae.interventions import ablate, relevance
 from ppvae.launchers import launched
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.mutual_information import BINNED_PRESETS, information
 from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
-from ppvae.selection.admission import Admission
 from ppvae.selection.entrance import entrance
-from ppvae.selection.ports import Ports
-from ppvae.svi import Recipe, fit
+from ppvae.svi import fit
 from ppvae.svi.checkpoints import save_checkpoint
 
 __all__ = ["first_images", "level_file", "path"]
 
 PROBED = 1024  # images that are encoded where none are said
-SPAN = 30.0**2  # the first weight over the last, where neither is given: σ√β falls by 30
+SPAN = 60.0**2  # the first weight over the last, where neither is given: σ√β falls by 60
 
 
 def path(
@@ -40,11 +38,10 @@ def path(
     *,
     start: float | None = None,
     stop: float | None = None,
-    levels: int = 32,
-    epochs: int = 160,
+    levels: int = 40,
+    epochs: int = 200,
     images: int = 1024,
     ablated: int = 256,
-    pause: int | None = 3,
     site: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -58,15 +55,10 @@ def path(
     a wide span of weights (:func:`~ppvae.selection.plateaus`) is what the data ask for.
 
     ``objective``: whose KL part the weight multiplies, by default the ELBO. ``start``: the first weight, by default
-    :func:`~ppvae.selection.entrance`, above which nothing enters; ``stop``: the last, by default 900 times less. The
+    :func:`~ppvae.selection.entrance`, above which nothing enters; ``stop``: the last, by default 3 600 times less. The
     ``levels`` weights lie on a log grid and have ``epochs`` / ``levels`` epochs each, which go on from the level above.
     At the end of each level the first ``images`` are encoded, of which ``ablated`` are decoded with each latent
-    replaced by its mean.
-
-    Where a factor enters at once, as a shape does, several latents take it together and give the copies up slowly, or
-    never. So of those with more than 0.1 nats one is let in, the largest, and none in the ``pause`` levels after it;
-    the others are turned down to a tenth after each epoch, and wait. ``pause=None`` leaves all alone, as are pairs that
-    have no guide with a linear head ``loc`` or no decoder that takes z by linear layers.
+    replaced by its mean, and with each moved (:func:`~ppvae.interventions.relevance`), where the likelihood has a mean.
 
     ``site``: the code, where there are several. ``directory``: where the run, what each level found and its pair
     (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
@@ -74,11 +66,10 @@ def path(
     Returns: Dataset over ``level`` and ``latent``: what :func:`~ppvae.diagnostics.informative_latents` says of each
     latent, rules and numbers; by level ``weight``, ``rate``, ``distortion`` (nats), for normal pixels of a fixed scale
     ``noise``, scale·√weight, the standard deviation in grey levels that the weight stands for, and ``error``, the root
-    mean squared error of the reconstruction; ``into`` (level, latent), whether it was let in, and how many were
-    ``waiting``; where the data have factors ``explained`` (factor, level, latent), the share of each factor's entropy
-    that the latent, in 20 bins, tells.
-    Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, for several processes, whose latents would be
-    let in by one alone, and those of :func:`~ppvae.fit`.
+    mean squared error of the reconstruction; where the data have factors ``explained`` (factor, level, latent), the
+    share of each factor's entropy that the latent, in 20 bins, tells.
+    Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, for several processes, of which
+    one alone would know what was found, and those of :func:`~ppvae.fit`.
     """
     there = launched()
     if there is not None and there.processes > 1:
@@ -89,7 +80,6 @@ def path(
     falling = {"start": start, "stop": start / SPAN if stop is None else stop, "levels": levels, "steps": max(steps, 1)}
     falls = Descending(objective=objective or BetaELBO(), **falling)
     looks = _Looks(model, guide, data, falls, per_level, images, ablated, site, seed, directory)
-    looks.admission = _admission(model, guide, looks, pause, training.get("recipe"))
     if resume:
         looks.take_up()
     fit(
@@ -106,22 +96,6 @@ def path(
         **training,
     )
     return looks.together()
-
-
-def _admission(
-    model: nn.Module, guide: nn.Module, looks: "_Looks", pause: int | None, recipe: Recipe | None
-) -> Admission | None:
-    """Of a pair of which single latents can be turned down; UserError with averages, which would not follow."""
-    if pause is None:
-        return None
-    check_whole("pause", pause, 0)
-    ports = Ports.of(model, guide)
-    if ports is not None and recipe is not None and recipe.average is not None:
-        raise UserError(
-            f"average={recipe.average}: averaged parameters do not follow latents that are turned down; give "
-            "average=None or pause=None"
-        )
-    return None if ports is None else Admission(ports, looks.per_level, pause)
 
 
 def level_file(directory: Path | str, level: int, suffix: str) -> Path:
@@ -151,21 +125,13 @@ class _Looks:
     site: str | None
     seed: int
     directory: Path | str | None
-    admission: Admission | None = None
     found: dict[int, xr.Dataset] = field(default_factory=dict)
 
     def __call__(self, history: xr.Dataset) -> None:
         level, rest = divmod(history.sizes["epoch"], self.per_level)
-        let = None
-        if self.admission is not None and history["kl"].ndim == 2:  # else the code has one KL as a whole
-            let = self.admission(history["kl"].values)
         if rest:
             return
         self.found[level - 1] = self._look()
-        if let is not None:
-            numbers = self.found[level - 1]["latent"]
-            self.found[level - 1]["into"] = numbers.isin(list(let[0]))
-            self.found[level - 1]["waiting"] = len(let[1])
         if self.directory is not None:
             self._keep(level - 1)
 
@@ -202,8 +168,10 @@ class _Looks:
             seed=self.seed,
         )
         site = chosen_code(tree, self.site)
-        ablation = ablate(self.model, tree.isel(image=slice(self.ablated)), site=site)
-        found = informative_latents(tree, ablation, site=site)
+        few = tree.isel(image=slice(self.ablated))
+        ablation = ablate(self.model, few, site=site)
+        slopes = relevance(self.model, few, site=site) if "relative" in ablation else None
+        found = informative_latents(tree, ablation, relevance=slopes, site=site)
         found["rate"] = rate_of(tree, site)
         found["distortion"] = -sum(term.mean() for term in tree["log_likelihood"].to_dataset().data_vars.values())
         if "squared_error" in ablation.attrs:

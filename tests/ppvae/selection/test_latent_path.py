@@ -139,4 +139,4 @@ def test_the_entrance_is_where_it_starts():
     pair = make_pair()
     found = path(*pair, images(count=256), levels=2, epochs=2, **SETTINGS)
     assert float(found.weight[0]) == pytest.approx(entrance(pair[0], images(count=256)))
-    assert float(found.weight[0] / found.weight[1]) == pytest.approx(900)
+    assert float(found.weight[0] / found.weight[1]) == pytest.approx(3600)
