@@ -36,7 +36,7 @@ def relevance(model: Callable, tree: xr.DataTree, *, site: str | None = None) ->
 
     Errors: :class:`~ppvae.errors.UserError` for a likelihood without a mean, and for a site that other codes depend on.
     Source: Saha, Joshi and Whitaker 2025, "ARD-VAE: a statistical formulation to find the relevant latent dimensions of
-    variational autoencoders", Sec. 3.3.
+    variational autoencoders".3.
     """
     site = chosen_code(tree, site)
     name, data, values = str(images_of(tree).name), data_of(tree), held(tree)

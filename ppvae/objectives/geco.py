@@ -65,7 +65,7 @@ class GECO(Objective):
 
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range; :func:`~ppvae.check_pair` refuses a likelihood
     without a mean.
-    Source: Rezende and Viola 2018, "Taming VAEs", Algorithm 1, whose constraint is in squared pixel values and is not
+    Source: Rezende and Viola 2018, "Taming VAEs", whose constraint is in squared pixel values and is not
     cut.
     """
 

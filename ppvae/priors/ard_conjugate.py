@@ -28,7 +28,7 @@ class ConjugateARDPrior(Described, nn.Module):
 
     Errors: :class:`~ppvae.errors.UserError` for a shape, rate or window that is not positive.
     Source: Saha, Joshi and Whitaker 2025, "ARD-VAE: a statistical formulation to find the relevant latent dimensions of
-    variational autoencoders", Sec. 3.
+    variational autoencoders".
     """
 
     def __init__(
