@@ -26,11 +26,11 @@ from ppvae.selection.selecting import pair_of_level
 __all__ = ["figures", "follow"]
 
 FOLLOWED = {
-    "latents": "latents on the widest plateau, by relevance",
+    "latents": "latents on the widest plateau, by ablation",
     "from": "plateau from σ√β (or β)",
     "to": "plateau to σ√β (or β)",
     "width": "its width, log of their ratio",
-    "by_ablation": "latents by ablation at its end",
+    "by_relevance": "latents by relevance at its end",
     "by_kl": "latents by KL at its end",
     "factors_named": "factors that one of these latents tells most of",
     "dci": "DCI disentanglement of these (quick)",
@@ -70,7 +70,7 @@ def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, flo
         "from": float(scale[int(plateau["first"])]),
         "to": float(scale[int(plateau["last"])]),
         "width": float(plateau["width"]),
-        **{name: int(last[name].sum()) for name in ("by_ablation", "by_kl") if name in last},
+        **{name: int(last[name].sum()) for name in ("by_relevance", "by_kl") if name in last},
         **{name: float(last[name]) for name in ("error", "rate") if name in last},
         **_of_factors(found, plateau, parts, directory),
         **told,

@@ -30,7 +30,7 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     UserError for missing variables or other dims.
     """
     kl = require_variable(path, "kl", ("level", "latent"), "path")
-    counts = [name for name in ("by_relevance", "by_ablation", "by_kl") if name in require_dataset(path, "path")]
+    counts = [name for name in ("by_ablation", "by_kl", "by_relevance") if name in require_dataset(path, "path")]
     weights, label = _weights(path)
     figure = new_figure(8.4, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
@@ -75,7 +75,7 @@ def _told(path: xr.Dataset, level: int) -> tuple[Colours, list[str]]:
 
     Without factors each latent that is in has a colour of its own.
     """
-    rule = next((name for name in ("by_relevance", "by_ablation", "by_kl") if name in path), None)
+    rule = next((name for name in ("by_ablation", "by_kl", "by_relevance") if name in path), None)
     latents = path.sizes["latent"]
     into = path[rule].values[level] if rule else np.ones(latents, bool)
     names, colours = latent_names(path), [MUTED] * latents

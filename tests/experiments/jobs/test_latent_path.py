@@ -33,7 +33,7 @@ def test_a_path_is_kept_and_goes_on(tmp_path):
     metrics = followed(run)
     found = read_posterior(run / "path.zarr").to_dataset().load()
     assert found.sizes["level"] == 4
-    assert metrics["in_at_last"] == int(found.by_relevance[-1].sum())
+    assert metrics["in_at_last"] == int(found.by_ablation[-1].sum())
     assert len(list((run / "levels").glob("*.pt"))) == 4
     assert (run / "path.csv").read_text().count("\n") == 1 + 4 * 3
     again = followed(run)
@@ -46,9 +46,9 @@ def test_a_plateau_is_told_with_the_factors_of_its_latents(tmp_path, monkeypatch
 
     def two_in(*args, **options) -> xr.Dataset:
         found = trained(*args, **options)
-        rule = np.zeros(found.by_relevance.shape, bool)
+        rule = np.zeros(found.by_ablation.shape, bool)
         rule[1:, [0, 2]] = True
-        return found.assign(by_relevance=(("level", "latent"), rule))
+        return found.assign(by_ablation=(("level", "latent"), rule))
 
     monkeypatch.setattr(latent_path, "follow_path", two_in)
     metrics = followed(tmp_path / "sprites" / "seed0")
