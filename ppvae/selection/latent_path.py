@@ -60,9 +60,9 @@ def path(
     At the end of each level the first ``images`` are encoded, of which ``ablated`` are decoded with each latent
     replaced by its mean, and with each moved (:func:`~ppvae.interventions.relevance`), where the likelihood has a mean.
 
-    A factor that enters at once, as a shape does, is first taken by several latents together, and the copies are given
-    up slowly: fall by no more than 2 % of σ√β an epoch of some hundred steps (on sprites, 3.5 % left a copy of the shape
-    in two of two seeds, 2 % in none).
+    A factor that enters at once, as a shape does, is first taken by several latents together, and the copies are
+    given up slowly: fall by no more than 2 % of σ√β an epoch of some hundred steps (on sprites, 3.5 % left copies of
+    the shape, 2 % none).
 
     ``site``: the code, where there are several. ``directory``: where the run, what each level found and its pair
     (``levels/07.pt``) are kept, to ``resume``. ``training``: more of :func:`~ppvae.fit`'s arguments.
