@@ -17,8 +17,8 @@ def plateaus(path: xr.Dataset, rule: str | None = None) -> xr.Dataset:
     """The spans of levels over which as many latents are in, from the first weight to the last.
 
     path: of :func:`ppvae.path`. ``rule``: the boolean variable (level, latent) that says which latents are in, by
-    default ``by_ablation``, or ``by_kl`` where the path has none. ``by_relevance`` overlooks a factor that is worth less
-    than a hundredth of the decoder's squared slope, such as a small shape.
+    default ``by_ablation``, or ``by_kl`` where the path has none. ``by_relevance`` overlooks a factor that is worth
+    less than a hundredth of the decoder's squared slope, such as a small shape.
 
     Returns over ``plateau``: ``count``, the ``first`` and ``last`` level of the span, the weights ``from_weight`` and
     ``to_weight`` of these, and ``width``, ½·log of their ratio, the logarithm of the ratio of the standard deviations
