@@ -35,10 +35,10 @@ FOLLOWED = {
     "factors_named": "factors that one of these latents tells most of",
     "dci": "DCI disentanglement of these (quick)",
     "mig": "MIG of these (quick)",
-    "error": "RMSE of a pixel at its end",
-    "rate": "rate at its end (nats)",
+    "rate": "rate (nats)",
+    "error": "RMSE of a pixel at the plateau's end",
     "in_at_last": "latents at the last weight",
-    "seconds": "time (s)",
+    "seconds": "training time (s)",
 }
 
 
