@@ -20,7 +20,8 @@ from ppvae.metrics import dci_metric, mig_metric
 from ppvae.pair.untouched import unit_of
 from ppvae.plots import plot_latent_path, plot_traversals
 from ppvae.selection import chosen_plateau, plateaus, say_plateaus
-from ppvae.selection.latent_path import first_images
+from ppvae.selection.first import first_images
+from ppvae.selection.plateaus import strength
 from ppvae.selection.selecting import pair_of_level
 
 __all__ = ["figures", "follow"]
@@ -63,7 +64,7 @@ def _measured(found: xr.Dataset, parts: Parts, directory: Path) -> dict[str, flo
     plateau = chosen_plateau(found)
     if plateau is None:
         return {"latents": math.nan, **told}
-    scale = found["noise" if "noise" in found.coords else "weight"].values
+    _, scale = strength(found)
     last = found.isel(level=int(plateau["last"]))
     return {
         "latents": int(plateau["count"]),
@@ -115,5 +116,7 @@ def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> 
     model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, path, plateau, run)
     tree = from_pyro_svi(model, guide, first_images(parts.data), 1)
     names = ", ".join(f"z{number}" for number in kept)
-    caption = f"What the pair that keeps {names} alone draws as each of them moves, at the plateau's last weight."
+    caption = (
+        f"What the pair that keeps {names} alone, numbered anew, draws as each moves, at the plateau's last weight."
+    )
     return ReportFigure(f"kept_{name}", caption, plot_traversals(traverse(model, tree)), f"The kept latents: {name}")

@@ -8,7 +8,8 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
-from ppvae.pair.program import Data, inputs_of
+from ppvae.pair.program import Data
+from ppvae.selection.first import first_pixels
 
 __all__ = ["entrance"]
 
@@ -27,7 +28,7 @@ def entrance(model: nn.Module, data: ImageDataset | Data) -> float:
     Errors: :class:`~ppvae.errors.UserError` for another likelihood, images that do not differ, or a learned scale.
     Source: Lucas et al. 2019, "Don't blame the ELBO!", for the linear case.
     """
-    images = _first(data).flatten(1).double()
+    images = first_pixels(data, MOST).flatten(1).double()
     centred = images - images.mean(0)
     scaled = centred / _deviation(model, images)
     gram = scaled @ scaled.T if len(scaled) < scaled.shape[1] else scaled.T @ scaled
@@ -35,13 +36,6 @@ def entrance(model: nn.Module, data: ImageDataset | Data) -> float:
     if not (largest > 0 and math.isfinite(largest)):
         raise UserError("the images do not differ, so no latent could say which is which; give others")
     return largest
-
-
-def _first(data: ImageDataset | Data) -> torch.Tensor:
-    if isinstance(data, ImageDataset):
-        return data.observed(slice(min(MOST, len(data))))
-    images = inputs_of(data)[0][:MOST]
-    return images / 255 if images.dtype == torch.uint8 else images
 
 
 def _deviation(model: nn.Module, images: torch.Tensor) -> torch.Tensor:

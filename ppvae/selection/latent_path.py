@@ -21,12 +21,12 @@ from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
 from ppvae.selection.entrance import entrance
+from ppvae.selection.first import first_images
 from ppvae.svi import fit
 from ppvae.svi.checkpoints import save_checkpoint
 
-__all__ = ["first_images", "level_file", "path"]
+__all__ = ["level_file", "path"]
 
-PROBED = 1024  # images that are encoded where none are said
 SPAN = 60.0**2  # the first weight over the last, where neither is given: σ√β falls by 60
 
 
@@ -75,17 +75,15 @@ def path(
     Errors: :class:`~ppvae.errors.UserError` for numbers that do not fit, for several processes, of which
     one alone would know what was found, and those of :func:`~ppvae.fit`.
     """
-    there = launched()
-    if there is not None and there.processes > 1:
-        raise UserError(f"a path is of one process, {there.launcher} started {there.processes}; start one")
+    _check_alone(training.get("devices"))
     per_level = _epochs_per_level(epochs, levels)
     start = entrance(model, data) if start is None else start
     steps = per_level * (len(inputs_of(data)[0] if not isinstance(data, ImageDataset) else data) // batch_size)
     falling = {"start": start, "stop": start / SPAN if stop is None else stop, "levels": levels, "steps": max(steps, 1)}
     falls = Descending(objective=objective or BetaELBO(), **falling)
     looks = _Looks(model, guide, data, falls, per_level, images, ablated, site, seed, directory)
-    if resume:
-        looks.take_up()
+    if resume and directory is not None:
+        looks.take_up(Path(directory))
     fit(
         model,
         guide,
@@ -105,6 +103,14 @@ def path(
 def level_file(directory: Path | str, level: int, suffix: str) -> Path:
     """Where a path keeps what a level found (``.json``) and its pair (``.pt``)."""
     return Path(directory) / "levels" / f"{level:02d}{suffix}"
+
+
+def _check_alone(devices: int | None) -> None:
+    """UserError where several processes would train: one alone would know what was found."""
+    there = launched()
+    processes = there.processes if there is not None and devices != 1 else devices or 1
+    if processes != 1:
+        raise UserError(f"a path is of one process, not of {processes}; give devices=1, trainer.devices=1 by Hydra")
 
 
 def _epochs_per_level(epochs: int, levels: int) -> int:
@@ -139,10 +145,10 @@ class _Looks:
         if self.directory is not None:
             self._keep(level - 1)
 
-    def take_up(self) -> None:
+    def take_up(self, directory: Path) -> None:
         """What an earlier part of this run has found."""
         for level in range(self.falls.levels):
-            kept = level_file(self.directory or "", level, ".json")
+            kept = level_file(directory, level, ".json")
             if kept.is_file():
                 self.found[level] = xr.Dataset.from_dict(json.loads(kept.read_text()))
 
@@ -204,14 +210,6 @@ class _Looks:
         save_checkpoint(level_file(self.directory, level, ".pt"), states)
         text = json.dumps(self.found[level].to_dict())
         replace_atomically(where, lambda temporary: temporary.write_text(text))
-
-
-def first_images(data: ImageDataset | Data, count: int = PROBED) -> Any:
-    """So many of them, with what comes with each."""
-    if isinstance(data, ImageDataset):
-        return data.subset(slice(min(count, len(data))))
-    first = tuple(values[:count] for values in inputs_of(data))
-    return first if len(first) > 1 else first[0]
 
 
 def _entries(tree: xr.DataTree) -> int:

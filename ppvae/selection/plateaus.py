@@ -7,9 +7,10 @@ import xarray as xr
 
 from ppvae.errors import UserError
 
-__all__ = ["chosen_plateau", "plateaus", "say_plateau", "say_plateaus"]
+__all__ = ["chosen_plateau", "plateaus", "say_plateau", "say_plateaus", "strength"]
 
 NONE = "no number of latents holds over two levels: the data ask for none in particular"
+END = ", where the path ends"
 RULES = ("by_ablation", "by_kl", "active_units")
 
 
@@ -57,8 +58,8 @@ def say_plateau(path: xr.Dataset, rule: str | None = None) -> str:
     found = chosen_plateau(path, rule)
     if found is None:
         return NONE
-    name, scale = _scale(path)
-    end = "" if bool(found["ended"]) else ", where the path ends"
+    name, scale = strength(path)
+    end = "" if bool(found["ended"]) else END
     return _sentence(int(found["count"]), name, *(scale[int(found[end])] for end in ("first", "last"))) + end
 
 
@@ -75,9 +76,10 @@ def say_plateaus(paths: Sequence[xr.Dataset], rule: str | None = None) -> str:
         return f"{NONE}, in {len(paths)} of {len(paths)} seeds"
     count = max(sorted(set(counts)), key=counts.count)
     agreed = [(path, one) for path, one in zip(paths, found, strict=True) if one is not None and one["count"] == count]
-    name, high = _scale(agreed[0][0])[0], min(_scale(path)[1][int(one["first"])] for path, one in agreed)
-    low = max(_scale(path)[1][int(one["last"])] for path, one in agreed)
+    name, high = strength(agreed[0][0])[0], min(strength(path)[1][int(one["first"])] for path, one in agreed)
+    low = max(strength(path)[1][int(one["last"])] for path, one in agreed)
     span = _sentence(count, name, high, low) if low < high else f"{_latents(count)}, at no {name} that all share"
+    span += "" if any(bool(one["ended"]) for _, one in agreed) or low >= high else END
     others = sorted(set(counts) - {count})
     more = f"; others {', '.join(map(str, others))}" if others else ""
     return f"{span}, in {len(agreed)} of {len(paths)} seeds{more}"
@@ -91,7 +93,7 @@ def _latents(count: int) -> str:
     return f"{count} latent{'s' if count != 1 else ''}"
 
 
-def _scale(path: xr.Dataset) -> tuple[str, np.ndarray]:
+def strength(path: xr.Dataset) -> tuple[str, np.ndarray]:
     """What the weights are told in, and their values by level."""
     return ("σ√β", path["noise"].values) if "noise" in path.coords else ("β", path["weight"].values)
 

@@ -12,8 +12,9 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
+from ppvae.selection.first import first_images
 from ppvae.selection.keeping import keep_latents
-from ppvae.selection.latent_path import first_images, level_file, path
+from ppvae.selection.latent_path import level_file, path
 from ppvae.selection.plateaus import chosen_plateau, say_plateau
 from ppvae.svi import load_pair
 

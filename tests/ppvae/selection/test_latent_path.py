@@ -126,6 +126,7 @@ def test_factors_are_told_by_the_latents_that_know_them():
         ({"epochs": 3, "levels": 4}, "epochs=3.*at least 4"),
         ({"epochs": 9, "levels": 4}, "epochs=9 cannot be shared by 4 levels; give a multiple"),
         ({"start": 1.0, "stop": 2.0, "levels": 2, "epochs": 2}, "stop=2.0 is not below start=1.0"),
+        ({"devices": 2, "levels": 2, "epochs": 2}, "a path is of one process, not of 2; give devices=1"),
         ({"resume": True, "levels": 2, "epochs": 2}, "resume=True needs the directory"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from ppvae import UserError
-from ppvae.selection import chosen_plateau, plateaus, say_plateau
+from ppvae.selection import chosen_plateau, plateaus, say_plateau, say_plateaus
 
 
 def path_of(counts, latents=6, ratio=4.0, rule="by_ablation", **coords) -> xr.Dataset:
@@ -53,3 +53,13 @@ def test_the_rule_may_be_another():
     assert plateaus(path.drop_vars("by_ablation")).attrs["rule"] == "by_kl"
     with pytest.raises(UserError, match=r"not by_variance \(level, latent\)"):
         plateaus(path, "by_variance")
+
+
+def test_several_seeds_are_said_by_what_most_of_them_find():
+    """Over the weights that those have in common."""
+    three, later, four = path_of([0, 3, 3, 3, 4]), path_of([0, 0, 3, 3, 4]), path_of([0, 1, 4, 4, 4])
+    assert say_plateaus([three, later, four]) == "3 latents, from β = 6.2 to 1.6, in 2 of 3 seeds; others 4"
+    assert say_plateaus([four, four]) == "4 latents, from β = 6.2 to 0.39, where the path ends, in 2 of 2 seeds"
+    assert say_plateaus([path_of([0, 6])]).endswith("in 1 of 1 seeds")
+    with pytest.raises(UserError, match="paths is empty"):
+        say_plateaus([])
