@@ -82,17 +82,16 @@ def _of_factors(found: xr.Dataset, plateau: xr.Dataset, parts: Parts, directory:
     """What the pair at the plateau's end, cut to the latents that are in, tells of the factors."""
     if "explained" not in found:
         return {}
-    model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, found, plateau, directory)
-    told = found["explained"].isel(level=int(plateau["last"])).sel(latent=kept)
+    last = found.isel(level=int(plateau["last"]))
+    told = last["explained"].isel(latent=last[plateau.attrs["rule"]].values)
     named = {"factors_named": len(set(told.idxmax("factor").values.tolist()))}
-    if len(kept) < 2:
-        return named
     images = parts.data.subset(slice(min(4096, len(parts.data))))
-    codes = mean_codes(from_pyro_svi(model, guide, images, 1))
+    scores = {"dci": dci_metric, "mig": mig_metric}
     try:
-        scores = {"dci": dci_metric, "mig": mig_metric}
+        model, guide, _ = pair_of_level(parts.model, parts.guide, parts.data, found, plateau, directory)
+        codes = mean_codes(from_pyro_svi(model, guide, images, 1))
         return named | {k: float(score(codes, images.factors, preset="quick")["score"]) for k, score in scores.items()}
-    except UserError:  # too few images for the factors' levels
+    except UserError:  # one latent, too few images for the factors' levels, or a pair that cannot be cut
         return named
 
 
@@ -108,15 +107,19 @@ def _figures(name: str, configuration: DictConfig, directory: Path) -> list[Repo
     shown = f"Shown: seed {configuration.seeds[0]}; each level goes on from the one left of it."
     caption = f"{said[0].upper()}{said[1:]}. {shown}"
     path = ReportFigure(f"path_{name}", caption, plot_latent_path(paths[0], plateau), f"The latent path: {name}")
-    return [path] if plateau is None else [path, _traversals(name, runs[0], paths[0], plateau)]
+    return [path] if plateau is None else [path, *_traversals(name, runs[0], paths[0], plateau)]
 
 
-def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> ReportFigure:
+def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> list[ReportFigure]:
     parts = assemble(OmegaConf.load(run / "config.yaml"))
-    model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, path, plateau, run)
+    try:
+        model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, path, plateau, run)
+    except UserError:  # it cannot be cut, as one with flows
+        return []
     tree = from_pyro_svi(model, guide, first_images(parts.data), 1)
     names = ", ".join(f"z{number}" for number in kept)
     caption = (
         f"What the pair that keeps {names} alone, numbered anew, draws as each moves, at the plateau's last weight."
     )
-    return ReportFigure(f"kept_{name}", caption, plot_traversals(traverse(model, tree)), f"The kept latents: {name}")
+    figure = plot_traversals(traverse(model, tree))
+    return [ReportFigure(f"kept_{name}", caption, figure, f"The kept latents: {name}")]

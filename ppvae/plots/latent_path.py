@@ -23,23 +23,24 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     """Above, the KL of each latent over the weights, from strong to weak, as coefficients along a regularisation path;
     below, how many latents each rule counts, with the plateau shaded, and the reconstruction error.
 
-    path: of :func:`ppvae.path`: `kl` (level, latent), the boolean rules `by_kl`, `by_ablation` and coordinate `noise`
-    (or `weight`) over level; optionally `explained` (factor, level, latent), by which a latent that is in has the
-    colour and name of the factor that it tells most of where the plateau, or the path, ends; `error` (level).
+    path: of :func:`ppvae.path`: `kl` (level, latent), or `signal_to_noise` of a code with one KL, the boolean rules
+    `by_kl`, `by_ablation` and coordinate `noise` (or `weight`) over level; optionally `explained` (factor, level,
+    latent), by which a latent that is in has the colour and name of the factor that it tells most of where the plateau,
+    or the path, ends; `error` (level).
     plateau: `first` and `last` level, `count`, as :func:`ppvae.selection.chosen_plateau` gives them.
     UserError for missing variables or other dims.
     """
-    kl = require_variable(path, "kl", ("level", "latent"), "path")
+    told, said = _information(path)
     counts = [name for name in ("by_ablation", "by_kl", "by_relevance") if name in require_dataset(path, "path")]
     weights, label = _weights(path)
     figure = new_figure(8.4, 5.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     judged = int(plateau["last"]) if plateau is not None else path.sizes["level"] - 1
     colours, names = _told(path, judged)
-    for line, colour, name in zip(kl.values.T, colours, names, strict=True):
+    for line, colour, name in zip(told.values.T, colours, names, strict=True):
         above.plot(weights, line, color=colour, linewidth=1.0 if colour == MUTED else 1.8, label=name)
-    _name_lines(above, kl.values[-1], names, colours)
-    above.set(ylabel="KL of each latent (nats)", ylim=(0, None))
+    _name_lines(above, told.values[-1], names, colours)
+    above.set(ylabel=f"{said} of each latent (nats)", ylim=(0, None))
     for name, colour, dashes in zip(counts, (INK, ACCENT, MUTED), ("-", (0, (1, 2)), (0, (4, 3))), strict=False):
         drawn = require_variable(path, name, ("level", "latent"), "path").sum("latent")
         below.step(weights, drawn, where="mid", color=colour, linestyle=dashes, label=name.replace("_", " "))
@@ -53,6 +54,15 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     for axes in (above, below):
         axes.grid(axis="y")
     return finish(figure)
+
+
+def _information(path: xr.Dataset) -> tuple[xr.DataArray, str]:
+    """Of each latent, and what it is: its KL, or what a normal channel of its signal-to-noise ratio tells where the
+    code has one KL as a whole."""
+    if "kl" not in require_dataset(path, "path") and "signal_to_noise" in path:
+        ratio = require_variable(path, "signal_to_noise", ("level", "latent"), "path")
+        return 0.5 * np.log1p(ratio), "½ log(1 + signal / noise)"
+    return require_variable(path, "kl", ("level", "latent"), "path"), "KL"
 
 
 def _weights(path: xr.Dataset) -> tuple[np.ndarray, str]:

@@ -20,8 +20,8 @@ SMALL = [
 ]
 
 
-def followed(directory) -> dict:
-    configuration = hydra.compose("config", SMALL)
+def followed(directory, *overrides: str) -> dict:
+    configuration = hydra.compose("config", [*SMALL, *overrides])
     directory.mkdir(parents=True, exist_ok=True)
     follow(configuration, directory, resume=(directory / "checkpoint.pt").is_file())
     return json.loads((directory / "metrics.json").read_text())
@@ -40,17 +40,31 @@ def test_a_path_is_kept_and_goes_on(tmp_path):
     assert {**again, "seconds": 0} == {**metrics, "seconds": 0}
 
 
-def test_a_plateau_is_told_with_the_factors_of_its_latents(tmp_path, monkeypatch):
-    """The rules say that latents 0 and 2 are in from the second level on; the rest is what was trained."""
-    trained = latent_path.follow_path
+def two_in(trained):
+    """The path that was trained, with latents 0 and 2 in from the second level on."""
 
-    def two_in(*args, **options) -> xr.Dataset:
+    def path(*args, **options) -> xr.Dataset:
         found = trained(*args, **options)
         rule = np.zeros(found.by_ablation.shape, bool)
         rule[1:, [0, 2]] = True
         return found.assign(by_ablation=(("level", "latent"), rule))
 
-    monkeypatch.setattr(latent_path, "follow_path", two_in)
+    return path
+
+
+def test_a_pair_that_cannot_be_cut_is_followed_all_the_same(tmp_path, monkeypatch):
+    """Flows have one KL and no latent of their own to cut: a figure, and no numbers of the cut pair."""
+    monkeypatch.setattr(latent_path, "follow_path", two_in(latent_path.follow_path))
+    metrics = followed(tmp_path / "flows" / "seed0", "guide=iaf")
+    assert metrics["latents"] == 2
+    assert "dci" not in metrics
+    (path,) = figures(hydra.compose("config", ["+seeds=[0]", "+models={flows: []}"]), tmp_path)
+    assert path.caption.startswith("2 latents")
+
+
+def test_a_plateau_is_told_with_the_factors_of_its_latents(tmp_path, monkeypatch):
+    """The rules say that latents 0 and 2 are in from the second level on; the rest is what was trained."""
+    monkeypatch.setattr(latent_path, "follow_path", two_in(latent_path.follow_path))
     metrics = followed(tmp_path / "sprites" / "seed0")
     found = read_posterior(tmp_path / "sprites" / "seed0" / "path.zarr").to_dataset().load()
     assert metrics["latents"] == 2

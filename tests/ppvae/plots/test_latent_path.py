@@ -46,3 +46,12 @@ def test_a_latent_path_without_factors_noise_or_plateau():
     assert "weight" in figure.axes[1].get_xlabel()
     with pytest.raises(UserError, match=r"no variable 'kl'"):
         plot_latent_path(path.drop_vars("kl"))
+
+
+def test_a_code_of_one_kl_is_drawn_by_its_signal():
+    path = latent_path()
+    path = path.drop_vars("kl").assign(signal_to_noise=path.kl)
+    above = plot_latent_path(path).axes[0]
+    for line, values in zip(above.lines, path.signal_to_noise.values.T, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), 0.5 * np.log(1 + values))
+    assert "signal / noise" in above.get_ylabel()
