@@ -14,6 +14,7 @@ from .modularity_explicitness import explicitness, modularity
 from .mutual_information import (
     BINNED_PRESETS,
     BinnedPreset,
+    factor_shares,
     latent_information,
     mean_latent_information,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "empirical_covariance",
     "entropy",
     "explicitness",
+    "factor_shares",
     "factor_vae_metric",
     "gaussian_total_correlation",
     "knn_accuracy",

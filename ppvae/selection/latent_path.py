@@ -16,7 +16,7 @@ from ppvae.files import replace_atomically
 from ppvae.interventions import ablate, relevance
 from ppvae.launchers import launched
 from ppvae.likelihoods import NormalLikelihood
-from ppvae.metrics.mutual_information import BINNED_PRESETS, information
+from ppvae.metrics import factor_shares
 from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
@@ -186,7 +186,7 @@ class _Looks:
         found["distortion"] = -sum(term.mean() for term in tree["log_likelihood"].to_dataset().data_vars.values())
         if "squared_error" in ablation.attrs:
             found["error"] = (ablation.attrs["squared_error"] / _entries(tree)) ** 0.5
-        if "constant_data" in tree.children and found.sizes["latent"] > 1 and not event_dims_of(tree, site)[1:]:
+        if "constant_data" in tree.children and not event_dims_of(tree, site)[1:]:
             found["explained"] = self._explained(tree, site)
         return found.drop_attrs(deep=False).assign_attrs(site=site)
 
@@ -198,10 +198,7 @@ class _Looks:
         codes, factors = tree["sample_stats"][f"{site}_mean"], self._factors()
         own = event_dims_of(tree, site)[0]
         codes = codes.rename({own: "latent"}) if own != "latent" else codes
-        told = information(codes.transpose("image", "latent"), factors, BINNED_PRESETS["quick"], self.seed)
-        entropy = xr.DataArray(told.entropy, dims="factor")
-        said = {"long_name": "share of the factor's entropy that the latent tells", "units": "1"}
-        return (told.table / entropy.where(entropy > 0)).assign_attrs(said)
+        return factor_shares(codes.transpose("image", "latent"), factors)
 
     def _keep(self, level: int) -> None:
         where = level_file(self.directory, level, ".json")

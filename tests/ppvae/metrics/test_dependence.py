@@ -8,6 +8,7 @@ from sklearn.metrics import mutual_info_score
 
 from ppvae.errors import UserError
 from ppvae.metrics import (
+    factor_shares,
     gaussian_total_correlation,
     latent_information,
     mean_latent_information,
@@ -131,3 +132,31 @@ def test_mistakes_end_in_one_line():
         with pytest.raises(UserError, match=message) as caught:
             mean_latent_information(wrong, **options)
         assert "\n" not in str(caught.value)
+
+
+def test_factor_shares_of_codes_that_tell_all_half_and_nothing():
+    """A latent that equals a factor of four levels tells all of it, its two halves half of its entropy, a constant
+    nothing; a factor that does not change has no share."""
+    levels = np.tile(np.arange(4), 50)
+    codes = xr.DataArray(np.stack([-levels, levels // 2, np.zeros(200)], -1), dims=("image", "latent"))
+    factors = xr.Dataset({"shape": ("image", levels), "one": ("image", np.zeros(200, int))})
+    shares = factor_shares(codes, factors)
+    np.testing.assert_allclose(shares.sel(factor="shape"), [1.0, 0.5, 0.0], atol=1e-12)
+    assert shares.sel(factor="one").isnull().all()
+
+
+def test_factor_shares_take_one_factor_one_latent_and_real_values():
+    """Real factors fall into the same bins as the codes: a straight line of them is told in full."""
+    values = np.random.default_rng(0).random(500)
+    codes = xr.DataArray(3 - 2 * values[:, None], dims=("image", "latent"))
+    whole = float(factor_shares(codes, xr.Dataset({"angle": ("image", values)})).item())
+    assert whole == pytest.approx(1.0, abs=0.02)  # a value at a bin's edge may fall to either side
+    table = latent_information(xr.concat([codes, codes**3], "latent"))
+    cubed = factor_shares(codes**3, xr.Dataset({"angle": ("image", codes[:, 0].values)}))
+    assert float(cubed.item()) == pytest.approx(float(table[0, 1] / table[0, 0]), abs=1e-12)
+
+
+def test_factor_shares_want_the_factors_of_these_images():
+    codes = xr.DataArray(np.zeros((5, 2)), dims=("image", "latent"))
+    with pytest.raises(UserError, match="factors came with 4 images, codes with 5"):
+        factor_shares(codes, xr.Dataset({"shape": ("image", np.arange(4))}))

@@ -7,7 +7,7 @@ import xarray as xr
 
 from guides import MeanFieldNormal
 from ppvae import VAE, BetaELBO, UserError, fit, path
-from ppvae.datasets import sprites
+from ppvae.datasets import ImageDataset, sprites
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
@@ -117,6 +117,16 @@ def test_factors_are_told_by_the_latents_that_know_them():
     assert found.explained.factor.values.tolist() == list(data.factors)
     assert bool(((found.explained >= 0) & (found.explained <= 1 + 1e-9)).all())
     assert found.sizes == {"level": 3, "latent": 3, "factor": len(data.factors)}
+
+
+def test_a_label_alone_and_a_factor_that_does_not_change_are_told_of():
+    """As of MNIST, whose only factor is the label, or of a folder with one class."""
+    labels = np.arange(64) % 3
+    factors = xr.Dataset({"label": ("image", labels), "camera": ("image", np.zeros(64, int))})
+    data = ImageDataset(images(count=64).numpy(), factors)
+    found = path(*make_pair(1), data, levels=2, epochs=2, ablated=32, batch_size=32, **SETTINGS)
+    assert found.explained.sel(factor="camera").isnull().all()
+    assert bool((found.explained.sel(factor="label") >= 0).all())
 
 
 @pytest.mark.parametrize(
