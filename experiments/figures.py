@@ -9,6 +9,7 @@ from experiments.assemble import Parts
 from experiments.codes import readings
 from experiments.evaluation import Evaluation
 from experiments.report import ReportFigure
+from experiments.selecting import Selected
 from ppvae.interventions import draw_given
 from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
@@ -19,12 +20,13 @@ from ppvae.plots import (
     plot_image_blocks,
     plot_informative,
     plot_latent_history,
+    plot_latent_path,
     plot_rate_distortion,
     plot_reconstructions,
     plot_traversals,
 )
 
-__all__ = ["figures_of_run", "named", "samples_by_label"]
+__all__ = ["figures_of_run", "figures_of_selection", "named", "samples_by_label"]
 
 MOST = 24  # latents of one code that a figure redraws
 COLUMNS = 12  # codes drawn under each label
@@ -48,6 +50,17 @@ def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFi
             "Rate and distortion over training",
         ),
     ]
+
+
+def figures_of_selection(chosen: Selected | None) -> list[ReportFigure]:
+    """The path that a selection followed; nothing without one."""
+    if chosen is None:
+        return []
+    kept = ", ".join(f"z{number}" for number in chosen.kept)
+    caption = (
+        f"{chosen.said()}. Each level goes on from the one left of it. Kept, and from here on numbered anew: {kept}."
+    )
+    return [ReportFigure("path", caption, plot_latent_path(chosen.path, chosen.plateau), "Where latents enter")]
 
 
 def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[str, str]:

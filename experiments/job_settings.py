@@ -12,9 +12,18 @@ __all__ = ["check_job_settings"]
 
 def check_job_settings(configuration: DictConfig) -> None:
     """UserError where the keys of the configuration's job are missing, empty or of another kind."""
+    _check_selection(configuration)
     check = CHECKS.get(configuration.job)
     if check is not None:
         check(configuration)
+
+
+def _check_selection(configuration: DictConfig) -> None:
+    """``select`` is for what trains as the main job does; our others would pass it over."""
+    named = [name for name in (configuration.job, configuration.get("measure")) if name is not None]
+    others = [name for name in named if name.startswith("experiments.") and name not in SELECTING]
+    if configuration.get("select") is not None and others:
+        raise UserError(f"select: {others[0]} does not train as the main job does, which selects; leave it out")
 
 
 def _check_study(study: DictConfig) -> None:
@@ -62,6 +71,10 @@ def _check(right: bool, key: str, value: Any, expected: str) -> None:
         raise UserError(f"{key}={shown[:60]}: expected {expected}")
 
 
+SELECTING = (
+    *("experiments.jobs.single.run", "experiments.jobs.study.run", "experiments.jobs.choose.run"),
+    *("experiments.jobs.lossy.train_and_look", "experiments.jobs.demo.train_and_report"),
+)
 CHECKS: Mapping[str, Callable[[DictConfig], None]] = {
     "experiments.jobs.study.run": _check_study,
     "experiments.jobs.choose.run": _check_choice,

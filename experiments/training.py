@@ -3,9 +3,7 @@
 import json
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,19 @@ from torch import nn
 from experiments.assemble import Parts, assemble
 from experiments.configuration_files import load_configuration
 from experiments.evaluation import EVALUATED, Evaluation, evaluate
+from experiments.fitting import fit_configured
 from experiments.labels import labelled
 from experiments.launched import end_here
 from experiments.rehearsal import Follow, rehearse
-from ppvae import UserError, fit, path, write_posterior
+from experiments.selecting import SELECTED, check_selection, numbers_of_selection, selected
+from ppvae import UserError, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
-from ppvae.svi import Recipe
 
 __all__ = [
     "TRAINED",
     "check_same_configuration",
-    "fit_configured",
-    "follow_path",
+    "keep_configuration",
     "latents_table",
     "share_cores",
     "told",
@@ -63,7 +61,7 @@ CONFIGURATIONS = Path(__file__).parent / "conf"
 TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told of any training
 
 
-@labelled(EVALUATED | {"parameters": "parameters"} | TRAINED)
+@labelled(EVALUATED | {"parameters": "parameters"} | TRAINED | SELECTED)
 def train_and_evaluate(
     configuration: DictConfig,
     directory: Path,
@@ -75,11 +73,16 @@ def train_and_evaluate(
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
     ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``.
 
+    With ``select=path`` the pair that is trained is the one that the path in ``directory``/path keeps.
+
     Whatever comes after the training is rehearsed before it, with ``follow``, what the caller does then. ``measure``:
     further numbers of the trained parts for ``metrics.json``.
     """
     parts = assemble(configuration)
     rehearse(parts, configuration, follow)
+    check_selection(parts, configuration)
+    keep_configuration(configuration, directory)
+    parts = selected(parts, configuration, directory)
     history = train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=resume)
     end_here()
     evaluation = evaluate(parts, configuration)
@@ -93,6 +96,7 @@ def train_and_evaluate(
     metrics |= (
         {"parameters": _parameters(parts)}
         | told(history)
+        | numbers_of_selection(directory)
         | ({} if measure is None else dict(measure(parts, configuration)))
     )
     metrics = {name: value if _json_has(value) else None for name, value in metrics.items()}
@@ -123,64 +127,15 @@ def _json_has(value: Any) -> bool:
 
 def train(parts: Parts, configuration: DictConfig, directory: Path, *, epochs: int, resume: bool) -> xr.Dataset:
     """Train up to ``epochs`` as the configuration says, with its ``config.yaml`` and checkpoints in ``directory``."""
-    _keep_configuration(configuration, directory)
+    keep_configuration(configuration, directory)
     return fit_configured(parts.model, parts.guide, parts, configuration, directory, epochs=epochs, resume=resume)
 
 
-def _keep_configuration(configuration: DictConfig, directory: Path) -> None:
+def keep_configuration(configuration: DictConfig, directory: Path) -> None:
     """``config.yaml`` in ``directory``; UserError where another run's is there."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
     check_same_configuration(configuration, directory)
     replace_atomically(directory / "config.yaml", lambda path: OmegaConf.save(configuration, path))
-
-
-def follow_path(parts: Parts, configuration: DictConfig, directory: Path, *, resume: bool) -> xr.Dataset:
-    """The latent path as the configuration's ``path`` and ``trainer`` say, kept in ``directory``; the attribute
-    ``seconds`` is how long it took."""
-    _keep_configuration(configuration, directory)
-    own = OmegaConf.to_container(configuration.get("path") or {}, resolve=True)
-    run = partial(path, parts.model, parts.guide, parts.data, parts.objective, **own)
-    begun = time.perf_counter()
-    found = run(**_of_trainer(parts, configuration, directory, resume=resume), epochs=configuration.trainer.epochs)
-    return found.assign_attrs(seconds=time.perf_counter() - begun)
-
-
-def fit_configured(
-    model: nn.Module,
-    guide: nn.Module,
-    parts: Parts,
-    configuration: DictConfig,
-    directory: Path,
-    *,
-    epochs: int,
-    resume: bool,
-    recipe: Recipe | None = None,
-) -> xr.Dataset:
-    """Train a pair on the parts' data and objective with the configuration's trainer, checkpoints in ``directory``.
-
-    A run that was ended before its first checkpoint begins anew.
-    """
-    options = _of_trainer(parts, configuration, directory, resume=resume) | ({"recipe": recipe} if recipe else {})
-    return fit(model, guide, parts.data, parts.objective, epochs=epochs, validation=parts.validation, **options)
-
-
-def _of_trainer(parts: Parts, configuration: DictConfig, directory: Path, *, resume: bool) -> dict[str, Any]:
-    """The arguments of :func:`~ppvae.fit` that the recipe, the trainer and the folder say."""
-    trainer = configuration.trainer
-    return {
-        "batch_size": trainer.batch_size,
-        "recipe": parts.recipe,
-        "seed": configuration.seed,
-        "execution": trainer.get("execution", "auto"),
-        "compile": trainer.compile,
-        "accelerator": trainer.accelerator,
-        "devices": trainer.devices,
-        "directory": directory,
-        "resume": resume and (directory / "checkpoint.pt").exists(),
-        "save_steps": trainer.get("save_steps"),
-        "save_minutes": trainer.get("save_minutes"),
-        "progress": trainer.progress,
-    }
 
 
 def check_same_configuration(configuration: DictConfig, directory: Path, may_change: tuple[str, ...] = FREE) -> None:
@@ -188,9 +143,11 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
     path = directory / "config.yaml"
     if not path.is_file():
         return
-    earlier = OmegaConf.create({"validation": None, "recipe": OmegaConf.load(CONFIGURATIONS / "recipe" / "adam.yaml")})
+    earlier = OmegaConf.create(
+        {"validation": None, "select": None, "recipe": OmegaConf.load(CONFIGURATIONS / "recipe" / "adam.yaml")}
+    )
     made = load_configuration(path, configuration, to_build=False)
-    stored = OmegaConf.merge(earlier, made)  # of a version that had neither
+    stored = OmegaConf.merge(earlier, made)  # of a version that had none of these
     then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (stored, configuration))
     for key in sorted(then.keys() | now.keys()):
         derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood

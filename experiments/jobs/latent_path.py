@@ -5,14 +5,16 @@ import math
 from pathlib import Path
 
 import xarray as xr
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from experiments.assemble import Parts, assemble
 from experiments.codes import mean_codes
+from experiments.configuration_files import load_configuration
+from experiments.fitting import follow_path
 from experiments.labels import labelled
 from experiments.report import ReportFigure
-from experiments.training import follow_path
-from ppvae import from_pyro_svi, read_posterior, write_posterior
+from experiments.training import keep_configuration
+from ppvae import from_pyro_svi, read_posterior
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 from ppvae.interventions import traverse
@@ -49,10 +51,9 @@ def follow(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     its end, cut to the latents that are in.
     """
     parts = assemble(configuration)
-    found = follow_path(parts, configuration, directory, resume=resume)
-    write_posterior(xr.DataTree(found), directory / "path.zarr")
-    by_level = found.drop_dims("factor", errors="ignore").to_dataframe()
-    replace_atomically(directory / "path.csv", lambda path: by_level.to_csv(path))
+    keep_configuration(configuration, directory)
+    settings = dict(configuration.get("path") or {}) | {"epochs": configuration.trainer.epochs}
+    found = follow_path(parts, configuration, directory, settings, parts.objective, resume=resume)
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **_measured(found, parts, directory)}
     metrics = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
     replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
@@ -107,11 +108,13 @@ def _figures(name: str, configuration: DictConfig, directory: Path) -> list[Repo
     shown = f"Shown: seed {configuration.seeds[0]}; each level goes on from the one left of it."
     caption = f"{said[0].upper()}{said[1:]}. {shown}"
     path = ReportFigure(f"path_{name}", caption, plot_latent_path(paths[0], plateau), f"The latent path: {name}")
-    return [path] if plateau is None else [path, *_traversals(name, runs[0], paths[0], plateau)]
+    return [path] if plateau is None else [path, *_traversals(name, runs[0], paths[0], plateau, configuration)]
 
 
-def _traversals(name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset) -> list[ReportFigure]:
-    parts = assemble(OmegaConf.load(run / "config.yaml"))
+def _traversals(
+    name: str, run: Path, path: xr.Dataset, plateau: xr.Dataset, configuration: DictConfig
+) -> list[ReportFigure]:
+    parts = assemble(load_configuration(run / "config.yaml", configuration))
     try:
         model, guide, kept = pair_of_level(parts.model, parts.guide, parts.data, path, plateau, run)
     except UserError:  # it cannot be cut, as one with flows

@@ -5,14 +5,12 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import assemble
 from experiments.codes import sampled_codes
-from experiments.configuration_files import load_configuration
 from experiments.report import ReportFigure
+from experiments.selecting import trained_parts
 from ppvae import read_posterior
 from ppvae.interventions import latent_grid
 from ppvae.plots import plot_codes, plot_latent_grid
-from ppvae.svi import load_pair
 
 __all__ = ["figures"]
 
@@ -41,6 +39,4 @@ def _plane(name: str, run: Path, configuration: DictConfig) -> ReportFigure:
 
 
 def _grid(run: Path, configuration: DictConfig) -> xr.DataArray:
-    parts = assemble(load_configuration(run / "config.yaml", configuration))
-    load_pair(run / "checkpoint.pt", parts.model, parts.guide)
-    return latent_grid(parts.model)
+    return latent_grid(trained_parts(run, configuration).model)

@@ -8,18 +8,18 @@ import xarray as xr
 from omegaconf import DictConfig
 from torch.nn.functional import adaptive_avg_pool2d
 
-from experiments.assemble import Parts, assemble, held_out
+from experiments.assemble import Parts, held_out
 from experiments.configuration_files import load_configuration
 from experiments.evaluation import EVALUATED
 from experiments.labels import labelled
 from experiments.report import ReportFigure
+from experiments.selecting import trained_parts
 from experiments.training import TRAINED, train_and_evaluate
 from ppvae import from_pyro_svi
 from ppvae.interventions import draws_given_z
 from ppvae.interventions.held import images_of
 from ppvae.models import GreyScale
 from ppvae.plots import plot_draws
-from ppvae.svi import load_pair
 
 __all__ = ["figures", "kept", "train_and_look"]
 
@@ -57,8 +57,7 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     for name in configuration.models:
         run = directory / name / f"seed{seed}"
         own = load_configuration(run / "config.yaml", configuration)
-        parts = assemble(own)
-        load_pair(run / "checkpoint.pt", parts.model, parts.guide)
+        parts = trained_parts(run, configuration)
         images, drawn = _draws(parts, own, SHOWN)
         caption = (
             "An image at the left of each row, then draws of p(x | z), all of one z ~ q(z | x). What a row's draws "

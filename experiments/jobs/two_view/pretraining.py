@@ -11,7 +11,7 @@ from pyro.poutine.messenger import Messenger
 from torch import nn
 
 from experiments.assemble import Parts
-from experiments.training import fit_configured
+from experiments.fitting import fit_configured
 from ppvae import Program, TwoViewVAE
 from ppvae.errors import check_whole
 from ppvae.interventions.codes import global_moments

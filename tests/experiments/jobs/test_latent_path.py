@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.jobs import latent_path
+from experiments import fitting
 from experiments.jobs.latent_path import figures, follow
 from ppvae import read_posterior
 from ppvae.selection import chosen_plateau, say_plateau
@@ -54,7 +54,7 @@ def two_in(trained):
 
 def test_a_pair_that_cannot_be_cut_is_followed_all_the_same(tmp_path, monkeypatch):
     """Flows have one KL and no latent of their own to cut: a figure, and no numbers of the cut pair."""
-    monkeypatch.setattr(latent_path, "follow_path", two_in(latent_path.follow_path))
+    monkeypatch.setattr(fitting, "path", two_in(fitting.path))
     metrics = followed(tmp_path / "flows" / "seed0", "guide=iaf")
     assert metrics["latents"] == 2
     assert "dci" not in metrics
@@ -64,7 +64,7 @@ def test_a_pair_that_cannot_be_cut_is_followed_all_the_same(tmp_path, monkeypatc
 
 def test_a_plateau_is_told_with_the_factors_of_its_latents(tmp_path, monkeypatch):
     """The rules say that latents 0 and 2 are in from the second level on; the rest is what was trained."""
-    monkeypatch.setattr(latent_path, "follow_path", two_in(latent_path.follow_path))
+    monkeypatch.setattr(fitting, "path", two_in(fitting.path))
     metrics = followed(tmp_path / "sprites" / "seed0")
     found = read_posterior(tmp_path / "sprites" / "seed0" / "path.zarr").to_dataset().load()
     assert metrics["latents"] == 2
