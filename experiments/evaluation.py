@@ -9,12 +9,20 @@ import xarray as xr
 from omegaconf import DictConfig
 
 from experiments.assemble import Parts, held_out
-from experiments.codes import readings
+from experiments.codes import mean_codes, of_site, readings
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
 from ppvae.interventions import ablate, reconstruct, relevance, traverse
-from ppvae.metrics import beta_vae_metric, decorrelation, entropy, knn_accuracy, knn_explained, moment_kl
+from ppvae.metrics import (
+    beta_vae_metric,
+    decorrelation,
+    entropy,
+    factor_shares,
+    knn_accuracy,
+    knn_explained,
+    moment_kl,
+)
 
 __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 
@@ -103,6 +111,8 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         site: informative_latents(tree, ablated.get(site), relevance=worth.get(site), site=site)
         for site in codes_of(tree)
     }
+    if factors is not None:
+        latents = _named(latents, tree, factors)
     split = _information(parts, configuration)
     if split is not None:
         tree["information"] = xr.DataTree(split)
@@ -117,6 +127,16 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         | _held_out_metrics(parts, found),
         held_out=found,
     )
+
+
+def _named(latents: dict[str, xr.Dataset], tree: xr.DataTree, factors: xr.Dataset) -> dict[str, xr.Dataset]:
+    """With the ``factor`` that each latent tells most of, and the ``factor_share`` of its entropy that it tells."""
+    shares = factor_shares(mean_codes(tree), factors).dropna("factor")
+    if not shares.sizes["factor"]:
+        return latents
+    told = {site: of_site(shares, tree, site) for site in latents}
+    best = {site: {"factor": one.idxmax("factor"), "factor_share": one.max("factor")} for site, one in told.items()}
+    return {site: found.assign(best[site]) for site, found in latents.items()}
 
 
 def shown_codes(tree: xr.DataTree) -> list[str]:

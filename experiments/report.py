@@ -63,7 +63,7 @@ def write_report(
     tables: Sequence[Table] = (),
     figures: Sequence[ReportFigure | tuple[str, str, Figure]] = (),
     summary: Mapping[str, Value | tuple[Value, str]] | None = None,
-    notes: Sequence[str] = (),
+    found: Sequence[str] = (),
     environment: Mapping[str, Value] | None = None,
     lead: str = "",
     page: str = "report",
@@ -73,6 +73,7 @@ def write_report(
     """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
 
     page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
+    found: sentences that come before all numbers;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
     environment: versions, machine, seed, commit; dpi: dots an inch of the figures. Every text is escaped. Files appear
     whole or not at all.
@@ -95,7 +96,7 @@ def write_report(
         cards=cards,
         tables=[_table(table) for table in tables],
         pictures=pictures,
-        notes=notes,
+        found=found,
         command=command.strip(),
         configuration=configuration.strip("\n"),
         environment={name: str(value) for name, value in (environment or {}).items()},

@@ -9,13 +9,13 @@ from experiments.assemble import Parts
 from experiments.diagnostics_page import write_diagnosis
 from experiments.draw_figures import draws_of_run
 from experiments.evaluation import EVALUATED, Evaluation
-from experiments.figures import figures_of_run, samples_by_label
+from experiments.figures import figures_of_run, figures_of_selection, samples_by_label
+from experiments.findings import reconstruction_error, sentences, used
 from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
+from experiments.selecting import read_selected
 from experiments.training import train_and_evaluate
-from ppvae.interventions.held import images_of
-from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names
 
 __all__ = ["run", "write_pages"]
@@ -42,8 +42,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
     resume = configuration.resume is not None and (directory / "checkpoint.pt").is_file()  # else it begins again
     done = train_and_evaluate(configuration, directory, resume=resume, follow=write_pages)
-    page, findings = write_pages(*done, configuration, directory)
-    print(_said(done[-1]), *_faults(findings), f"Report: {page}", sep="\n")
+    page, found = write_pages(*done, configuration, directory)
+    print(_said(done[-1]), *found, f"Report: {page}", sep="\n")
     return page
 
 
@@ -55,11 +55,12 @@ def write_pages(
     directory: Path,
     *,
     dpi: int = DPI,
-) -> tuple[Path, xr.Dataset | None]:
-    """The report and, where the configuration wants it, the diagnostics; returns its path and what they found."""
-    findings = None
+) -> tuple[Path, list[str]]:
+    """The report and, where the configuration wants it, the diagnostics; returns its path and what it says first."""
+    findings, chosen = None, read_selected(directory)
     if configuration.diagnosis.images:
         findings = write_diagnosis(parts, evaluation, configuration, directory, dpi=dpi)
+    found = sentences(parts, evaluation, chosen, findings)
     page = write_report(
         directory,
         links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
@@ -75,16 +76,17 @@ def write_pages(
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
         ],
         figures=[
+            *figures_of_selection(chosen),
             *figures_of_run(history, evaluation),
             *figures_of_hierarchy(parts, evaluation, configuration.seed),
             *draws_of_run(parts, evaluation, configuration.seed),
             *samples_by_label(parts, configuration.seed),
         ],
-        notes=[*_surrogate(parts), *_notes(evaluation)],
+        found=found,
         environment=environment(configuration.seed),
         dpi=dpi,
     )
-    return page, findings
+    return page, found
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
@@ -97,10 +99,10 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
 
 
 def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
-    metrics, redrawn = evaluation.metrics, evaluation.reconstructions
-    rule, used = _used(metrics)
+    metrics, error = evaluation.metrics, reconstruction_error(evaluation)
+    rule, number = used(metrics)
     summary = {
-        f"latents used, by {rule}": (used, f"of {evaluation.counted}"),
+        f"latents used, by {rule}": (number, f"of {evaluation.counted}"),
         "rate": (metrics["rate"], "nats per image"),
     }
     if evaluation.information is not None:
@@ -109,12 +111,8 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
             metrics["mutual_information"],
             f"nats, of at most {split.attrs['cap']:.3g}: {split.attrs['verdict']}",
         )
-    if redrawn.attrs["shown"] == "mean":
-        observed = images_of(evaluation.tree).isel(image=slice(redrawn.sizes["image"]))
-        summary["reconstruction error"] = (
-            float(((observed - redrawn) ** 2).mean() ** 0.5),
-            "RMSE of a pixel in [0, 1]",
-        )
+    if error is not None:
+        summary["reconstruction error"] = (error, "RMSE of a pixel in [0, 1]")
     if "informative_by_probability" in metrics:
         summary["latents used, by p < ½"] = (
             metrics["informative_by_probability"],
@@ -160,13 +158,6 @@ def _information_table(split: xr.Dataset | None) -> list[Table]:
     return [Table("Where is the information?", ("part", "nats", "standard error"), rows, caption)]
 
 
-def _used(metrics: dict[str, float]) -> tuple[str, int]:
-    """How many latents are in use, by the first of these rules that the pair allows."""
-    rules = {"ablation": "by_ablation", "KL": "by_kl", "activity": "active_units"}
-    rule = next(words for words, name in rules.items() if f"informative_{name}" in metrics)
-    return rule, metrics[f"informative_{rules[rule]}"]
-
-
 def _latents_table(evaluation: Evaluation, site: str) -> Table:
     latents = evaluation.latents[site]
     columns = {
@@ -174,6 +165,8 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
         "variance": "E[1/λ] or variance",
         "signal_to_noise": "signal / noise",
         "kl": "KL (nats)",
+        "factor": "tells most of",
+        "factor_share": "share of its entropy",
         "worsening": "ablation (nats)",
         "relative": "ablation (relative)",
         "relevance": "relevance (squared pixel values)",
@@ -181,37 +174,17 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
     columns = {name: title for name, title in columns.items() if name in latents}
     sorted_by = "kl" if "kl" in columns else "signal_to_noise"
     order, names = latents[sorted_by].argsort().values[::-1], latent_names(latents)
-    rows = [(names[k], *(float(latents[name][k]) for name in columns)) for k in order]
+    rows = [(names[k], *(latents[name][k].item() for name in columns)) for k in order]
     of = "" if len(evaluation.latents) == 1 else f" of {site}"
     return Table(f"Latents{of}, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
 
 
-def _surrogate(parts: Parts) -> list[str]:
-    if unit_of(parts.model) == "nats":
-        return []
-    return [
-        f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
-        "of a surrogate, and comparable with no log-likelihood."
-    ]
-
-
-def _notes(evaluation: Evaluation) -> list[str]:
-    hidden = evaluation.metrics["largest_snr_called_uninformative"]
-    if not hidden > 1:
-        return []
-    return [
-        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over images, over its "
-        f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
-        "Trust KL and ablation, not p alone."
-    ]
-
-
 def _said(evaluation: Evaluation) -> str:
     metrics = evaluation.metrics
-    rule, used = _used(metrics)
+    rule, number = used(metrics)
     return (
         f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
-        f"nats per image; {used} of {evaluation.counted} latents used, by {rule}" + _verdict(evaluation.information)
+        f"nats per image; {number} of {evaluation.counted} latents used, by {rule}" + _verdict(evaluation.information)
     )
 
 
@@ -220,11 +193,3 @@ def _verdict(split: xr.Dataset | None) -> str:
         return ""
     told, gain = (float(split[name]) for name in ("mutual_information", "gain"))
     return f"; I(z; x) {told:.3g}, gain {gain:.3g} nats: {split.attrs['verdict']}"
-
-
-def _faults(findings: xr.Dataset | None) -> list[str]:
-    """One line that names the tests of the guide which did not pass."""
-    if findings is None:
-        return []
-    names = [str(name) for name in findings["test"].values[(findings["verdict"] == "fail").values]]
-    return [f"Diagnostics: {', '.join(names) or 'nothing'} failed, see diagnostics.html"]

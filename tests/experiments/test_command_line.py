@@ -83,15 +83,17 @@ def test_the_main_job_writes_its_report_and_numbers(job):
 
 
 def test_the_main_job_says_little(job):
-    """Without progress: a line of numbers, one of verdicts, the report's path, and nothing on stderr."""
+    """Without progress: a line of numbers, sentences, the last on what failed, the report's path; stderr is empty."""
     directory, done = job
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert len(lines) == 3
+    assert len(lines) <= 6
     assert "ELBO" in lines[0]
     assert "nats" in lines[0]
-    assert "failed, see diagnostics.html" in lines[1]
-    assert Path(lines[2].removeprefix("Report: ")).resolve() == (directory / "report.html").resolve()
+    assert "of 4 latents are used, by ablation" in lines[1]
+    assert "failed: " in lines[-2]
+    assert "see diagnostics.html" in lines[-2]
+    assert Path(lines[-1].removeprefix("Report: ")).resolve() == (directory / "report.html").resolve()
     assert "posterior predictive" in (directory / "diagnostics.html").read_text()
     left = {path.split("/")[0] for path in written(directory.parents[2])}
     assert left == {"runs"}

@@ -48,7 +48,7 @@ def write(directory: Path, **changes: object) -> str:
         ],
         "figures": [("first", "Look <here>.", small_figure()), ReportFigure("second", "", small_figure(), "A title")],
         "summary": {"latents in use": (7, "paper: 7"), "ELBO": -36270.2},
-        "notes": ["a <note>"],
+        "found": ["a <note>"],
         "environment": {"seed": 12345678, "torch": "2.11"},
         "lead": "What it is.",
     } | changes

@@ -1,0 +1,119 @@
+"""What a run found, in sentences: its latents, what they tell, and what is not to be trusted, with the cause."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.assemble import Parts
+from experiments.evaluation import Evaluation
+from experiments.selecting import Selected
+from ppvae.interventions.held import images_of
+from ppvae.likelihoods import NormalLikelihood
+from ppvae.pair.untouched import unit_of
+from ppvae.plots.labels import latent_names
+
+__all__ = ["reconstruction_error", "sentences", "used"]
+
+NAMED = 8  # latents at most that are named one by one
+TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
+FAR = 2.0  # σ so many times below the error that remains
+
+
+def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, diagnosed: xr.Dataset | None) -> list[str]:
+    """What a reader should know first; what failed, and why, after what was found."""
+    rule, number = used(evaluation.metrics)
+    found = [f"{number} of {evaluation.counted} latents are used, by {rule}."]
+    if chosen is not None:
+        found = [f"{chosen.said()}." + ("" if number == len(chosen.kept) else f" {found[0]}")]
+    return [
+        *found,
+        *_told(evaluation),
+        *_surrogate(parts),
+        *_hidden(evaluation),
+        *_faults(parts, evaluation, diagnosed),
+    ]
+
+
+def used(metrics: dict[str, float]) -> tuple[str, int]:
+    """How many latents are in use, by the first of these rules that the pair allows."""
+    rules = {"ablation": "by_ablation", "KL": "by_kl", "activity": "active_units"}
+    rule = next(words for words, name in rules.items() if f"informative_{name}" in metrics)
+    return rule, metrics[f"informative_{rules[rule]}"]
+
+
+def reconstruction_error(evaluation: Evaluation) -> float | None:
+    """Root mean squared error of a pixel where p(x | z) has a mean; else None."""
+    redrawn = evaluation.reconstructions
+    if redrawn.attrs["shown"] != "mean":
+        return None
+    observed = images_of(evaluation.tree).isel(image=slice(redrawn.sizes["image"]))
+    return float(((observed - redrawn) ** 2).mean() ** 0.5)
+
+
+def _told(evaluation: Evaluation) -> list[str]:
+    """Which latent tells which factor, where factors are known."""
+    site, latents = next(iter(evaluation.latents.items()))
+    if len(evaluation.latents) > 1 or "factor" not in latents:
+        return []
+    rule = next(name for name in ("by_ablation", "by_kl", "active_units") if name in latents)
+    names, factors, shares = latent_names(latents, site=site), latents["factor"].values, latents["factor_share"].values
+    telling = [k for k in np.argsort(-shares) if bool(latents[rule][k]) and shares[k] >= TOLD]
+    if not telling:
+        return ["No latent that is used tells a tenth of any known factor's entropy."]
+    said = [f"{names[k]} {factors[k]} ({shares[k]:.2f})" for k in telling[:NAMED]]
+    more = f" and {len(telling) - NAMED} more" if len(telling) > NAMED else ""
+    missing = sorted(set(_known(evaluation)) - {str(factors[k]) for k in telling})
+    without = f"; none tells most of {', '.join(missing)}" if missing else ""
+    return [f"What each tells most of, as a share of that factor's entropy: {', '.join(said)}{more}{without}."]
+
+
+def _known(evaluation: Evaluation) -> list[str]:
+    """The factors that differ in these images."""
+    factors = evaluation.tree["constant_data"].to_dataset()
+    return [str(name) for name, factor in factors.data_vars.items() if len(np.unique(factor.values)) > 1]
+
+
+def _surrogate(parts: Parts) -> list[str]:
+    if unit_of(parts.model) == "nats":
+        return []
+    return [
+        f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
+        "of a surrogate, and comparable with no log-likelihood."
+    ]
+
+
+def _hidden(evaluation: Evaluation) -> list[str]:
+    hidden = evaluation.metrics["largest_snr_called_uninformative"]
+    if not hidden > 1:
+        return []
+    return [
+        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over images, over its "
+        f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
+        "Trust KL and ablation, not p alone."
+    ]
+
+
+def _faults(parts: Parts, evaluation: Evaluation, diagnosed: xr.Dataset | None) -> list[str]:
+    if diagnosed is None:
+        return []
+    names = [str(name) for name in diagnosed["test"].values[(diagnosed["verdict"] == "fail").values]]
+    if not names:
+        return ["No test of the guide failed."]
+    run = int((diagnosed["verdict"] != "not run").sum())
+    said = f"Of {run} tests of the guide and the model {len(names)} failed: {', '.join(names)}; see diagnostics.html."
+    return [said + _cause(parts, evaluation)]
+
+
+def _cause(parts: Parts, evaluation: Evaluation) -> str:
+    """A σ far below the error that remains: a posterior narrower than the decoder is right, and no guide's to hit."""
+    likelihood, error = getattr(parts.model, "likelihood", None), reconstruction_error(evaluation)
+    if not isinstance(likelihood, NormalLikelihood) or error is None:
+        return ""
+    scale = float(likelihood.log_scale.exp())
+    if error < FAR * scale:
+        return ""
+    return (
+        f" One cause stands behind them: σ = {scale:.2g} of a pixel is {error / scale:.1f} times below the error that "
+        f"remains, {error:.2g}, so that the model is surer of every pixel than its decoder is right. Learn σ "
+        "(likelihood.scale_mode=learned), weight the rate by "
+        f"β = {(error / scale) ** 2:.2g}, or train longer, before anything is said of the guide."
+    )

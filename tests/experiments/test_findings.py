@@ -1,0 +1,76 @@
+"""What a report says first: latents named by their factors, and the cause of what failed, said once."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments.findings import sentences
+from experiments.selecting import Selected
+from ppvae.likelihoods import NormalLikelihood
+from ppvae.models import VAE
+from ppvae.networks import MLPDecoder
+from ppvae.priors import NormalPrior
+
+
+def parts(scale: float) -> SimpleNamespace:
+    return SimpleNamespace(model=VAE(NormalPrior(3), NormalLikelihood(MLPDecoder(3, (1, 2, 2)), scale=scale)))
+
+
+def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
+    """Four grey images redrawn so far off; of three latents the first two are in, and tell hue and x."""
+    images = xr.DataArray(np.full((4, 1, 2, 2), 0.5), dims=("image", "channel", "row", "column"), name="x")
+    latents = xr.Dataset({"by_ablation": ("latent", [True, True, False])}, coords={"latent": [0, 1, 2]})
+    tree = {"observed_data": images.to_dataset()}
+    if factors:
+        told = {"factor": ("latent", ["hue", "x", "y"]), "factor_share": ("latent", [0.5, 0.75, 0.05])}
+        latents = latents.assign(told)
+        levels = {"hue": [0, 1, 2, 3], "x": [0, 1, 0, 1], "y": [3, 2, 1, 0], "shape": [1, 1, 1, 1]}
+        tree["constant_data"] = xr.Dataset({name: ("image", values) for name, values in levels.items()})
+    return SimpleNamespace(
+        tree=xr.DataTree.from_dict(tree),
+        reconstructions=(images + error).assign_attrs(shown="mean"),
+        latents={"z": latents},
+        counted=3,
+        metrics={"informative_by_ablation": 2, "largest_snr_called_uninformative": float("nan")},
+    )
+
+
+def diagnosed(**verdicts: str) -> xr.Dataset:
+    return xr.Dataset({"verdict": ("test", list(verdicts.values()))}, coords={"test": list(verdicts)})
+
+
+def test_latents_are_counted_and_named_by_what_they_tell():
+    """``shape`` has one level and is none to be told; y no latent tells a tenth of."""
+    first, second = sentences(parts(0.02), evaluation(0.0), None, None)
+    assert first == "2 of 3 latents are used, by ablation."
+    assert second.endswith("entropy: z1 x (0.75), z0 hue (0.50); none tells most of y.")
+
+
+def test_without_factors_nothing_is_named():
+    assert len(sentences(parts(0.02), evaluation(0.0, factors=False), None, None)) == 1
+
+
+def test_a_selection_comes_first():
+    path = xr.Dataset(
+        {"by_ablation": (("level", "latent"), [[False] * 4, [True] * 3 + [False], [True] * 3 + [False]])},
+        coords={"weight": ("level", [4.0, 2.0, 1.0]), "latent": range(4)},
+    )
+    said = sentences(parts(0.02), evaluation(0.0), Selected(path, [0, 1, 2]), None)[0]
+    assert said.startswith("The path keeps 3 of 4 latents, from β = 2 to 1")
+    assert said.endswith(". 2 of 3 latents are used, by ablation.")
+
+
+@pytest.mark.parametrize(("error", "caused"), [(0.03, False), (0.06, True)])
+def test_a_scale_far_below_the_error_is_the_one_cause(error, caused):
+    """σ = 0.02: three times below an error of 0.06, which is what β = 9 would make of it."""
+    said = sentences(parts(0.02), evaluation(error), None, diagnosed(tightness="fail", width="fail", bias="pass"))[-1]
+    assert said.startswith("Of 3 tests of the guide and the model 2 failed: tightness, width; see diagnostics.html.")
+    assert ("σ = 0.02 of a pixel is 3.0 times below the error that remains, 0.06" in said) == caused
+    assert ("β = 9," in said) == caused
+
+
+def test_nothing_failed():
+    said = sentences(parts(0.02), evaluation(0.06), None, diagnosed(tightness="warn", width="not run"))[-1]
+    assert said == "No test of the guide failed."
