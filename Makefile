@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 
 help:
-	@echo "make demo       train the main job (NGVAE on sprites) and write its report"
+	@echo "make demo       how many latents do sprites need? two models side by side, and their reports"
 	@echo "make test       lint, import contracts and the fast tests"
 	@echo "make test-all   the long trials too"
 	@echo "make install    only create .venv"
@@ -25,7 +25,7 @@ help:
 install: .venv/installed
 
 demo: install
-	$(PYTHON) -m experiments
+	$(PYTHON) -m experiments experiment=demo
 
 lint: install
 	.venv/bin/ruff check .

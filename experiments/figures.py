@@ -104,7 +104,8 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
     traversal = evaluation.traversals[site]
     name, title = named("traversals", "Traversals", site, evaluation)
     caption = (
-        "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL. "
+        "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL"
+        f"{', with the factor that each tells most of' if 'factor' in evaluation.latents[site] else ''}. "
         "A row in which nothing changes is a latent the decoder does not use."
     )
     if traversal.attrs["dependent"]:

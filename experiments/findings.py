@@ -9,9 +9,9 @@ from experiments.selecting import Selected
 from ppvae.interventions.held import images_of
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.pair.untouched import unit_of
-from ppvae.plots.labels import latent_names
+from ppvae.plots.labels import latent_names, number
 
-__all__ = ["reconstruction_error", "sentences", "used"]
+__all__ = ["reconstruction_error", "sentences", "told_names", "used"]
 
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
@@ -20,10 +20,10 @@ FAR = 2.0  # σ so many times below the error that remains
 
 def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, diagnosed: xr.Dataset | None) -> list[str]:
     """What a reader should know first; what failed, and why, after what was found."""
-    rule, number = used(evaluation.metrics)
-    found = [f"{number} of {evaluation.counted} latents are used, by {rule}."]
+    rule, count = used(evaluation.metrics)
+    found = [f"{count} of {evaluation.counted} latents are used, by {rule}."]
     if chosen is not None:
-        found = [f"{chosen.said()}." + ("" if number == len(chosen.kept) else f" {found[0]}")]
+        found = [f"{chosen.said()}." + ("" if count == len(chosen.kept) else f" {found[0]}")]
     return [
         *found,
         *_told(evaluation),
@@ -49,19 +49,33 @@ def reconstruction_error(evaluation: Evaluation) -> float | None:
     return float(((observed - redrawn) ** 2).mean() ** 0.5)
 
 
+def told_names(latents: xr.Dataset, site: str) -> list[str]:
+    """``z0 hue`` for a latent that is used and tells a tenth of a factor or more; the number alone for others."""
+    names = latent_names(latents, site=site)
+    if "factor" not in latents:
+        return names
+    telling = _telling(latents)
+    return [f"{name} {latents['factor'].values[k]}" if k in telling else name for k, name in enumerate(names)]
+
+
+def _telling(latents: xr.Dataset) -> list[int]:
+    """The places of the latents that are used and tell something of a factor, the most telling first."""
+    rule = next(name for name in ("by_ablation", "by_kl", "active_units") if name in latents)
+    shares = latents["factor_share"].values
+    return [int(k) for k in np.argsort(-shares) if bool(latents[rule][k]) and shares[k] >= TOLD]
+
+
 def _told(evaluation: Evaluation) -> list[str]:
     """Which latent tells which factor, where factors are known."""
     site, latents = next(iter(evaluation.latents.items()))
     if len(evaluation.latents) > 1 or "factor" not in latents:
         return []
-    rule = next(name for name in ("by_ablation", "by_kl", "active_units") if name in latents)
-    names, factors, shares = latent_names(latents, site=site), latents["factor"].values, latents["factor_share"].values
-    telling = [k for k in np.argsort(-shares) if bool(latents[rule][k]) and shares[k] >= TOLD]
+    telling, names = _telling(latents), told_names(latents, site)
     if not telling:
         return ["No latent that is used tells a tenth of any known factor's entropy."]
-    said = [f"{names[k]} {factors[k]} ({shares[k]:.2f})" for k in telling[:NAMED]]
+    said = [f"{names[k]} ({float(latents['factor_share'][k]):.2f})" for k in telling[:NAMED]]
     more = f" and {len(telling) - NAMED} more" if len(telling) > NAMED else ""
-    missing = sorted(set(_known(evaluation)) - {str(factors[k]) for k in telling})
+    missing = sorted(set(_known(evaluation)) - {str(latents["factor"].values[k]) for k in telling})
     without = f"; none tells most of {', '.join(missing)}" if missing else ""
     return [f"What each tells most of, as a share of that factor's entropy: {', '.join(said)}{more}{without}."]
 
@@ -115,5 +129,5 @@ def _cause(parts: Parts, evaluation: Evaluation) -> str:
         f" One cause stands behind them: σ = {scale:.2g} of a pixel is {error / scale:.1f} times below the error that "
         f"remains, {error:.2g}, so that the model is surer of every pixel than its decoder is right. Learn σ "
         "(likelihood.scale_mode=learned), weight the rate by "
-        f"β = {(error / scale) ** 2:.2g}, or train longer, before anything is said of the guide."
+        f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide."
     )

@@ -73,7 +73,7 @@ def _check(right: bool, key: str, value: Any, expected: str) -> None:
 
 SELECTING = (
     *("experiments.jobs.single.run", "experiments.jobs.study.run", "experiments.jobs.choose.run"),
-    *("experiments.jobs.lossy.train_and_look", "experiments.jobs.demo.train_and_report"),
+    *("experiments.jobs.lossy.train_and_look", "experiments.jobs.single.train_and_report"),
 )
 CHECKS: Mapping[str, Callable[[DictConfig], None]] = {
     "experiments.jobs.study.run": _check_study,

@@ -20,11 +20,13 @@ def publish(
     facts: Mapping[str, str],
     figures: Callable[[], Sequence[ReportFigure]] = tuple,
     more: Sequence[Table] = (),
+    found: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
     page: str = "report",
 ) -> Path:
     """Write ``table.md`` and ``report.html`` into ``directory``, print the table; returns the page.
 
-    ``more``: tables that stand on the page alone; ``page``: another name for it.
+    ``more``: tables that stand on the page alone; ``found``, ``links``: as a report's; ``page``: another name for it.
     ``facts``: data, seed, versions, machine; the command is added. ``configuration``: YAML.
     ``figures`` draws them once the table is written, so that a figure that fails loses no numbers.
     """
@@ -39,8 +41,10 @@ def publish(
         configuration=configuration,
         tables=[table, *more],
         figures=figures(),
+        found=found,
+        links=links,
         environment=facts,
         page=page,
     )
-    print(table.as_markdown(), f"Report: {written}", sep="\n")
+    print(table.as_markdown(), *found, f"Report: {written}", sep="\n")
     return written

@@ -12,13 +12,15 @@ from experiments.evaluation import EVALUATED, Evaluation
 from experiments.figures import figures_of_run, figures_of_selection, samples_by_label
 from experiments.findings import reconstruction_error, sentences, used
 from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
+from experiments.labels import labelled, metric_labels
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
 from experiments.selecting import read_selected
 from experiments.training import train_and_evaluate
+from ppvae.files import replace_atomically
 from ppvae.plots.labels import latent_names
 
-__all__ = ["run", "write_pages"]
+__all__ = ["run", "train_and_report", "write_pages"]
 
 PAPER = {  # Table I's numbers of the NGVAE
     "entropy_sampled": 2.3,
@@ -41,10 +43,22 @@ INFORMATION = {  # rows of the table, as information_split names them
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
     resume = configuration.resume is not None and (directory / "checkpoint.pt").is_file()  # else it begins again
-    done = train_and_evaluate(configuration, directory, resume=resume, follow=write_pages)
-    page, found = write_pages(*done, configuration, directory)
-    print(_said(done[-1]), *found, f"Report: {page}", sep="\n")
+    evaluation, page, found = _reported(configuration, directory, resume=resume)
+    print(_said(evaluation), *found, f"Report: {page}", sep="\n")
     return page
+
+
+@labelled(metric_labels(train_and_evaluate) or {})
+def train_and_report(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """As a study's ``measure``: each run has its report, and what it found in ``found.txt``."""
+    _, _, found = _reported(configuration, directory, resume=resume)
+    replace_atomically(directory / "found.txt", lambda path: path.write_text("".join(f"{line}\n" for line in found)))
+
+
+def _reported(configuration: DictConfig, directory: Path, *, resume: bool) -> tuple[Evaluation, Path, list[str]]:
+    """The evaluation, the report and what it says first."""
+    done = train_and_evaluate(configuration, directory, resume=resume, follow=write_pages)
+    return done[-1], *write_pages(*done, configuration, directory)
 
 
 def write_pages(

@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +13,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from experiments.cells import listed, mean_and_deviation, surrogate_sentence
 from experiments.codes import sampled_codes
+from experiments.figures import figures_of_selection
 from experiments.labels import metric_labels
 from experiments.launching import check_workers, launch
 from experiments.members import attempt, metrics_of, outcome_of, say_what_is_left
 from experiments.provenance import environment
 from experiments.publication import publish
 from experiments.report import ReportFigure, Table
+from experiments.selecting import read_selected
 from experiments.training import RUNNING, check_same_configuration, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
@@ -82,6 +84,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     }
     page = publish(
         directory,
+        found=_found(members, directory),
+        links=_reports(members, directory),
         title=configuration.title,
         lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
         table=_table(results, configuration, labels or _own_names(results)),
@@ -136,6 +140,19 @@ def _collected(configuration: DictConfig, directory: Path) -> pd.DataFrame:
     return pd.DataFrame([{"model": name, "seed": seed, **metrics} for name, seed, metrics in found if metrics])
 
 
+def _found(members: Iterable[str], directory: Path) -> list[str]:
+    """What the runs say of themselves, where their measure has them say it."""
+    said = {name: directory / name / "found.txt" for name in members}
+    return [
+        f"{name}: {line}" for name, file in said.items() if file.is_file() for line in file.read_text().splitlines()
+    ]
+
+
+def _reports(members: Iterable[str], directory: Path) -> dict[str, str]:
+    """The pages of the runs that have one."""
+    return {name: f"{name}/report.html" for name in members if (directory / name / "report.html").is_file()}
+
+
 def _own_names(results: pd.DataFrame) -> dict[str, str]:
     """Labels of numbers that nobody labelled."""
     return {name: name for name in results.select_dtypes("number") if name != "seed"}
@@ -182,7 +199,7 @@ def _named(configuration: DictConfig, key: str, default: Callable | None) -> Cal
 
 
 def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
-    """Fig. 4 of all models and Fig. 3 of those that have p, for the first seed."""
+    """Fig. 4 of all models, Fig. 3 of those that have p and the path of those that select, for the first seed."""
     seed = configuration.seeds[0]
     runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
     histories = {name: read_posterior(run / "history.zarr").to_dataset().load() for name, run in runs.items()}
@@ -194,7 +211,7 @@ def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     )
     probabilities = [
         ReportFigure(
-            "probabilities_" + re.sub(r"[^A-Za-z0-9_-]", "_", name),
+            f"probabilities_{_safe(name)}",
             f"Probability that each latent is uninformative over training, seed {seed} (the paper's Fig. 3). The rule "
             "p < ½ is to be held against the counts by KL and by ablation above.",
             plot_latent_history(history, "p"),
@@ -203,7 +220,20 @@ def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
         for name, history in histories.items()
         if "p" in history
     ]
-    return [covariances, *probabilities]
+    return [*_paths(runs), covariances, *probabilities]
+
+
+def _paths(runs: Mapping[str, Path]) -> list[ReportFigure]:
+    return [
+        figure._replace(name=f"path_{_safe(name)}", title=f"{figure.title}: {name}")
+        for name, run in runs.items()
+        for figure in figures_of_selection(read_selected(run))
+    ]
+
+
+def _safe(name: str) -> str:
+    """A model's name as a part of a file's."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def _covariance(run: Path) -> xr.DataArray:

@@ -190,6 +190,20 @@ def test_a_study_draws_the_figures_it_names(own_figure, tmp_path):
     assert table[2].startswith("| rate (nats) |")
 
 
+def test_a_study_of_reported_runs_says_what_they_found_and_leads_to_their_pages(tmp_path, capsys):
+    """As the demo's: each run's sentences under its name, and links to the pages that are there."""
+    measure = "+measure=experiments.jobs.single.train_and_report"
+    page = study.run(small_study(measure, "+metrics=[rate]", "+figures=null"), tmp_path).read_text()
+    out = capsys.readouterr().out
+    for name in ("plain/seed0", "learned/seed0"):
+        said = (tmp_path / name / "found.txt").read_text().splitlines()
+        assert "of 3 latents are used, by ablation." in said[0]
+        assert all(f"{name}: {line}" in out for line in said)
+        assert f'href="{name}/report.html"' in page
+        assert f"<li>{name}: {said[0]}</li>" in page
+        assert (tmp_path / name / "report.html").is_file()
+
+
 def own_measure(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """A study's own measure without labels, as a user would write one."""
     assert not resume
