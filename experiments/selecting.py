@@ -13,7 +13,8 @@ from experiments.assemble import Parts, assemble
 from experiments.configuration_files import load_configuration
 from experiments.endings import said_in_one_line
 from experiments.fitting import follow_path
-from ppvae import read_posterior
+from experiments.pairs import built
+from ppvae import Objective, read_posterior
 from ppvae.files import replace_atomically
 from ppvae.selection import chosen_plateau, entrance, keep_latents, say_plateau
 from ppvae.selection.first import first_images
@@ -60,7 +61,7 @@ def check_selection(parts: Parts, configuration: DictConfig) -> None:
     """UserError, before any training, for a pair that cannot be cut and images whose entrance is not known."""
     if configuration.get("select") is None:
         return
-    with said_in_one_line("select=path cannot cut this pair"):
+    with said_in_one_line("select cannot cut this pair"):
         keep_latents(parts.model, parts.guide, [0], first_images(parts.data, PROBED))
         if configuration.select.start is None:
             entrance(parts.model, parts.data)
@@ -73,8 +74,10 @@ def selected(parts: Parts, configuration: DictConfig, directory: Path) -> Parts:
     """
     if configuration.get("select") is None:
         return parts
-    folder = directory / FOLDER
-    found = follow_path(parts, configuration, folder, configuration.select, resume=True)
+    folder, settings = directory / FOLDER, dict(configuration.select)
+    own = settings.pop("objective")
+    objective = None if own is None else built(own, Objective)
+    found = follow_path(parts, configuration, folder, settings, objective, resume=True)
     model, guide, kept = parts.model, parts.guide, list(range(found.sizes["latent"]))
     plateau = chosen_plateau(found)
     if plateau is not None:

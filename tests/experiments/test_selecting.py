@@ -5,6 +5,7 @@ import math
 
 import hydra
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -86,6 +87,15 @@ def test_the_kept_pair_is_that_of_the_plateaus_last_level(tmp_path, monkeypatch)
     z, images = torch.randn(4, 2), parts.data.observed(slice(4))
     torch.testing.assert_close(parts.model.likelihood.decoder(z), model.likelihood.decoder(z))
     torch.testing.assert_close(parts.guide.encoder(images), guide.encoder(images))
+
+
+def test_an_aligned_path_is_of_the_total_correlation(tmp_path, monkeypatch):
+    """Its parts are in the path's history, and the run's own objective trains what is left."""
+    with_latents(monkeypatch, 0, 2)
+    configuration = composed("select=aligned_path")
+    _, history, _ = train_and_evaluate(configuration, tmp_path, resume=False)
+    assert "total_correlation" in pd.read_csv(tmp_path / "path" / "history.csv")
+    assert "total_correlation" not in history
 
 
 def test_all_latents_are_kept_where_no_number_holds(tmp_path, monkeypatch):
