@@ -24,11 +24,14 @@ class ImageDataset:
     """Images (N, C, H, W) with the factors of variation that made them.
 
     `images`: uint8 in 0..255 (kept without copying), floats in [0, 1] (kept as uint8: rounded to the nearest of
-    256 grey levels, an error of at most 1/510), or an `Images` object (how lazily drawn sets come in).
-    `factors`: xarray.Dataset with dimension `image`, or a mapping from name to (N,) integers: each is the index of
-    a level; attributes `levels` and `values` are filled in where missing.
-    `inputs`: what programs are called with beside the images: names of factors, whose levels they get as (N,) int64,
-    or a mapping from name to (N, ...) numbers, such as a second image.
+    256 grey levels, an error of at most 1/510, or with `real` as float32), or an `Images` object (how lazily drawn
+    sets come in).
+    `factors`: xarray.Dataset with dimension `image`, or a mapping from name to (N,) or (N, 1): integers, each the index
+    of a level; text, booleans and whole floats, which become levels; or other floats, a continuous factor. Attributes
+    `levels` and `values` are filled in where missing; a continuous factor has none. A coordinate `file` (image) of a
+    Dataset names the images' files.
+    `inputs`: what programs are called with beside the images: names of factors, whose levels they get as (N,) int64 (of
+    continuous ones the numbers), or a mapping from name to (N, ...) numbers, such as a second image.
     `binarise`, `dequantise`, `threshold`: what `batches` and `observed` make of the pixels, see `Conversion`;
     `images` and `stored` stay as they are.
     Raises UserError for empty, non-finite or out-of-range images, a wrong dtype or number of dimensions, factors
@@ -45,10 +48,16 @@ class ImageDataset:
         binarise: Binarise = "none",
         dequantise: Dequantise = "none",
         threshold: float = 0.5,
+        real: bool = False,
     ) -> None:
         self.conversion = Conversion(binarise, dequantise, threshold)
         self.name = name
-        self.images = images if isinstance(images, Images) else StoredImages(checked_pixels(images))
+        self.images = images if isinstance(images, Images) else StoredImages(checked_pixels(images, real=real))
+        if self.images.real and self.conversion != Conversion(threshold=threshold):
+            raise UserError(
+                f"binarise={binarise!r}, dequantise={dequantise!r} of real pixels: both are of 256 grey levels; leave"
+                " them at 'none', or real=false"
+            )
         self._table = factor_table({} if factors is None else factors, len(self))
         self.inputs = checked_inputs(inputs, self._table)
 
@@ -63,22 +72,29 @@ class ImageDataset:
     @property
     def kind(self) -> Kind:
         """What a likelihood gets to see: `binary` zeros and ones, `8-bit` grey levels k/255 or `real` numbers."""
-        return self.conversion.kind("binary" if self.images.binary else "8-bit")
+        return self.conversion.kind(self._stored_kind)
 
     @property
     def description(self) -> str:
         """What to name beside every result: `mnist test, 10000 images 1×28×28, binarised dynamically`."""
         shape = "×".join(map(str, self.image_shape))
-        seen = self.conversion.describe("binary" if self.images.binary else "8-bit")
+        seen = self.conversion.describe(self._stored_kind)
         return f"{self.name}, {len(self)} images {shape}, {seen}"
 
     @property
     def factors(self) -> xr.Dataset | None:
-        """Level index of every factor (image), with attributes `levels` and `values`; None where unknown."""
-        return self._table if self._table.data_vars else None
+        """Level index of every factor (image), with attributes `levels` and `values`, or the numbers of a continuous
+        one, without; None where unknown."""
+        return self._table.drop_vars("file", errors="ignore") if self._table.data_vars else None
+
+    @property
+    def files(self) -> np.ndarray | None:
+        """Each image's file, (N,) text, by its name below the folder or archive; None where there are no files."""
+        return self._table["file"].values if "file" in self._table.coords else None
 
     def stored(self, index: Index = slice(None)) -> Tensor:
-        """uint8 images (n, C, H, W), drawn now if the set is lazy: what a training loop keeps on its device."""
+        """Images (n, C, H, W), uint8 or, of real pixels, float32, drawn now if the set is lazy: what a training loop
+        keeps on its device."""
         return self.images.stored(index)
 
     def observed(self, index: Index = slice(None), seed: int = 0) -> Tensor:
@@ -175,10 +191,16 @@ class ImageDataset:
         )
 
     def __repr__(self) -> str:
-        levels = ", ".join(f"{key} {values.attrs['levels']}" for key, values in self._table.items())
+        levels = ", ".join(f"{key} {values.attrs.get('levels', 'continuous')}" for key, values in self._table.items())
         where = "resident" if isinstance(self.images, StoredImages) else "drawn on demand"
         inputs = f"; inputs: {', '.join(self.inputs)}" if self.inputs else ""
         return f"ImageDataset({self.description}; {where}; factors: {levels or 'none'}{inputs})"
+
+    @property
+    def _stored_kind(self) -> Kind:
+        if self.images.real:
+            return "real"
+        return "binary" if self.images.binary else "8-bit"
 
     def _with(self, images: Images, table: xr.Dataset, inputs: Mapping[str, Tensor]) -> "ImageDataset":
         how = self.conversion

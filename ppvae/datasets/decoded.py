@@ -29,7 +29,8 @@ _AT_ONCE = 256
 
 @final
 class DecodedImages(Images):
-    """Images read when asked for: `decode` maps a path to one uint8 image (C, H, W); both must be picklable.
+    """Images read when asked for: `decode` maps a path to one image (C, H, W), uint8, or float32 if `real`; both must
+    be picklable.
 
     Many at a time are decoded by several threads. Pixels are taken for grey unless `binary` says otherwise.
     """
@@ -40,16 +41,18 @@ class DecodedImages(Images):
         decode: Callable[[str], Tensor],
         image_shape: tuple[int, int, int],
         binary: bool = False,
+        real: bool = False,
     ) -> None:
         self.files = np.asarray(files, dtype=str)
         self.decode = decode
         self.shape = (len(self.files), *image_shape)
         self.binary = binary
+        self.real = real
 
     def stored(self, index: Index = slice(None)) -> Tensor:
         files = self.files[positions(index, len(self)).numpy()].tolist()
         self._check_fits(len(files))
-        pixels = torch.empty((len(files), *self.shape[1:]), dtype=torch.uint8)
+        pixels = torch.empty((len(files), *self.shape[1:]), dtype=torch.float32 if self.real else torch.uint8)
         if len(files) <= _AT_ONCE:
             self._fill(pixels, files)
             return pixels
@@ -60,10 +63,10 @@ class DecodedImages(Images):
 
     def subset(self, index: Index) -> "DecodedImages":
         files = self.files[positions(index, len(self)).numpy()]
-        return DecodedImages(files, self.decode, self.shape[1:], self.binary)
+        return DecodedImages(files, self.decode, self.shape[1:], self.binary, self.real)
 
     def _check_fits(self, count: int) -> None:
-        needed = count * math.prod(self.shape[1:])
+        needed = (4 if self.real else 1) * count * math.prod(self.shape[1:])
         if needed > UNASKED_BYTES and needed > (left := available_memory()):
             raise UserError(
                 f"{count} images of {self.shape[1:]} take {readable_size(needed)}, {readable_size(left)} of memory are"
@@ -79,5 +82,5 @@ def settle(data: ImageDataset, resident: Resident) -> ImageDataset:
     """The dataset with its files decoded now, or later; `"auto"`: now where they take at most `RESIDENT_BYTES`."""
     if resident not in ("auto", True, False):
         raise UserError(f"resident={resident!r}: expected 'auto', true (decode all now) or false (decode on demand)")
-    fits = math.prod(data.images.shape) <= min(RESIDENT_BYTES, available_memory() // 2)
+    fits = (4 if data.images.real else 1) * math.prod(data.images.shape) <= min(RESIDENT_BYTES, available_memory() // 2)
     return data.resident() if resident is True or (resident == "auto" and fits) else data

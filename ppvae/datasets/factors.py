@@ -1,5 +1,6 @@
-"""Factors of variation: the index of a level for every image, and what the levels are."""
+"""Factors of variation: the index of a level for every image, and what the levels are, or a number for every image."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,50 @@ import xarray as xr
 
 from ppvae.errors import UserError
 
-__all__ = ["factor", "factor_table"]
+__all__ = ["RESERVED", "factor", "factor_of", "factor_table"]
+
+RESERVED = ("image", "images", "channel", "row", "column", "file")
+"""Names that no factor can have: those of the images' axes, and of their files."""
 
 
 def factor(index: Any, values: Sequence[Any], **attrs: Any) -> xr.DataArray:
     """A factor of variation: (N,) indices into `values` (one number or name a level), with further attributes."""
     return xr.DataArray(np.asarray(index), dims="image", attrs={"levels": len(values), "values": list(values), **attrs})
+
+
+def factor_of(name: str, values: np.ndarray, images: int, *, named: bool = True) -> xr.DataArray:
+    """A factor from (N,) or (N, 1) text, booleans, whole numbers or floats, as many as there are images.
+
+    Text, booleans and whole numbers are levels: the different values that occur. Floats are levels where all are whole
+    and, on average, two images or more share one, else a continuous factor; so are whole numbers that nobody `named`
+    as labels. Raises UserError, with the reason, for what is none of these, holds no value for an image, or, not
+    `named`, is another text for each image.
+    """
+    column = _column(name, values, images)
+    levels, index = np.unique(column, return_inverse=True)
+    shared, whole = 2 * len(levels) <= images, column.dtype.kind != "f" or (levels == levels.round()).all()
+    if (shared and whole) or (named and column.dtype.kind != "f"):
+        return factor(index, levels.tolist())
+    if column.dtype.kind == "U":
+        raise UserError(f"factor {name!r} names {len(levels)} of {images} images apart, and groups none")
+    return xr.DataArray(column.astype(np.float64), dims="image")
+
+
+def _column(name: str, values: np.ndarray, images: int) -> np.ndarray:
+    """(N,) text, booleans or finite numbers; UserError for anything else."""
+    column = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if name in RESERVED:
+        raise UserError(f"factor {name!r} has the name of an image axis or of the files: rename it")
+    if column.shape != (images,):
+        raise UserError(f"factor {name!r} has shape {values.shape}: expected ({images},), one level or number an image")
+    if column.dtype.kind not in "OTSUbiuf":
+        raise UserError(f"factor {name!r} has dtype {column.dtype}: expected numbers, text or booleans")
+    gaps = [one is None or one != one or one in (math.inf, -math.inf) for one in column.tolist()]
+    if any(gaps):
+        raise UserError(f"factor {name!r} has no finite value for {sum(gaps)} of {images} images: fill these in")
+    if column.dtype.kind in "OTS":
+        return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in column.tolist()])
+    return column
 
 
 def factor_table(factors: xr.Dataset | Mapping[str, Any], n: int) -> xr.Dataset:
@@ -26,18 +65,23 @@ def factor_table(factors: xr.Dataset | Mapping[str, Any], n: int) -> xr.Dataset:
     if described and factors.sizes.get("image", n) != n:
         raise UserError(f"factors of {factors.sizes['image']} images: expected {n}, as many as there are images")
     variables = {name: _factor_variable(name, values, n) for name, values in factors.items()}
-    image = factors["image"].values if described and "image" in factors.coords else np.arange(n)
-    return xr.Dataset(variables, coords={"image": image}, attrs=factors.attrs if described else None)
+    coords = {"image": factors["image"].values if described and "image" in factors.coords else np.arange(n)}
+    if described and "file" in factors.coords:
+        coords["file"] = factors["file"].variable
+    return xr.Dataset(variables, coords=coords, attrs=factors.attrs if described else None)
 
 
 def _factor_variable(name: str, values: Any, n: int) -> xr.Variable:
     index = np.asarray(values)
-    if name in ("image", "images", "channel", "row", "column"):
-        raise UserError(f"factor {name!r} has the name of an image axis: rename it")
+    index = index[:, 0] if index.shape == (n, 1) else index
+    if index.dtype.kind not in "iu":
+        continuous = index.dtype.kind == "f" and isinstance(values, xr.DataArray)  # and so is every part of it
+        found = xr.DataArray(_column(name, index, n)) if continuous else factor_of(name, index, n)
+        return xr.Variable("image", found.values, getattr(values, "attrs", {}) | found.attrs)
+    if name in RESERVED:
+        raise UserError(f"factor {name!r} has the name of an image axis or of the files: rename it")
     if index.shape != (n,):
         raise UserError(f"factor {name!r} has shape {index.shape}: expected ({n},), one level an image")
-    if index.dtype.kind not in "iu":
-        raise UserError(f"factor {name!r} has dtype {index.dtype}: expected integers, the index of a level")
     attrs = dict(values.attrs) if isinstance(values, xr.DataArray) else {}
     levels = attrs.setdefault("levels", int(index.max()) + 1)
     attrs.setdefault("values", list(range(levels)))

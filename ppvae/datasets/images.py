@@ -16,7 +16,7 @@ type Index = slice | Sequence[int] | np.ndarray | Tensor
 
 
 class Images(Described, abc.ABC):
-    """Images by index: `images[i]` is float32 in [0, 1], `images.stored(i)` the same as uint8.
+    """Images by index: `images[i]` is float32 in [0, 1], `images.stored(i)` the same as uint8, or if `real` as it is.
 
     A slice, integer array or boolean mask gives (n, C, H, W), a plain integer (C, H, W).
     """
@@ -24,10 +24,12 @@ class Images(Described, abc.ABC):
     shape: tuple[int, int, int, int]
     binary: bool
     """Whether every pixel is 0 or 255."""
+    real: bool = False
+    """Whether pixels are kept as float32 in [0, 1]."""
 
     @abc.abstractmethod
     def stored(self, index: Index = slice(None)) -> Tensor:
-        """uint8 images, shape (n, C, H, W); raises IndexError outside 0..N-1."""
+        """uint8 images, or float32 if `real`, shape (n, C, H, W); raises IndexError outside 0..N-1."""
 
     @abc.abstractmethod
     def subset(self, index: Index) -> "Images":
@@ -36,7 +38,8 @@ class Images(Described, abc.ABC):
     def __getitem__(self, index: int | Index) -> Tensor:
         if isinstance(index, int | np.integer):
             return self[[int(index)]][0]
-        return self.stored(index).to(torch.float32).div_(255)
+        stored = self.stored(index)
+        return stored if self.real else stored.to(torch.float32).div_(255)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -55,7 +58,7 @@ class Images(Described, abc.ABC):
 
 @final
 class StoredImages(Images):
-    """Images kept as one uint8 tensor of shape (N, C, H, W), on its device; slices are views.
+    """Images kept as one tensor of shape (N, C, H, W), uint8 or float32, on its device; slices are views.
 
     `binary` is looked up in the pixels once, at first need, where it is not given.
     """
@@ -64,7 +67,8 @@ class StoredImages(Images):
         self.pixels = pixels
         n, channels, rows, columns = pixels.shape
         self.shape = (n, channels, rows, columns)
-        self._binary = binary
+        self.real = pixels.is_floating_point()
+        self._binary = False if self.real else binary
 
     @property
     def binary(self) -> bool:

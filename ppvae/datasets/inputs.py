@@ -15,7 +15,8 @@ __all__ = ["checked_inputs"]
 
 
 def checked_inputs(inputs: Sequence[str] | Mapping[str, Any], table: xr.Dataset) -> dict[str, Tensor]:
-    """Each input by name, (N, ...) for the N images of the factors' ``table``: int64 levels of a factor, or as given.
+    """Each input by name, (N, ...) for the N images of the factors' ``table``: int64 levels of a factor, numbers
+    of a continuous one, or as given.
 
     Errors: :class:`~ppvae.errors.UserError` for an unknown factor, another number of rows, or numbers that are none.
     """
@@ -32,6 +33,8 @@ def _levels(name: str, table: xr.Dataset) -> Tensor:
         near = get_close_matches(str(name), names, 1)
         known = f"did you mean {near[0]!r}?" if near else f"these are {', '.join(names) or 'none'}"
         raise UserError(f"inputs has {name!r}, expected a factor of these images: {known}")
+    if table[name].dtype.kind == "f":
+        return torch.from_numpy(table[name].values).to(torch.get_default_dtype())
     return torch.from_numpy(table[name].values.astype(np.int64))
 
 

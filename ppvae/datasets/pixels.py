@@ -11,9 +11,9 @@ from ppvae.errors import UserError
 __all__ = ["checked_pixels"]
 
 
-def checked_pixels(images: Any) -> Tensor:
-    """uint8 (N, C, H, W) from what a user gave, or a UserError."""
-    tensor = images.detach() if isinstance(images, Tensor) else _tensor(np.asarray(images))
+def checked_pixels(images: Any, *, real: bool = False) -> Tensor:
+    """uint8 (N, C, H, W) from what a user gave, for `real` float32 in [0, 1], or a UserError."""
+    tensor = images.detach() if isinstance(images, Tensor) else _tensor(np.asarray(images), real)
     if tensor.ndim != 4:
         hint = "; add the channel axis: images[:, None]" if tensor.ndim == 3 else ""
         raise UserError(
@@ -26,10 +26,18 @@ def checked_pixels(images: Any) -> Tensor:
             f"images of shape {tuple(tensor.shape)} look channel-last: expected (image, channel, row, column);"
             " move the axis: numpy.moveaxis(images, -1, 1)"
         )
-    return _quantised(tensor) if tensor.is_floating_point() else _bytes(tensor)
+    if tensor.is_floating_point():
+        return _checked(tensor).to(torch.float32) if real else (_checked(tensor) * 255).round_().to(torch.uint8)
+    return _bytes(tensor).to(torch.float32) / 255 if real else _bytes(tensor)
 
 
-def _tensor(array: np.ndarray) -> Tensor:
+def _tensor(array: np.ndarray, real: bool) -> Tensor:
+    if array.dtype == np.uint16:
+        if not real:
+            raise UserError(
+                "images of dtype uint16: real=true keeps their 16 bits as numbers in [0, 1]; or convert them"
+            )
+        array = array.astype(np.float32) / np.float32(65535)
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
@@ -46,11 +54,11 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _quantised(tensor: Tensor) -> Tensor:
+def _checked(tensor: Tensor) -> Tensor:
     if not tensor.isfinite().all():
         bad = int((~tensor.isfinite()).sum())
         raise UserError(f"images hold {bad} NaN or infinite values: expected floats in [0, 1]; mend or drop them")
     low, high = tensor.min().item(), tensor.max().item()
     if low < 0 or high > 1:
         raise UserError(f"float images in {low:g}..{high:g}: expected [0, 1]; rescale them, or pass uint8 in 0..255")
-    return (tensor * 255).round_().to(torch.uint8)
+    return tensor

@@ -30,9 +30,9 @@ class Selection:
         if self.size is not None:
             check_whole("size", self.size, 1)
 
-    def dataset(self, images: Any, factors: Any, name: str) -> ImageDataset:
+    def dataset(self, images: Any, factors: Any, name: str, *, real: bool = False) -> ImageDataset:
         """The selected images of a source; UserError where it has fewer."""
-        data = ImageDataset(images, factors, name, binarise=self.binarise, dequantise=self.dequantise)
+        data = ImageDataset(images, factors, name, binarise=self.binarise, dequantise=self.dequantise, real=real)
         if self.size is None:
             return data
         if self.size > len(data):

@@ -210,7 +210,8 @@ def _check(run: Run, processes: int) -> None:
     sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
     with torch.random.fork_rng(devices=[]):
         images = run.conversion(sample.cpu()) if sample.dtype == torch.uint8 else sample
-    check_images(images if sample.dtype == torch.uint8 else run.pixels, run.model, run.guide)
+    given = isinstance(run.pixels, torch.Tensor) and sample.dtype != torch.uint8
+    check_images(run.pixels if given else images, run.model, run.guide)
     check_given(run.given, len(run.pixels))
     data = images, *(values[few] for values in run.given)
     check_pair(run.model, run.guide, data, run.objective)

@@ -139,9 +139,11 @@ def test_integers_are_factors(tmp_path):
         counts=np.arange(5),
     )
     factors = npz(path).factors
-    assert sorted(factors.data_vars) == ["drawer", "label"]
+    assert sorted(factors.data_vars) == ["drawer", "label", "weights"]
     assert factors["label"].attrs["values"] == [4, 5, 6]
     np.testing.assert_array_equal(factors["label"], LABELS - 4)
+    np.testing.assert_array_equal(factors["weights"], np.linspace(0, 1, 12))
+    assert "levels" not in factors["weights"].attrs
     assert factors["drawer"].attrs["values"] == [-1, 0]
     renamed = npz(path, labels="drawer").factors
     assert renamed["label"].attrs["values"] == [-1, 0]
@@ -168,7 +170,9 @@ def test_nothing_is_unpickled(tmp_path):
     trap = np.empty(12, dtype=object)
     trap[:] = [Trap()] * 12
     path = written(tmp_path / "t.npz", images=GREY, labels=trap)
-    assert npz(path).factors is None
+    with pytest.raises(UserError, match="labels='labels' is pickled, which is never read"):
+        npz(path)
+    assert npz(written(tmp_path / "u.npz", images=GREY, others=trap)).factors is None
     with pytest.raises(UserError, match="no array images='labels'"):
         npz(path, images="labels")
 

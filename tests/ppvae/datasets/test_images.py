@@ -183,8 +183,9 @@ def test_bad_images_end_in_one_line(images, match):
     ("factors", "match"),
     [
         ({"digit": np.arange(9)}, r"shape \(9,\): expected \(10,\)"),
-        ({"digit": np.zeros((10, 1), dtype=int)}, "one level an image"),
-        ({"digit": np.linspace(0, 1, 10)}, "float64"),
+        ({"digit": np.zeros((10, 2), dtype=int)}, "one level an image"),
+        ({"digit": np.full(10, np.nan)}, "no finite value for 10 of 10 images"),
+        ({"digit": np.zeros(10, dtype=complex)}, "complex128"),
         ({"digit": np.arange(10) - 1}, "holds -1"),
         ({"digit": factor(np.arange(10), ["a", "b"])}, "levels=2"),
         ({"images": np.arange(10)}, "rename"),
