@@ -1,20 +1,25 @@
 """Sets of image files: Omniglot, CelebA, or any folder."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 
 from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.decoded import DecodedImages, Resident, settle
 from ppvae.datasets.decoding import decode
 from ppvae.datasets.factors import factor
+from ppvae.datasets.fitting import Fit
 from ppvae.datasets.image_files import image_files
+from ppvae.datasets.picture_reader import picture_reader, settled_reader
 from ppvae.datasets.published import published
 from ppvae.datasets.selection import Selection
+from ppvae.datasets.tables import Unlabelled, joined
 from ppvae.errors import UserError, check_choice, check_whole
 
 __all__ = ["celeba", "image_folder", "omniglot"]
@@ -111,32 +116,61 @@ def celeba(
 def image_folder(
     path: str | os.PathLike[str],
     *,
-    image_size: int,
-    channels: Literal[1, 3] = 3,
+    image_size: int | Sequence[int] | None = None,
+    fit: Fit | None = None,
+    channels: Literal[1, 3] | None = None,
+    background: str | None = None,
+    real: bool = False,
+    transforms: Sequence[object] = (),
+    table: str | os.PathLike[str] | None = None,
+    join: str | None = None,
+    columns: Sequence[str] | None = None,
+    unlabelled: Unlabelled = "refuse",
     resident: Resident = "auto",
     binarise: Binarise = "none",
     dequantise: Dequantise = "none",
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """Any folder of images: each one's central square, resized (antialiased) to (channels, image_size, image_size).
+    """Any folder of pictures, or a .zip archive of them: (channels, rows, columns) each.
 
-    The images directly in `path`, or, where there are none, those below its folders (torchvision's ImageFolder),
-    whose names are the levels of the factor `label`; in alphabetical order. `resident` as for `celeba`, other
-    arguments as for `mnist`. Raises UserError where there are no images, where links make a circle of folders, and for
-    a file that cannot be decoded, when it is read.
+    The pictures directly in `path`, or, where there are none, those below its folders (torchvision's ImageFolder),
+    whose names are the levels of the factor `label`; in alphabetical order. JPEG, PNG, TIFF, WebP, BMP, GIF and the
+    PPM family; a file with several frames is refused. Turned as EXIF says.
+
+    `image_size`: rows and columns, one number for a square, None for those of the first picture; another scale is
+    resized (antialiased). `fit`: what becomes of another shape: `crop` keeps the central part, `pad` all of it within a
+    border, `stretch` changes its proportions, None refuses it. `channels`: 1 makes colours grey, 3 repeats grey, None
+    is 1 where the first picture is grey, and then refuses colours. `background`: the colour below transparent pixels
+    and, else black, of the border, by any name of Pillow's; None refuses transparent ones. `real`: keep pixels as
+    float32 in [0, 1], 16 bits over 65535, 8 over 255, floats as they are; otherwise more than 8 bits are refused.
+    `transforms`: torchvision's, by name (`named_transforms`), before the fit; none that draws random numbers.
+
+    `table`: a CSV or Parquet file with a row a picture, `join` its column of file names (by default the one that names
+    most pictures), `columns` those that become factors (by default all that can; the rest is logged, with the reason),
+    `unlabelled`: whether pictures without a row are refused or dropped. Names may lack folders and ending.
+
+    `resident` as for `celeba`, other arguments as for `mnist`. Raises UserError where there are no images, where links
+    make a circle of folders, for a table that does not fit, and for a file that cannot be decoded or is not as asked,
+    when it is read.
     """
-    check_whole("image_size", image_size, 1)
-    check_choice("channels", str(channels), ("1", "3"))
     selection = Selection(binarise, dequantise, size, seed)
-    files, labels = image_files(Path(path))
-    read = partial(decode, channels=channels, image_size=image_size)
-    images = DecodedImages(files, read, (channels, image_size, image_size))
-    factors = {"label": _named_levels(labels)} if labels else {}
-    return settle(selection.dataset(images, factors, Path(path).resolve().name), resident)
+    how = {"image_size": image_size, "fit": fit, "channels": channels, "background": background, "real": real}
+    asked = picture_reader(**how, transforms=transforms)
+    found = image_files(Path(path))
+    reader, shape = settled_reader(asked, found.paths[0])
+    factors = {"label": _named_levels(found.labels)} if found.labels else {}
+    rows = np.arange(len(found.paths))
+    if table is not None:
+        rows, described = joined(found.names, table, join, columns, unlabelled)
+        factors = {name: values[rows] for name, values in factors.items() if name not in described} | described
+    named = xr.Dataset(factors, coords={"file": ("image", np.array(found.names)[rows]), "image": rows})
+    images = DecodedImages(np.array(found.paths)[rows], reader, shape, real=real)
+    name = ", ".join(filter(None, (Path(path).resolve().name, reader.description)))
+    return settle(selection.dataset(images, named, name), resident)
 
 
-def _named_levels(names: list[str]) -> object:
+def _named_levels(names: list[str]) -> xr.DataArray:
     """A factor whose levels are the different names, in alphabetical order."""
     values, index = np.unique(names, return_inverse=True)
     return factor(index, values.tolist())

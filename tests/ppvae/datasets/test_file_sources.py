@@ -149,17 +149,17 @@ def test_celeba_on_demand_is_celeba_decoded_at_once(tmp_path, monkeypatch):
 
 
 def test_names_of_folders_are_labels(folder):
-    data = image_folder(folder, image_size=10)
+    data = image_folder(folder, image_size=10, fit="crop", channels=3)
     assert data.image_shape == (3, 10, 10)
-    assert data.name == "shells"
+    assert data.name == "shells, cropped"
     assert data.factors["label"].attrs["values"] == ["cone", "snail"]
     assert data.factors["label"].values.tolist() == [0, 0, 0, 1, 1, 1]
     assert data.stored()[:, 1, 3, 3].tolist() == [0, 80, 160, 40, 120, 200]
 
 
 def test_a_flat_folder_has_no_labels(folder):
-    data = image_folder(folder / "snail", image_size=5, channels=1, size=2, seed=1)
-    assert data.image_shape == (1, 5, 5)
+    data = image_folder(folder / "snail", image_size=(5, 6), channels=1, size=2, seed=1)
+    assert data.image_shape == (1, 5, 6)
     assert data.factors is None
     assert set(data.stored().unique().tolist()) < {40, 120, 200}
 
@@ -168,14 +168,14 @@ def test_the_central_square_is_kept(tmp_path):
     pixels = RANDOM.integers(0, 256, (8, 13, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     Image.fromarray(pixels.transpose(1, 0, 2)).save(tmp_path / "tall.png")
-    data = image_folder(tmp_path, image_size=8)
+    data = image_folder(tmp_path, image_size=8, fit="crop")
     square = torch.from_numpy(pixels[:, 2:10]).permute(2, 0, 1)
     assert torch.equal(data.stored([1])[0], square)
     assert torch.equal(data.stored([0])[0], square.mT)
 
 
 def test_many_files_are_decoded_in_order(folder, monkeypatch):
-    data = image_folder(folder, image_size=4, channels=1, resident=False)
+    data = image_folder(folder, image_size=4, fit="crop", resident=False)
     serial = data.stored()
     monkeypatch.setattr("ppvae.datasets.decoded._AT_ONCE", 2)
     assert torch.equal(data.stored(), serial)
@@ -190,10 +190,10 @@ def test_a_broken_image_is_named(folder):
     path = folder / "snail" / "3.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(UserError, match=r"3\.png.*cannot be read as an image") as caught:
-        image_folder(folder, image_size=4)
+        image_folder(folder)
     assert "\n" not in str(caught.value)
-    lazy = image_folder(folder, image_size=4, resident=False)
-    assert lazy.stored([0, 1]).shape == (2, 3, 4, 4)
+    lazy = image_folder(folder, resident=False)
+    assert lazy.stored([0, 1]).shape == (2, 1, 10, 12)
     with pytest.raises(UserError, match=r"3\.png"):
         lazy.stored()
 
@@ -259,4 +259,4 @@ def test_bad_arguments_end_in_one_line(function, options, match):
 
 def test_residence_is_auto_or_a_truth_value(folder):
     with pytest.raises(UserError, match="'auto', true"):
-        image_folder(folder, image_size=4, resident="sometimes")
+        image_folder(folder, resident="sometimes")

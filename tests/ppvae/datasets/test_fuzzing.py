@@ -55,7 +55,7 @@ def load_npz(folder: Path, content: bytes) -> None:
 
 def load_image(folder: Path, content: bytes) -> None:
     (folder / "x.png").write_bytes(content)
-    assert image_folder(folder, image_size=4).stored().shape == (1, 3, 4, 4)
+    assert image_folder(folder, image_size=4, fit="stretch", channels=3).stored().shape == (1, 3, 4, 4)
 
 
 def load_idx(folder: Path, content: bytes) -> None:
