@@ -4,6 +4,7 @@ import pkgutil
 from dataclasses import dataclass, replace
 
 import torch
+import xarray as xr
 from omegaconf import DictConfig, ListConfig
 
 from experiments.endings import said_in_one_line
@@ -70,7 +71,7 @@ def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset
     data = _with_inputs(built(configuration.data, ImageDataset), configuration)
     condition = configuration.get("condition")
     if condition is not None and condition.transformation is None:
-        condition.levels = int(data.factors[condition.input].attrs["levels"])
+        condition.levels = _levels(data.factors[condition.input])
     share = configuration.validation
     if share is None:
         return data, None
@@ -79,6 +80,12 @@ def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset
     if "split" not in configuration.data:
         raise UserError(f"validation={share}: these data have no split of that name; give a share, such as 0.1")
     return data, _of_split(configuration, share)
+
+
+def _levels(factor: xr.DataArray) -> int:
+    if "levels" not in factor.attrs:
+        raise UserError(f"condition.input={factor.name}: a continuous factor, expected one of levels")
+    return int(factor.attrs["levels"])
 
 
 def _of_split(configuration: DictConfig, split: str, size: int | None = None) -> ImageDataset:

@@ -176,13 +176,17 @@ def _metrics(
 def _of_factors(codes: xr.DataArray, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
     """What the mean codes say about the factors of the images."""
     metrics: dict[str, float] = {}
-    if factors is not None and "label" in factors and factors.sizes["image"] >= 2 * NEIGHBOURS:
+    labelled = factors is not None and "label" in factors and "levels" in factors["label"].attrs
+    if labelled and factors.sizes["image"] >= 2 * NEIGHBOURS:
         metrics["knn_accuracy"] = float(knn_accuracy(codes, factors["label"], neighbours=NEIGHBOURS, seed=seed))
     if factors is not None and len(factors.data_vars) > 1:
         known = [_explained(codes, factor, seed) > EXPLAINED for factor in factors.data_vars.values()]
         metrics["factors_explained"] = sum(known)
         try:
-            metrics["disentanglement"] = float(beta_vae_metric(codes, factors, seed=seed)["score"])
+            found = beta_vae_metric(codes, factors, seed=seed)["score"]
+            metrics["disentanglement"] = float(found)
+            if "binned" in found.attrs:
+                logger.info("the β-VAE metric is of levels; continuous factors: %s", found.attrs["binned"])
         except UserError as error:  # too few images for the factors' levels: no reason to lose the run
             logger.warning("no β-VAE metric: %s", error)
     return metrics

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
-from ppvae.metrics.inputs import code_values, matched_levels
+from ppvae.metrics.inputs import code_values, matched_levels, said_bins
 from ppvae.metrics.level_pools import LevelPool, pool_levels
 from ppvae.metrics.presets import LOGISTIC, chosen, written
 
@@ -45,9 +45,10 @@ def beta_vae_metric(
     random among the *other* images of its level (an image paired with itself would shrink z_diff most for the factor
     with most levels, and so give it away); an image alone at its level is passed over.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), a variable a factor; where both
-    name their images, the factors are looked up by name. Presets: `locatello` (64 pairs, 10 000 points to train,
-    5 000 to evaluate), `quick` (64, 1 000, 1 000).
+    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
+    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
+    looked up by name. Presets: `locatello` (64 pairs, 10 000 points to train, 5 000 to evaluate), `quick` (64, 1 000, 1
+    000).
     Returns `score` (its attrs name preset, numbers, classifier and binomial standard error) and `accuracy` (factor).
 
     The score cannot see one factor missing from the codes; it hangs on the scale of each latent, as the classifier's
@@ -65,7 +66,9 @@ def beta_vae_metric(
     points, labels = _points(values, pools, numbers.train, numbers.pairs, rng)
     fresh_points, fresh_labels = _points(values, pools, numbers.evaluate, numbers.pairs, rng)
     classifier = LogisticRegression(**LOGISTIC).fit(points, labels)
-    return _result(classifier.predict(fresh_points) == fresh_labels, fresh_labels, list(levels), preset, seed)
+    result = _result(classifier.predict(fresh_points) == fresh_labels, fresh_labels, list(levels), preset, seed)
+    result["score"].attrs |= said_bins(factors)
+    return result
 
 
 def _points(

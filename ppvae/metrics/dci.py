@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 
-from ppvae.metrics.inputs import code_values, latent_coordinate, matched_levels
+from ppvae.metrics.inputs import code_values, latent_coordinate, matched_levels, said_bins
 from ppvae.metrics.presets import SPLIT_PRESETS, chosen, scored, written
 from ppvae.metrics.splits import Split, split_images
 
@@ -59,10 +59,10 @@ def dci_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     over the latents). Disentanglement of latent j: 1 − H(R_·j / Σ_k R_kj) / ln F, completeness of factor k:
     1 − H(R_k·) / ln K, each averaged by its share of R; informativeness: the classifiers' accuracy on unseen images.
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), a variable
-    a factor; where both name their images, the factors are looked up by name. Presets: `locatello` (gradient
-    boosting, 10 000 images to train, 5 000 to evaluate; of fewer, the same shares: five minutes), `quick` (random
-    forest, 1 000, 1 000: a second).
+    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
+    which are put into bins that `binned` in the score's attributes tells; a variable a factor; where both name their
+    images, the factors are looked up by name. Presets: `locatello` (gradient boosting, 10 000 images to train, 5 000 to
+    evaluate; of fewer, the same shares: five minutes), `quick` (random forest, 1 000, 1 000: a second).
     Returns `score`, the disentanglement (its attrs name preset, numbers, classifier and seed), `mean_completeness`,
     `mean_informativeness` (with its chance), and `disentanglement` (latent), `completeness` (factor),
     `informativeness` (factor), `importance` (factor, latent).
@@ -86,7 +86,8 @@ def dci_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     importance = np.array([fit.importance for fit in fits])
     of_latent = _concentration(importance.T)
     of_factor = _concentration(importance)
-    describe = partial(scored, preset=preset, numbers=numbers, **parts.said(), classifier=str(trees), seed=seed)
+    said = parts.said() | said_bins(factors)
+    describe = partial(scored, preset=preset, numbers=numbers, **said, classifier=str(trees), seed=seed)
     accuracy = np.array([fit.accuracy for fit in fits])
     chance = float(np.mean([fit.chance for fit in fits]))
     return xr.Dataset(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
-from ppvae.metrics.inputs import code_values, latent_coordinate, matched_levels
+from ppvae.metrics.inputs import code_values, latent_coordinate, matched_levels, said_bins
 from ppvae.metrics.level_pools import LevelPool, pool_levels
 from ppvae.metrics.presets import chosen, scored
 
@@ -45,9 +45,10 @@ def factor_vae_metric(
     deviation is below `least_spread` stand outside; the score is 0 where all do. Groups come from the given images,
     with replacement from the level of a random one; an image alone at its level is passed over.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), a variable a factor; where both
-    name their images, the factors are looked up by name. Presets: `locatello` (groups of 64, 10 000 votes to train,
-    5 000 to evaluate, spread 0.05), `quick` (64, 1 000, 1 000, 0.05).
+    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
+    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
+    looked up by name. Presets: `locatello` (groups of 64, 10 000 votes to train, 5 000 to evaluate, spread 0.05),
+    `quick` (64, 1 000, 1 000, 0.05).
     Returns `score` (its attrs name preset, numbers, chance and binomial standard error), `accuracy` (factor),
     `votes` (factor, latent) of training and `active` (latent).
 
@@ -78,6 +79,7 @@ def factor_vae_metric(
         numbers,
         seed=seed,
         chance=1 / len(pools),
+        **said_bins(factors),
         standard_error=float(np.sqrt(score * (1 - score) / numbers.evaluate)),
     )
     return _result(described, fresh * right, fresh, votes, active, levels, codes)

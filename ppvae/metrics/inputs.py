@@ -7,7 +7,19 @@ import xarray as xr
 
 from ppvae.errors import UserError
 
-__all__ = ["checked_levels", "code_values", "latent_coordinate", "matched_factors", "matched_levels", "paired_images"]
+__all__ = [
+    "FACTOR_BINS",
+    "checked_levels",
+    "code_values",
+    "latent_coordinate",
+    "matched_factors",
+    "matched_levels",
+    "paired_images",
+    "said_bins",
+]
+
+FACTOR_BINS = 10
+"""Levels, of as many images each, that a metric of levels makes of a continuous factor."""
 
 
 def code_values(codes: xr.DataArray, *, least_latents: int = 1) -> np.ndarray:
@@ -30,7 +42,8 @@ def code_values(codes: xr.DataArray, *, least_latents: int = 1) -> np.ndarray:
 
 
 def matched_levels(codes: xr.DataArray, factors: xr.Dataset) -> dict[str, np.ndarray]:
-    """The levels (image) of each factor in the order of the codes' images; UserError as the metrics say."""
+    """The levels (image) of each factor in the order of the codes' images, of a continuous one its bins; UserError as
+    the metrics say."""
     matched = matched_factors(codes, factors)
     return {str(name): checked_levels(name, factor) for name, factor in matched.items()}
 
@@ -63,16 +76,30 @@ def paired_images[T: (xr.DataArray, xr.Dataset)](first: xr.DataArray, second: T,
 
 
 def checked_levels(name: Hashable, factor: xr.DataArray) -> np.ndarray:
-    """The levels (image) of one factor; UserError unless they are integers and two or more."""
-    if factor.dims != ("image",) or factor.dtype.kind not in "iub":
+    """The levels (image) of one factor, `FACTOR_BINS` bins of floats; UserError unless there are two or more."""
+    if factor.dims != ("image",) or factor.dtype.kind not in "iubf":
         raise UserError(
-            f"factor {name!r} came as {factor.dtype} with dims {factor.dims}; expected integer levels (image): "
-            "give level indices or drop it"
+            f"factor {name!r} came as {factor.dtype} with dims {factor.dims}; expected integer levels or floats "
+            "(image): give level indices or drop it"
         )
-    levels = np.asarray(factor.values)
+    levels = _bins(name, factor.values) if factor.dtype.kind == "f" else np.asarray(factor.values)
     if levels.min() == levels.max():
         raise UserError(f"factor {name!r} has one level in these images; expected two or more: drop it from factors")
     return levels
+
+
+def said_bins(factors: xr.Dataset) -> dict[str, str]:
+    """For a score's attributes: which factors were continuous and are binned; nothing where none was."""
+    names = [str(name) for name, factor in factors.items() if factor.dtype.kind == "f"]
+    return {"binned": f"{', '.join(names)}: {FACTOR_BINS} levels of as many images each"} if names else {}
+
+
+def _bins(name: Hashable, values: np.ndarray) -> np.ndarray:
+    """Which of `FACTOR_BINS` bins between quantiles each number is in; equal numbers share one."""
+    if not np.isfinite(values).all():
+        raise UserError(f"factor {name!r} holds values that are not finite; expected numbers: fill in or drop them")
+    edges = np.unique(np.quantile(values, np.arange(1, FACTOR_BINS) / FACTOR_BINS))
+    return np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1]
 
 
 def latent_coordinate(codes: xr.DataArray) -> dict[str, xr.DataArray]:

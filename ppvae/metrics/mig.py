@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from ppvae.metrics.inputs import said_bins
 from ppvae.metrics.mutual_information import BINNED_PRESETS, information
 from ppvae.metrics.presets import chosen, scored
 
@@ -14,9 +15,10 @@ def mig_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
 
     mean_k (I(z_(1); v_k) − I(z_(2); v_k)) / H(v_k), with plug-in mutual information of codes in equal-width bins.
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), a variable
-    a factor; where both name their images, the factors are looked up by name. Presets: `locatello` (20 bins, at most
-    10 000 images, drawn at random), `quick` (20, 2 000).
+    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
+    which are put into bins that `binned` in the score's attributes tells; a variable a factor; where both name their
+    images, the factors are looked up by name. Presets: `locatello` (20 bins, at most 10 000 images, drawn at random),
+    `quick` (20, 2 000).
     Returns `score` (its attrs name preset, numbers, seed and chance), `gap` (factor), `entropy` (factor) and
     `mutual_information` (factor, latent), both in nats.
 
@@ -33,7 +35,14 @@ def mig_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     ranked = np.sort(found.table.values, axis=1)
     gap = (ranked[:, -1] - ranked[:, -2]) / found.entropy
     score = scored(
-        gap.mean(), "mutual information gap", preset, numbers, used_images=found.images, seed=seed, chance=0.0
+        gap.mean(),
+        "mutual information gap",
+        preset,
+        numbers,
+        used_images=found.images,
+        seed=seed,
+        chance=0.0,
+        **said_bins(factors),
     )
     return xr.Dataset(
         {

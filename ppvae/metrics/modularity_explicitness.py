@@ -5,7 +5,7 @@ import xarray as xr
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
-from ppvae.metrics.inputs import code_values, matched_levels
+from ppvae.metrics.inputs import code_values, matched_levels, said_bins
 from ppvae.metrics.mutual_information import BINNED_PRESETS, information
 from ppvae.metrics.presets import LOGISTIC, SPLIT_PRESETS, chosen, scored, written
 from ppvae.metrics.splits import Split, split_images
@@ -19,9 +19,10 @@ def modularity(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     Latent j: 1 − Σ_{k≠k*} I_jk² / ((F − 1) I_jk*²), k* the factor it knows most of, with plug-in mutual information of
     codes in equal-width bins; 0 for a latent that knows nothing at all.
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), a variable
-    a factor; where both name their images, the factors are looked up by name. Presets: `locatello` (20 bins, at most
-    10 000 images, drawn at random), `quick` (20, 2 000).
+    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
+    which are put into bins that `binned` in the score's attributes tells; a variable a factor; where both name their
+    images, the factors are looked up by name. Presets: `locatello` (20 bins, at most 10 000 images, drawn at random),
+    `quick` (20, 2 000).
     Returns `score` (its attrs name preset, numbers and seed), `modularity` (latent) and `mutual_information`
     (factor, latent) in nats.
 
@@ -40,7 +41,9 @@ def modularity(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     most = squared.max(0)
     rest = np.divide(squared.sum(0) - most, most, out=np.full_like(most, len(squared) - 1), where=most > 0)
     of_latent = 1 - rest / (len(squared) - 1)
-    score = scored(of_latent.mean(), "modularity", preset, numbers, used_images=found.images, seed=seed)
+    score = scored(
+        of_latent.mean(), "modularity", preset, numbers, used_images=found.images, seed=seed, **said_bins(factors)
+    )
     return xr.Dataset(
         {
             "score": score,
@@ -56,9 +59,10 @@ def explicitness(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "loc
     One level against the rest, by the classifier's probability of that level on images it has not seen; levels absent
     on either side are left out. Chance is ½, 1 is perfect. Codes are standardised by the training images.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), a variable a factor; where both
-    name their images, the factors are looked up by name. Presets: `locatello` (10 000 images to train, 5 000 to
-    evaluate; of fewer, the same shares), `quick` (1 000, 1 000).
+    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
+    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
+    looked up by name. Presets: `locatello` (10 000 images to train, 5 000 to evaluate; of fewer, the same shares),
+    `quick` (1 000, 1 000).
     Returns `score` (its attrs name preset, numbers, classifier, seed and chance) and `area` (factor).
 
     It cannot see whether factors are mixed: an invertible linear map of the codes scores nearly the same (only the
@@ -83,6 +87,7 @@ def explicitness(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "loc
         classifier=written("LogisticRegression", LOGISTIC, "L2"),
         seed=seed,
         chance=0.5,
+        **said_bins(factors),
     )
     area = ("factor", areas, {"long_name": "area under the ROC curve, mean over levels", "units": "1"})
     return xr.Dataset({"score": score, "area": area}, coords={"factor": list(levels)})

@@ -29,15 +29,16 @@ def knn_accuracy(codes: xr.DataArray, labels: xr.DataArray, *, neighbours: int =
 def knn_explained(codes: xr.DataArray, factor: xr.DataArray, *, neighbours: int = 10, seed: int = 0) -> xr.DataArray:
     """Share of a factor's variance that the nearest codes, those of other folds, explain: R², at most 1.
 
-    codes (image, latent), on their own scale; factor (image), the index of a level, its attribute `values` naming the
-    levels: numbers count as such, a whole turn of hue as its point on the circle, names as one indicator each.
+    codes (image, latent), on their own scale; factor (image), the floats of a continuous factor, or the index of a
+    level, its attribute `values` naming the levels: numbers count as such, a whole turn of hue as its point on the
+    circle, names as one indicator each.
     Returns a scalar, near −1/neighbours where the codes know nothing. Raises UserError as `knn_accuracy` does, and for
     a factor with one level.
     """
-    values, index = _matched(codes, factor, neighbours)
+    values, index = _matched(codes, factor, neighbours, kinds="iuf")
     if (index == index[0]).all():
         raise UserError(f"factor {factor.name!r} has one level in these images; expected two or more: leave it out")
-    target = _coordinates(factor)[index]
+    target = index[:, None] if index.dtype.kind == "f" else _coordinates(factor)[index]
     found = cross_val_predict(KNeighborsRegressor(neighbours), values, target, cv=_folds(seed))
     explained = 1 - ((found - target) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
     attrs = {"long_name": f"R² of {factor.name} from the {neighbours} nearest codes", "units": "1"}
@@ -48,19 +49,21 @@ def _folds(seed: int) -> KFold:
     return KFold(FOLDS, shuffle=True, random_state=seed % 2**32)
 
 
-def _matched(codes: xr.DataArray, labels: xr.DataArray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+def _matched(
+    codes: xr.DataArray, labels: xr.DataArray, neighbours: int, kinds: str = "iu"
+) -> tuple[np.ndarray, np.ndarray]:
     check_whole("neighbours", neighbours, 1)
     if set(codes.dims) != {"image", "latent"} or labels.dims != ("image",):
         raise UserError(f"codes have dims {codes.dims}, labels {labels.dims}; expected (image, latent) and (image)")
     if codes.sizes["image"] != labels.sizes["image"]:
         raise UserError(f"there are {codes.sizes['image']} codes and {labels.sizes['image']} labels; expected as many")
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in kinds:
         raise UserError(f"labels are {labels.dtype}; expected integers, the index of a level")
     least = max(FOLDS, 2 * neighbours)
     if codes.sizes["image"] < least:
         raise UserError(f"{codes.sizes['image']} images are too few for {neighbours} neighbours; give {least} or more")
-    if not bool(np.isfinite(codes).all()):
-        raise UserError("codes hold values that are not finite; expected numbers: look for a diverged run")
+    if not bool(np.isfinite(codes).all() and np.isfinite(labels).all()):
+        raise UserError("codes or factor hold values that are not finite; expected numbers: look for a diverged run")
     return codes.transpose("image", "latent").values.astype(np.float64), labels.values
 
 

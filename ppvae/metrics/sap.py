@@ -42,13 +42,14 @@ def sap_metric(
     """SAP: how much better the best single latent predicts a factor than the second best, mean over factors.
 
     S_jk is, for a factor of classes, the accuracy of a linear support vector machine on latent j alone, on images it
-    has not seen; for a factor named in `continuous`, the squared correlation of latent j and the factor's `values`
-    attribute (its levels where it has none) over the images to train on. Score: mean_k (S_(1)k − S_(2)k).
+    has not seen; for a factor of floats, or one named in `continuous`, the squared correlation of latent j and the
+    factor, or its `values` attribute (its levels where it has none), over the images to train on. Score: mean_k (S_(1)k
+    − S_(2)k).
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), a variable
-    a factor; where both name their images, the factors are looked up by name. Presets: `locatello` (10 000 images to
-    train, 5 000 to evaluate; of fewer, the same shares; no continuous factors in its protocol), `quick` (1 000,
-    1 000).
+    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
+    continuous factors; a variable a factor; where both name their images, the factors are looked up by name. Presets:
+    `locatello` (10 000 images to train, 5 000 to evaluate; of fewer, the same shares; no continuous factors in its
+    protocol), `quick` (1 000, 1 000).
     Returns `score` (its attrs name preset, numbers, classifier, seed and chance), `gap` (factor), `predictability`
     (factor, latent).
 
@@ -64,7 +65,8 @@ def sap_metric(
     values = code_values(codes, least_latents=2).astype(np.float64)
     matched = matched_factors(codes, factors)
     levels = {str(name): checked_levels(name, factor) for name, factor in matched.items()}
-    targets = {name: _numbers(name, matched, levels) for name in continuous}
+    floats = [name for name in levels if matched[name].dtype.kind == "f"]
+    targets = {name: _numbers(name, matched, levels) for name in dict.fromkeys([*floats, *continuous])}
     parts = split_images(levels, numbers, np.random.default_rng(seed))
     table = np.array(
         [
@@ -101,6 +103,8 @@ def _numbers(name: str, factors: xr.Dataset, levels: dict[str, np.ndarray]) -> n
     """A continuous factor's value (image)."""
     if name not in levels:
         raise UserError(f"continuous names {name!r}, expected some of {', '.join(levels)}: name factors that are there")
+    if factors[name].dtype.kind == "f":
+        return factors[name].values.astype(np.float64)
     named = factors[name].attrs.get("values")
     if named is None:
         return levels[name].astype(np.float64)

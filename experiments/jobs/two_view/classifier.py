@@ -45,8 +45,8 @@ class Classifier(nn.Module):
 
 def labels_of(data: ImageDataset) -> torch.Tensor:
     """Each image's label, (image,); UserError where the data have none."""
-    if data.factors is None or "label" not in data.factors:
-        raise UserError(f"{data.description} have no factor 'label'; give data whose images are labelled")
+    if data.factors is None or "label" not in data.factors or data.factors["label"].dtype.kind == "f":
+        raise UserError(f"{data.description} have no factor 'label' with levels; give data whose images are labelled")
     return torch.from_numpy(data.factors["label"].values).long()
 
 

@@ -188,7 +188,7 @@ def test_mistakes_in_factors_end_in_one_line():
         (None, "factors came as NoneType"),
         (factors[["x"]], "two factors or more"),
         (factors.assign(hue=factors["x"] * 0), "factor 'hue' has one level"),
-        (factors.assign(hue=factors["x"] * 0.5), "factor 'hue' came as float64"),
+        (factors.assign(hue=factors["x"] * 1j), "factor 'hue' came as complex128"),
         (factors.assign(hue=("image", np.arange(300))), "300 of 300 images are alone"),
         (unnamed.isel(image=slice(200)), "factors came with 200 images, codes with 300"),
         (factors.isel(image=slice(200)), "name images that factors lack"),

@@ -176,7 +176,7 @@ CODES, LABELS = coded(*NOISE.T), xr.DataArray(INDEX, dims="image", name="x")
         (CODES[:4], LABELS[:4], {"neighbours": 1}, "4 images are too few for 1 neighbours; give 5"),
         (CODES.rename(latent="k"), LABELS, {}, r"codes have dims \('image', 'k'\)"),
         (CODES, LABELS.rename(image="i"), {}, r"labels \('i',\)"),
-        (CODES, LABELS / 2, {}, "labels are float64; expected integers"),
+        (CODES, LABELS * 1j, {}, "labels are complex128; expected integers"),
         (CODES.where(CODES < 2), LABELS, {}, "not finite"),
     ],
 )
@@ -198,3 +198,12 @@ def test_a_factor_of_one_level_has_nothing_to_explain(values):
 @pytest.mark.parametrize(("images", "neighbours"), [(5, 1), (5, 2), (6, 3), (20, 10)])
 def test_the_fewest_images_allowed_are_enough(images, neighbours):
     assert 0 <= knn_accuracy(CODES[:images], LABELS[:images], neighbours=neighbours) <= 1
+
+
+def test_continuous_factors_are_explained_as_they_are():
+    """A latent that is the factor knows it, but for the neighbours' spacing; one of noise does not."""
+    age = xr.DataArray(RANDOM.exponential(size=IMAGES), dims="image", name="age")
+    assert knn_explained(coded(age.values), age) > 0.97
+    assert knn_explained(coded(NOISE[:, 0]), age) < 0.1
+    with pytest.raises(UserError, match="labels are float64"):
+        knn_accuracy(coded(age.values), age)

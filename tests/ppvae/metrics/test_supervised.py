@@ -165,7 +165,7 @@ def test_mistakes_end_in_one_line(name):
         (codes, factors[["x"]], {}, "two factors or more"),
         (codes, factors["x"], {}, "factors came as DataArray"),
         (codes, factors.assign(hue=factors["x"] * 0), {}, "factor 'hue' has one level"),
-        (codes, factors.assign(hue=factors["x"] * 0.5), {}, "factor 'hue' came as float64"),
+        (codes, factors.assign(hue=factors["x"] * 1j), {}, "factor 'hue' came as complex128"),
         (codes, factors.drop_vars("image").isel(image=slice(9)), {}, "factors came with 9 images, codes with 400"),
         (codes, factors.isel(image=slice(9)), {}, "name images that factors lack"),
         (codes.isel(image=[0]), factors, {}, "codes came with 1 images"),
@@ -375,3 +375,47 @@ def test_a_mistaken_continuous_factor_ends_in_one_line():
         with pytest.raises(UserError, match=message) as caught:
             sap_metric(codes, factors, continuous=[name])
         assert "\n" not in str(caught.value)
+
+
+# Continuous factors
+
+
+def measured(images: int = 400, seed: int = 0) -> tuple[xr.DataArray, xr.Dataset]:
+    """Two continuous factors, skewed and not, a latent that is each one's own, and one of noise."""
+    rng = np.random.default_rng(seed)
+    age, weight, noise = rng.exponential(size=images), rng.random(images), rng.normal(size=images)
+    codes = xr.DataArray(np.stack([age, weight, noise], 1), dims=("image", "latent"))
+    return codes, xr.Dataset({"age": ("image", age), "weight": ("image", weight)})
+
+
+def tenths(factors: xr.Dataset) -> xr.Dataset:
+    """Ten levels of as many images, by rank."""
+    ranks = {name: values.values.argsort().argsort() for name, values in factors.items()}
+    return xr.Dataset({name: ("image", 10 * rank // len(rank)) for name, rank in ranks.items()})
+
+
+@pytest.mark.parametrize("name", [name for name in DISENTANGLEMENT_METRICS if name != "sap"])
+def test_continuous_factors_are_ten_levels_of_as_many_images_and_said_to_be(name):
+    codes, factors = measured()
+    found, levels = measure(name, codes, factors), measure(name, codes, tenths(factors))
+    assert found["score"].item() == levels["score"].item()
+    assert found["score"].attrs["binned"] == "age, weight: 10 levels of as many images each"
+    assert "binned" not in levels["score"].attrs
+
+
+def test_sap_takes_continuous_factors_as_they_are():
+    codes, factors = measured()
+    found = measure("sap", codes, factors)
+    np.testing.assert_allclose(found["predictability"][[0, 1], [0, 1]].values.diagonal(), 1)
+    assert found["score"].attrs["continuous"] == "age, weight"
+    assert "binned" not in found["score"].attrs
+
+
+def test_equal_numbers_share_a_bin():
+    codes, factors = measured()
+    many = factors.assign(age=factors["age"].where(factors["age"] > 1, 1.0))
+    assert mig_metric(codes, many, preset="quick")["entropy"][0] < np.log(5)
+    with pytest.raises(UserError, match="'age' has one level"):
+        mig_metric(codes, factors.assign(age=factors["age"] * 0 + 0.5))
+    with pytest.raises(UserError, match="'age' holds values that are not finite"):
+        mig_metric(codes, factors.assign(age=factors["age"].where(factors["age"] > 1)))
