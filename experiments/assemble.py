@@ -39,6 +39,8 @@ def assemble(configuration: DictConfig) -> Parts:
     """
     _check_posterior(configuration)
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
+    if configuration.get("codes") is not None:
+        check_whole("codes.images", configuration.codes.images, 0)
     for name, least in (("draws", 2), ("simulations", 20)):
         check_whole(f"diagnosis.{name}", configuration.diagnosis[name], least)
     _check_information(configuration)

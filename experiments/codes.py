@@ -4,7 +4,7 @@ import xarray as xr
 
 from ppvae.diagnostics.contents import codes_of, draws_last, event_dims_of, group_of, variables_of
 
-__all__ = ["latent_names_of", "mean_codes", "of_site", "readings", "sampled_codes"]
+__all__ = ["code_deviations", "latent_names_of", "mean_codes", "of_site", "readings", "sampled_codes"]
 
 
 def mean_codes(tree: xr.DataTree) -> xr.DataArray:
@@ -13,6 +13,11 @@ def mean_codes(tree: xr.DataTree) -> xr.DataArray:
     Latents of several codes are named ``site[number]``.
     """
     return _side_by_side(tree, {site: tree["sample_stats"][f"{site}_mean"] for site in codes_of(tree)})
+
+
+def code_deviations(tree: xr.DataTree) -> xr.DataArray:
+    """Standard deviations of q(z | x), as :func:`mean_codes`."""
+    return _side_by_side(tree, {site: tree["sample_stats"][f"{site}_variance"] ** 0.5 for site in codes_of(tree)})
 
 
 def sampled_codes(tree: xr.DataTree) -> xr.DataArray:

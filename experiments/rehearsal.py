@@ -13,6 +13,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.assemble import Parts
+from experiments.code_table import write_codes
 from experiments.endings import said_in_one_line
 from experiments.evaluation import Evaluation, evaluate
 from ppvae import fit, write_posterior
@@ -28,6 +29,7 @@ LEAST = {  # numbers that make what follows quick
     "information": {"images": IMAGES},
     "diagnosis": {"images": IMAGES, "draws": 2, "simulations": 20},
     "held_out": {"images": IMAGES, "samples": 2},
+    "codes": {"images": IMAGES},
 }
 
 
@@ -44,6 +46,7 @@ def rehearse(parts: Parts, configuration: DictConfig, follow: Follow | None = No
     with tempfile.TemporaryDirectory() as folder, _unheard(), what:
         evaluation = evaluate(few, small)
         write_posterior(evaluation.tree, Path(folder) / "posterior.zarr")
+        write_codes(few, small, Path(folder))
         if follow is not None:
             follow(few, _history(few, configuration), _briefly(evaluation), small, Path(folder), dpi=COARSE)
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from experiments.assemble import Parts, assemble
+from experiments.code_table import write_codes
 from experiments.configuration_files import load_configuration
 from experiments.evaluation import EVALUATED, Evaluation, evaluate
 from experiments.fitting import fit_configured
@@ -71,7 +72,8 @@ def train_and_evaluate(
     measure: Callable[[Parts, DictConfig], Mapping[str, float]] | None = None,
 ) -> tuple[Parts, xr.Dataset, Evaluation]:
     """Train, evaluate and write ``config.yaml``, ``checkpoint.pt``, ``history.csv`` (and ``.zarr``),
-    ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv`` and ``metrics.json`` into ``directory``.
+    ``posterior.zarr``, ``held_out.zarr`` where wanted, ``latents.csv``, ``codes.csv`` and ``metrics.json`` into
+    ``directory``.
 
     With ``select=path`` the pair that is trained is the one that the path in ``directory``/path keeps.
 
@@ -92,6 +94,7 @@ def train_and_evaluate(
         write_posterior(xr.DataTree(evaluation.held_out), directory / "held_out.zarr")
     table = latents_table(evaluation)
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
+    write_codes(parts, configuration, directory)
     metrics = {"data": parts.data.description, "units": unit_of(parts.model), **evaluation.metrics}
     metrics |= (
         {"parameters": _parameters(parts)}

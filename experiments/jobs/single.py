@@ -44,7 +44,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
     resume = configuration.resume is not None and (directory / "checkpoint.pt").is_file()  # else it begins again
     evaluation, page, found = _reported(configuration, directory, resume=resume)
-    print(_said(evaluation), *found, f"Report: {page}", sep="\n")
+    codes = [f"Codes: {path}" for path in [directory / "codes.csv"] if path.is_file()]
+    print(_said(evaluation), *found, *codes, f"Report: {page}", sep="\n")
     return page
 
 

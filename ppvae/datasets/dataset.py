@@ -88,6 +88,11 @@ class ImageDataset:
         return self._table.drop_vars("file", errors="ignore") if self._table.data_vars else None
 
     @property
+    def table(self) -> xr.Dataset:
+        """Of every image its number `image`, its `file` where there are files, and its factors."""
+        return self._table
+
+    @property
     def files(self) -> np.ndarray | None:
         """Each image's file, (N,) text, by its name below the folder or archive; None where there are no files."""
         return self._table["file"].values if "file" in self._table.coords else None

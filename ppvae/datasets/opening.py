@@ -12,7 +12,7 @@ from ppvae.errors import UserError, one_line
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
-__all__ = ["DEEP", "NotAsAsked", "is_deep", "is_grey", "opened_picture", "reading_picture"]
+__all__ = ["DEEP", "NotAsAsked", "image_of", "is_deep", "is_grey", "opened_picture", "reading_picture", "stored_as"]
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What a file may hold, whatever it is called: nothing that another program would be started for, as for PostScript."""
@@ -45,7 +45,7 @@ def reading_picture(path: str) -> Iterator[None]:
 def opened_picture(path: str) -> Iterator[tuple["ImageFile.ImageFile", BinaryIO]]:
     """What Pillow makes of a file's header, and the file; NotAsAsked for several frames, ValueError for too many
     pixels."""
-    with open_picture_file(path) as opened, _image(opened) as file:
+    with open_picture_file(path) as opened, image_of(opened) as file:
         if file.width * file.height > MOST_PIXELS:
             raise ValueError(f"{file.width} × {file.height} pixels are more than {MOST_PIXELS}")
         frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # a photograph, then views of it
@@ -58,24 +58,28 @@ def is_deep(file: "ImageFile.ImageFile") -> bool:
     """Whether the file holds more than the 8 bits a channel that Pillow would keep of it, or a mode of more."""
     if file.mode.startswith(("I", "F")):
         return True
-    stored = [argument for tile in file.tile or () for argument in _arguments(tile.args)]
+    stored = stored_as(file)
     raw = any(isinstance(one, str) and (";16" in one or ";32" in one) for one in stored)
     return raw or (file.format == "PPM" and any(isinstance(one, int) and one > 255 for one in stored))
 
 
+def stored_as(file: "Image.Image") -> list[object]:
+    """How the file's pixels are stored, in Pillow's words and numbers."""
+    arguments = [tile.args for tile in getattr(file, "tile", None) or ()]
+    return [one for given in arguments for one in (given if isinstance(given, tuple) else (given,))]
+
+
 def is_grey(image: "Image.Image") -> bool:
     """Whether no pixel can have a colour: a mode of grey levels, or a palette of them."""
+    if any(isinstance(one, str) and one.startswith("LA;16") for one in stored_as(image)):
+        return True  # 16 bits of grey and alpha, which Pillow opens as RGBA
     if image.mode in ("P", "PA"):
         colours = bytes(image.getpalette("RGB") or ())
         return colours[::3] == colours[1::3] == colours[2::3]
     return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
 
 
-def _arguments(given: object) -> tuple:
-    return given if isinstance(given, tuple) else (given,)
-
-
-def _image(file: BinaryIO) -> "ImageFile.ImageFile":
+def image_of(file: BinaryIO) -> "ImageFile.ImageFile":
     """What Pillow makes of a file's header; its warning of a bomb is an error."""
     from PIL import Image
 

@@ -1,10 +1,11 @@
 """What a picture's mode says, as grey or red, green and blue: bytes, or real numbers where more was kept."""
 
+import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ppvae.datasets.opening import DEEP, NotAsAsked, is_deep
+from ppvae.datasets.opening import DEEP, NotAsAsked, image_of, is_deep, stored_as
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -28,6 +29,8 @@ def byte_image(file: "ImageFile.ImageFile", channels: int, background: str | Non
     image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
         image = _on(image, background)
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # Pillow has no way from there to grey
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -37,7 +40,7 @@ def real_bands(
     """The channels, mode F each, in [0, 1]: 16-bit pixels over 65535, 8-bit ones over 255, floats as they are.
 
     Grey of colours is their luma. NotAsAsked for whole numbers of 32 bits, whose range no file says, for floats
-    outside [0, 1], for 16 bits a channel in a format other than PNG, and as `byte_image`.
+    outside [0, 1], for 16 bits a channel that Pillow does not unpack, and as `byte_image`.
     """
     from PIL import Image
 
@@ -45,7 +48,7 @@ def real_bands(
         parts = byte_image(file, channels, background).split()
         return [Image.fromarray(np.asarray(part, np.float32) / 255) for part in parts]
     grey = file.mode.startswith(("I", "F"))
-    planes = _grey_plane(file)[None] if grey else _planes_of_png(file, opened, background)
+    planes = _grey_plane(file)[None] if grey else _colour_planes(file, opened, background)
     if channels == 1 and len(planes) == 3:
         planes = np.tensordot(np.float32(_LUMA), planes, 1)[None]
     if channels == 3 and len(planes) == 1:
@@ -74,7 +77,7 @@ def _grey_plane(file: "ImageFile.ImageFile") -> np.ndarray:
     """float32 (rows, columns) in [0, 1]."""
     if "transparency" in file.info:
         raise NotAsAsked("one of its 16-bit grey levels is transparent; save it without")
-    stored = next((one for one in _stored(file) if one in _MOST), None)
+    stored = next((one for one in stored_as(file) if one in _MOST), None)
     pixels = np.asarray(file)
     if file.mode == "F":
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
@@ -85,21 +88,21 @@ def _grey_plane(file: "ImageFile.ImageFile") -> np.ndarray:
     return (pixels.astype(np.float64) / _MOST[stored]).astype(np.float32)
 
 
-def _planes_of_png(file: "ImageFile.ImageFile", opened: BinaryIO, background: str | None) -> np.ndarray:
-    """float32 (1 or 3, rows, columns) of 16 bits a channel, of which Pillow would keep 8."""
-    if file.format != "PNG":
-        raise NotAsAsked(f"of 16 bits a channel in {file.format} files the lower 8 would be lost; save it as PNG")
-    import torch
+def _colour_planes(file: "ImageFile.ImageFile", opened: BinaryIO, background: str | None) -> np.ndarray:
+    """float32 (3, rows, columns) of 16 bits a channel, of which Pillow keeps the upper byte: read once for each."""
     from PIL import ImageColor
-    from torchvision.io import ImageReadMode, decode_png
 
+    stored = [one for one in stored_as(file) if isinstance(one, str)]
+    if not {"RGB;16", "RGBA;16"}.intersection(one[:-1] for one in stored):
+        raise NotAsAsked(f"of its 16 bits a channel ({', '.join(stored)}) 8 would be lost; save RGB or RGBA as PNG")
+    upper = np.asarray(file, np.float32)
     opened.seek(0)
-    content = torch.frombuffer(bytearray(opened.read()), dtype=torch.uint8)
-    planes = decode_png(content, ImageReadMode.UNCHANGED).numpy().astype(np.float32) / 65535
-    if len(planes) in (1, 3):
-        return planes
-    colours, alpha = planes[:-1], planes[-1:]
-    if alpha.min() == 1:
+    with image_of(opened) as again:
+        again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
+        lower = np.asarray(again, np.float32)
+    planes = np.moveaxis((256 * upper + lower) / 65535, -1, 0)
+    colours, alpha = planes[:3], planes[3:]
+    if not len(alpha) or alpha.min() == 1:
         return colours
     if background is None:
         raise NotAsAsked(_TRANSPARENT)
@@ -107,9 +110,12 @@ def _planes_of_png(file: "ImageFile.ImageFile", opened: BinaryIO, background: st
     return colours * alpha + below * (1 - alpha)
 
 
-def _stored(file: "ImageFile.ImageFile") -> list[object]:
-    """How the file's pixels are stored, in Pillow's words."""
-    return [one for tile in file.tile for one in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
+def _other_byte(stored: object) -> object:
+    """Pillow's word for the same pixels with the bytes of each channel in the other order."""
+    if isinstance(stored, tuple):
+        return (_other_byte(stored[0]), *stored[1:])
+    little = stored.endswith("L") or (stored.endswith("N") and sys.byteorder == "little")
+    return stored[:-1] + ("B" if little else "L")
 
 
 def _turned(band: "Image.Image", exif: "Image.Exif") -> "Image.Image":

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 Unlabelled = Literal["refuse", "drop"]
 
+LARGEST = 2**30  # bytes of a table
+LONGEST = 2**20  # of its header
+
 _SPELT: dict[str, Callable[[str], str]] = {  # how a table may name a picture, the most exact first
     "path": lambda name: PurePosixPath(name.replace("\\", "/")).as_posix(),
     "file name": lambda name: PurePosixPath(name.replace("\\", "/")).name,
@@ -71,12 +74,11 @@ def _read(path: Path) -> tuple["pd.DataFrame", "pd.DataFrame"]:
 
     with reading(path, "CSV or Parquet table", "give a file with a header and a row a picture"):
         if path.suffix.lower() in (".parquet", ".pq"):
-            with open_ordinary(path):
-                pass
+            open_ordinary(path, LARGEST).close()
             typed = _parquet(path)
             return typed.astype(str), typed
-        with open_ordinary(path) as file:
-            sep = _separator(file.readline().decode("utf-8-sig"))
+        with open_ordinary(path, LARGEST) as file:
+            sep = _separator(file.readline(LONGEST).decode("utf-8-sig"))
             how = {"sep": sep, "encoding": "utf-8-sig", "skipinitialspace": True}
             file.seek(0)
             text = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, **how)

@@ -55,10 +55,8 @@ def run(request, tmp_path_factory):
 def test_the_directory_holds_everything(run):
     directory, configuration, *_ = run
     names = {path.name for path in directory.iterdir()}
-    wanted = (
-        "config.yaml checkpoint.pt best.pt history.csv history.zarr posterior.zarr latents.csv metrics.json tensorboard"
-    )
-    assert names == set(wanted.split())
+    trained = "config.yaml checkpoint.pt best.pt history.csv history.zarr tensorboard"
+    assert names == set(f"{trained} posterior.zarr latents.csv codes.csv metrics.json".split())
     assert OmegaConf.load(directory / "config.yaml") == configuration
 
 

@@ -1,0 +1,68 @@
+"""The table ``codes.csv``: each image's file, labels and code."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from omegaconf import DictConfig
+
+from experiments.assemble import Parts
+from experiments.codes import code_deviations, mean_codes
+from ppvae import from_pyro_svi
+from ppvae.datasets import ImageDataset
+from ppvae.files import replace_atomically
+from ppvae.plots.labels import latent_names
+
+__all__ = ["code_table", "write_codes"]
+
+
+def write_codes(parts: Parts, configuration: DictConfig, directory: Path) -> None:
+    """Write ``codes.csv``, where the configuration wants codes."""
+    wanted = configuration.get("codes")  # none in a run before there were any
+    if wanted is not None and wanted.images:
+        table = code_table(parts, wanted.images, configuration.posterior.batch_size, configuration.seed)
+        replace_atomically(directory / "codes.csv", lambda path: table.to_csv(path, float_format="%.7g"))
+
+
+def code_table(parts: Parts, images: int, batch_size: int, seed: int) -> pd.DataFrame:
+    """A row an image, under its number in the data set: what is known of it, and of each latent q(z | x)'s mean and
+    standard deviation, ``z0`` and ``z0_std``; of a feature map the means of its entries'.
+
+    Columns before: ``part`` (train or validation), ``file`` where there are files, and the factors by their values. So
+    many ``images`` at most, those of the training first.
+    """
+    held = {"train": parts.data} | ({} if parts.validation is None else {"validation": parts.validation})
+    tables = []
+    for part, data in held.items():
+        left = images - sum(map(len, tables))
+        if left > 0:
+            first = data.subset(slice(left))
+            tables.append(_known(first, part).join(_codes(parts, first, batch_size, seed), validate="1:1"))
+    table = pd.concat(tables)
+    return table.sort_index() if table.index.is_unique else table
+
+
+def _known(data: ImageDataset, part: str) -> pd.DataFrame:
+    """Part, file and factors (image)."""
+    table = data.table
+    columns = {"part": part} | ({} if data.files is None else {"file": data.files})
+    columns |= {str(name): _named(factor) for name, factor in table.data_vars.items()}
+    return pd.DataFrame(columns, index=pd.Index(table["image"].values, name="image"))
+
+
+def _named(factor: xr.DataArray) -> np.ndarray:
+    """The levels' names or numbers in place of their indices."""
+    return np.array(factor.attrs["values"])[factor.values] if "levels" in factor.attrs else factor.values
+
+
+def _codes(parts: Parts, data: ImageDataset, batch_size: int, seed: int) -> pd.DataFrame:
+    """Means and standard deviations (image); the decoder does not run."""
+    without = dict.fromkeys(("prior", "log_likelihood", "observed_data"), False)
+    kept = {"sites": [], "moments": True, "batch_size": batch_size, "seed": seed}
+    tree = from_pyro_svi(parts.model, parts.guide, data, 1, **without, **kept)
+    means, deviations = mean_codes(tree), code_deviations(tree)
+    names = latent_names(means)
+    columns = dict(zip(names, means.values.T, strict=True))
+    columns |= {f"{name}_std": values for name, values in zip(names, deviations.values.T, strict=True)}
+    return pd.DataFrame(columns, index=data.table["image"].values)
