@@ -5,7 +5,7 @@ from math import prod
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -22,12 +22,13 @@ FACTORIES |= {torch.rand, torch.randn, torch.randint, torch.randperm, torch.tril
 
 def check_data_size(data: DictConfig, images: int = 0) -> None:
     """UserError where the images that are asked for do not fit into memory; ``images`` beside those of training."""
-    size, side = data.get("size") or 0, data.get("image_size") or 1
-    if not all(isinstance(number, int) for number in (size, side)):
+    size, sides = data.get("size") or 0, data.get("image_size") or 1
+    rows, columns = sides if isinstance(sides, ListConfig) and len(sides) == 2 else (sides, sides)
+    if not all(isinstance(number, int) for number in (size, rows, columns)):
         return  # the data set says what is wrong
     _check(
-        f"data.size={size} images of {side} × {side} pixels" if side > 1 else f"data.size={size} images",
-        3 * side**2 * (size + images),
+        f"data.size={size} images of {rows} × {columns} pixels" if rows * columns > 1 else f"data.size={size} images",
+        3 * rows * columns * (size + images),
         "fewer or smaller images",
     )
 

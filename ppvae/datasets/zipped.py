@@ -55,4 +55,5 @@ def _split(path: str) -> tuple[str, str]:
 @lru_cache(maxsize=4)
 def _archive(path: str, *_: int) -> zipfile.ZipFile:
     """Kept open, for one process, as a fork would share its position, and one state of the file."""
-    return zipfile.ZipFile(open_ordinary(path))
+    open_ordinary(path).close()  # which refuses what is no ordinary file
+    return zipfile.ZipFile(path)

@@ -1,10 +1,14 @@
 """Static binarised MNIST and NumPy archives: what was written is read, nothing is unpickled, faults are one line."""
 
+import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ppvae.datasets import binarised_mnist, npz
 from ppvae.errors import UserError
@@ -148,6 +152,100 @@ def test_integers_are_factors(tmp_path):
     renamed = npz(path, labels="drawer").factors
     assert renamed["label"].attrs["values"] == [-1, 0]
     assert renamed["labels"].attrs["values"] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        (LABELS[:, None], [4, 5, 6]),
+        (LABELS.astype(np.float32), [4.0, 5.0, 6.0]),
+        (LABELS > 4, [False, True]),
+        (np.array(["ant", "bee", "cat"])[LABELS - 4], ["ant", "bee", "cat"]),
+        (np.array([b"ant", b"bee", b"cat"])[LABELS - 4], ["ant", "bee", "cat"]),
+    ],
+    ids=["(N, 1)", "whole floats", "booleans", "text", "bytes"],
+)
+def test_labels_of_any_kind_are_levels(tmp_path, labels, values):
+    found = npz(written(tmp_path / "k.npz", images=GREY, y=labels), labels="y").factors["label"]
+    assert found.attrs["values"] == values
+    np.testing.assert_array_equal(found, np.unique(labels, return_inverse=True)[1].ravel())
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        (LABELS[:7, None], r"has shape \(7, 1\): expected \(12,\)"),
+        (LABELS[:11], r"has shape \(11,\): expected \(12,\)"),
+        (np.eye(12), r"has shape \(12, 12\): expected \(12,\)"),
+        (np.where(LABELS > 4, LABELS, np.nan), "no finite value for 4 of 12 images"),
+        (LABELS * 1j, "complex128: expected numbers, text or booleans"),
+    ],
+    ids=["(N, 1), short", "one short", "one-hot", "NaN", "complex"],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path, labels, match):
+    for name in ("y", "labels"):
+        with pytest.raises(UserError, match=match) as caught:
+            npz(written(tmp_path / "r.npz", images=GREY, **{name: labels}), labels=name)
+        assert f"labels={name!r}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_are_no_factor_are_said(tmp_path, caplog):
+    names = np.array([f"shell {number}" for number in range(12)])
+    others = {"short": np.arange(5), "names": names, "gap": np.full(12, np.inf)}
+    path = written(tmp_path / "s.npz", images=GREY, labels=LABELS, **others)
+    with caplog.at_level(logging.WARNING):
+        assert list(npz(path).factors) == ["label"]
+    assert "not used: 'short' is int64 (5,), expected numbers, text or booleans (12,)" in caplog.text
+    assert "not used: factor 'names' names 12 of 12 images apart" in caplog.text
+    assert "not used: factor 'gap' has no finite value for 12 of 12 images" in caplog.text
+
+
+ELEMENTS = {
+    np.int64: st.integers(-9, 9),
+    np.float64: st.floats(-4, 4) | st.integers(-3, 3).map(float) | st.just(np.nan),
+    np.bool_: st.booleans(),
+    np.str_: st.text("ab é", max_size=2),
+}
+
+
+@st.composite
+def labels_of_twelve(draw: st.DrawFn) -> np.ndarray:
+    """Of one kind, three different ones or up to twelve."""
+    kind, several = draw(st.sampled_from(list(ELEMENTS))), draw(st.sampled_from([3, 12]))
+    return np.array(draw(st.lists(ELEMENTS[kind], min_size=several, max_size=several)) * (12 // several), dtype=kind)
+
+
+@given(labels_of_twelve(), st.booleans())
+@settings(derandomize=True, max_examples=100, deadline=None)
+def test_labels_are_what_was_given_or_refused(values, column):
+    """Whatever the labels: every image has the value that was given for it, or there is one line."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder, "h.npz"), images=GREY, labels=values[:, None] if column else values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            with pytest.raises(UserError, match="no finite value"):
+                npz(path)
+            return
+        found = npz(path).factors["label"]
+    told = np.array(found.attrs["values"])[found] if "levels" in found.attrs else found.values
+    np.testing.assert_array_equal(told, values)
+
+
+def test_real_pixels_are_kept(tmp_path):
+    """Floats to the last bit and 16 bits to the last one; without `real` the ones are rounded, the others refused."""
+    floats = RANDOM.random((12, 6, 5)).astype(np.float32)
+    data = npz(written(tmp_path / "d.npz", images=floats), real=True)
+    assert data.kind == "real"
+    np.testing.assert_array_equal(data.observed()[:, 0].numpy(), floats)
+    np.testing.assert_array_equal(data.subset([3, 1]).resident().images[:][:, 0].numpy(), floats[[3, 1]])
+    np.testing.assert_allclose(npz(tmp_path / "d.npz").images[:][:, 0].numpy(), floats, atol=0.5 / 255 + 1e-6)
+    deep = RANDOM.integers(0, 2**16, (12, 6, 5), dtype=np.uint16)
+    path = written(tmp_path / "e.npz", images=deep)
+    np.testing.assert_array_equal((npz(path, real=True).stored()[:, 0].numpy() * 65535).round(), deep)
+    with pytest.raises(UserError, match="uint16: real=true keeps"):
+        npz(path)
+    with pytest.raises(UserError, match="dequantise='uniform' of real pixels"):
+        npz(path, real=True, dequantise="uniform")
 
 
 def test_options_arrive(tmp_path):
