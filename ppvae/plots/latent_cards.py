@@ -16,7 +16,7 @@ __all__ = ["plot_latent_cards"]
 DIMS = ("latent", "step", "channel", "row", "column")
 STEPS = 5
 SMALLEST_SHARE = 0.1  # of a latent's importance, below which a factor is not named
-TILE = 0.8
+TILE, LOWEST = 0.8, 0.5  # inches: the width of a tile, unless it were too low for the words
 
 
 @house_style()
@@ -37,8 +37,10 @@ def plot_latent_cards(
     steps = np.unique(np.linspace(0, images.sizes["step"] - 1, min(STEPS, images.sizes["step"])).round().astype(int))
     tiles = _with_change(images.isel(step=steps))
     lines, places = tiles.sizes["line"], tiles.sizes["place"]
-    figure = new_figure(TILE * places + 4.2, TILE * lines + 0.5)
-    pictures, words = figure.subplots(1, 2, width_ratios=[TILE * places, 3.2])
+    shape = images.sizes["row"] / images.sizes["column"]
+    width = max(TILE, LOWEST / shape)
+    figure = new_figure(width * places + 4.2, width * shape * lines + 0.5)
+    pictures, words = figure.subplots(1, 2, width_ratios=[width * places, 3.2])
     draw_tiles(pictures, tiles)
     ends = ["low", *[""] * (places - 3), "high"] if places > 2 else [""] * (places - 1)
     tile_ticks(pictures, lines=latent_names(images), places=[*ends, "change"])

@@ -71,3 +71,15 @@ def test_mistakes_end_in_one_line(traversal, latents, broken):
     changes = {"traversal": traversal.isel(step=0), "importance": importance.rename(factor="f"), "most": 0}
     with pytest.raises(UserError, match=broken):
         plot_latent_cards(**{**arguments, broken: changes[broken]})
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (12, 16), (3, 12), (30, 10)], ids=str)
+def test_words_stand_beside_their_pictures_of_any_rectangle(traversal, latents, shape):
+    figure = plot_latent_cards(traversal.isel(row=[0] * shape[0], column=[0] * shape[1]), latents)
+    figure.draw_without_rendering()
+    tiles, words = figure.axes
+    for text in words.texts:
+        _, height = words.transData.transform(text.get_position())
+        assert round(tiles.transData.inverted().transform((0, height))[1]) == round(text.get_position()[1])
+    across, up = np.diff(tiles.transData.transform([(0, 0), (1, -1)]), axis=0)[0]
+    assert up / across == pytest.approx(shape[0] / shape[1])
