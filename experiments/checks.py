@@ -26,7 +26,11 @@ ADDED = (  # keys that jobs of ours read and config.yaml has not
     *("seeds", "workers", "models", "metrics", "figures", "prepare", "measure", "paper", "title"),
     *("search", "score", "runs", "every", "probe", "classifier", "pretraining", "path"),
 )
-EITHER = ("validation", "objective.nats")  # a share, or the name of a split; a number, or one for each site
+EITHER = (
+    "validation",
+    "objective.nats",
+    "data.resident",
+)  # a share, or a split; a number, or one a site; auto, or a switch
 SWITCHES = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
 PROCESSES = 4  # a core that a run may have
 
@@ -109,7 +113,7 @@ def _check_override(override: Override, configuration: DictConfig, standing: Dic
         OmegaConf.update(configuration, key, _switch(key, value))
     elif isinstance(before, int | float) and key not in EITHER:
         _check_number(key, value, before)
-    elif isinstance(before, str) and not isinstance(value, str | DictConfig | None):
+    elif isinstance(before, str) and key not in EITHER and not isinstance(value, str | DictConfig | None):
         raise UserError(f"{key}={_shown(value)}: expected a word, such as {before}; a number is one in quotes")
     elif isinstance(before, ListConfig) and not isinstance(value, ListConfig | None):
         raise UserError(f"{key}={_shown(value)}: expected a list, such as {_shown(before)}")
