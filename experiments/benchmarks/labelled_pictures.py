@@ -40,12 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table = pd.read_csv(found, index_col="image")
     pd.testing.assert_frame_equal(table.reset_index()[list(given)], given)  # each picture once, with its own labels
     shown = table.reset_index().iloc[:3, :9].round(3)
-    facts = environment(0) | {"load average before": f"{load:.1f}", "cores": str(os.cpu_count())}
+    facts = environment(0) | {
+        "load average before": f"{load:.1f}",
+        "threads": os.environ.get("OMP_NUM_THREADS", "torch's choice"),
+    }
     page = f"""# {PICTURES} grey pictures of {ROWS} × {COLUMNS} and a CSV of labels → codes as CSV with labels
 
-`python -m experiments {" ".join([*WORDS, *chosen.words])}` took **{wall:.0f} s**, of which the processors worked
-{processor:.0f} s for it: reading, training, posterior, metrics, both pages and `codes.csv`. The load average says how
-many other processes wanted the cores. Each of the {len(table)} rows was held against the labels given. The first:
+`python -m experiments {" ".join([*WORDS, *chosen.words])}`
+
+took **{wall:.0f} s**, in which the processors worked {processor:.0f} s for it: reading, training, posterior, metrics,
+both pages and `codes.csv`. The load average says how many other processes wanted the two cores, or their like. Each of
+the {len(table)} rows was held against the labels given. The first:
 
 {Table("", list(shown), shown.values.tolist()).as_markdown()}
 
