@@ -1,6 +1,7 @@
 """Images from any NumPy archive."""
 
 import logging
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 from ppvae.datasets.columns import factors_of
 from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
+from ppvae.datasets.fitting import Fit, check_colour, fitted_pixels, said_fit
 from ppvae.datasets.numpy_archives import Archive, Header, numpy_archive
+from ppvae.datasets.pixels import checked_pixels
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError
 
@@ -25,6 +28,9 @@ def npz(
     *,
     images: str = "images",
     labels: str = "labels",
+    image_size: int | Sequence[int] | None = None,
+    fit: Fit | None = None,
+    background: str = "black",
     binarise: Binarise = "none",
     dequantise: Dequantise = "none",
     real: bool = False,
@@ -34,20 +40,24 @@ def npz(
     """Images and factors of an `.npz` file, named after it.
 
     `images`: the array of (N, H, W), (N, H, W, C) or (N, C, H, W), C one to four: uint8 in 0..255, uint8 or bool
-    zeros and ones, or floats in [0, 1], which `real` keeps as they are, and 16 bits over 65535. `labels`: the array of
+    zeros and ones, or floats in [0, 1], which `real` keeps as they are, and 16 bits over 65535. `image_size`, `fit`: as
+    for `image_folder`; `background` is the border's colour. `labels`: the array of
     the factor `label`; may be missing. Every other array (N,) or (N, 1) of numbers, text or booleans is a factor of its
     own name; which are levels and which continuous, `factor_of` says. An array that is no factor is logged, with the
     reason. Nothing is ever unpickled. Other arguments as for `mnist`. Raises UserError for a file or array that is
     missing or does not fit, and for labels that are no factor.
     """
     selection = Selection(binarise, dequantise, size, seed)
+    check_colour(background)
     pixels, arrays = _arrays(path, images, labels)
     named = {"label": arrays.pop(labels)} if labels in arrays else {}
     count = pixels.shape[0] if pixels.ndim else 0
     factors = factors_of(arrays, count, None, repr(str(path)))
     if named:
         factors |= factors_of(named, count, ["label"], f"{str(path)!r}, labels={labels!r}")
-    return selection.dataset(_channels_first(pixels), factors, Path(path).stem, real=real)
+    checked = fitted_pixels(checked_pixels(_channels_first(pixels), real=real), image_size, fit, background)
+    name = ", ".join(filter(None, (Path(path).stem, said_fit(fit, background))))
+    return selection.dataset(checked, factors, name, real=real)
 
 
 def _arrays(path: str | PathLike[str], images: str, labels: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

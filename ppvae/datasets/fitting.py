@@ -1,14 +1,29 @@
 """Pictures of any shape brought to one size."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from ppvae.datasets.opening import NotAsAsked
-from ppvae.errors import UserError, check_whole
+from ppvae.errors import UserError, check_choice, check_whole
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Fit", "Resampling", "Size", "checked_size", "fitted", "resized"]
+__all__ = [
+    "Fit",
+    "Resampling",
+    "Size",
+    "check_colour",
+    "checked_size",
+    "fitted",
+    "fitted_pixels",
+    "resized",
+    "said_fit",
+]
 
 Fit = Literal["crop", "pad", "stretch"]
 """Of a picture of another shape: its central part, all of it with a border, or all of it with other proportions."""
@@ -16,6 +31,24 @@ Fit = Literal["crop", "pad", "stretch"]
 Resampling = Literal["BILINEAR", "BOX"]
 
 type Size = tuple[int, int]  # rows, columns
+
+
+def said_fit(fit: Fit | None, border: str) -> str:
+    """What a fit does to a picture, for a data set's name; nothing for None."""
+    return {None: "", "crop": "cropped", "pad": f"padded with {border}", "stretch": "stretched"}[fit]
+
+
+def check_colour(background: str | None) -> None:
+    """UserError for what is no colour of Pillow's; None is none."""
+    from PIL import ImageColor
+
+    try:
+        if background is not None:
+            ImageColor.getrgb(background)
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(
+            f"background={background!r}: expected a colour such as white, black or '#ff8000', or null"
+        ) from None
 
 
 def checked_size(image_size: object) -> Size:
@@ -49,6 +82,44 @@ def fitted(
     if fit == "stretch":
         return resized(image, size, resampling)
     return _cropped(image, size, resampling) if fit == "crop" else _padded(image, size, fill, resampling)
+
+
+def fitted_pixels(pixels: Tensor, image_size: int | Sequence[int] | None, fit: Fit | None, colour: str) -> Tensor:
+    """Images (N, C, H, W), uint8 or float32, at that size, as `fitted`, the border of that `colour`; None: as they are.
+
+    Raises UserError for a size or fit that cannot be, and for another shape where `fit` is None.
+    """
+    if image_size is None:
+        if fit is not None:
+            raise UserError(f"fit={fit} and no image_size: expected the rows and columns to fit into, such as [48,64]")
+        return pixels
+    if fit is not None:
+        check_choice("fit", fit, get_args(Fit))
+    size = checked_size(image_size)
+    if size == tuple(pixels.shape[2:]):
+        return pixels
+    fills = _fills(colour, pixels)
+    try:
+        return torch.stack([_fitted_image(image, size, fit, fills) for image in pixels.numpy()])
+    except NotAsAsked as error:
+        raise UserError(f"image_size={image_size}: of these images {error}") from None
+
+
+def _fills(colour: str, pixels: Tensor) -> list[float]:
+    """The colour in each channel's numbers; a grey one where there are neither one nor three."""
+    from PIL import ImageColor
+
+    levels = ImageColor.getrgb(colour)[:3] if pixels.shape[1] == 3 else [ImageColor.getcolor(colour, "L")]
+    scaled = [level / 255 if pixels.is_floating_point() else level for level in levels]
+    return scaled if pixels.shape[1] == 3 else scaled * pixels.shape[1]
+
+
+def _fitted_image(image: np.ndarray, size: Size, fit: Fit | None, fills: Sequence[float]) -> Tensor:
+    """Each channel (H, W) by itself, which for a linear filter is the whole."""
+    from PIL import Image
+
+    bands = [fitted(Image.fromarray(band), size, fit, fill) for band, fill in zip(image, fills, strict=True)]
+    return torch.from_numpy(np.stack([np.asarray(band) for band in bands]))
 
 
 def resized(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.datasets.fitting import Fit, Size, checked_size, fitted
+from ppvae.datasets.fitting import Fit, Size, check_colour, checked_size, fitted, said_fit
 from ppvae.datasets.opening import NotAsAsked, is_grey, opened_picture, reading_picture
 from ppvae.datasets.picture_modes import byte_image, real_bands
 from ppvae.datasets.transforms import check_not_random, named_transforms, transformed
@@ -46,11 +46,9 @@ class PictureReader:
     @property
     def description(self) -> str:
         """What was done to the pictures, beyond reading and resizing; empty where that is nothing."""
-        border = self.background or "black"
-        fit = {None: "", "crop": "cropped", "pad": f"padded with {border}", "stretch": "stretched"}[self.fit]
         laid = "" if self.background is None else f"on {self.background}"
         made = [getattr(one, "__name__", type(one).__name__) for one in self.transforms]
-        return ", ".join(said for said in (laid, *made, fit) if said)
+        return ", ".join(said for said in (laid, *made, said_fit(self.fit, self.background or "black")) if said)
 
     def _bands(self, path: str) -> list["Image.Image"]:
         """One image of mode L or RGB, or the channels in mode F."""
@@ -88,7 +86,7 @@ def picture_reader(
         raise UserError(f"fit={fit} and no image_size: expected the rows and columns to fit into, such as [48,64]")
     if real not in (True, False):
         raise UserError(f"real={real!r}: expected true, real numbers in [0, 1], or false, 256 levels")
-    _check_colour(background)
+    check_colour(background)
     return PictureReader(channels, size, fit, background, real, named_transforms(transforms))
 
 
@@ -110,18 +108,6 @@ def settled_reader(reader: PictureReader, first: str) -> tuple[PictureReader, tu
 def _grey(path: str) -> bool:
     with opened_picture(path) as (file, _):
         return is_grey(file)
-
-
-def _check_colour(background: str | None) -> None:
-    from PIL import ImageColor
-
-    try:
-        if background is not None:
-            ImageColor.getrgb(background)
-    except (ValueError, AttributeError, TypeError):
-        raise UserError(
-            f"background={background!r}: expected a colour such as white, black or '#ff8000', or null"
-        ) from None
 
 
 def _tensor(bands: list["Image.Image"]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ def _named(one: object) -> Transform:
     from torchvision.transforms import v2
 
     name, options = next(iter(one.items())) if isinstance(one, Mapping) and len(one) == 1 else (one, {})
-    known = [key for key in v2.__all__ if key[:1].isupper()] if hasattr(v2, "__all__") else _classes(v2)
+    classes = {key: value for key, value in vars(v2).items() if isinstance(value, type)}
+    known = [key for key, value in classes.items() if issubclass(value, v2.Transform) and value is not v2.Transform]
     if name not in known:
         near = get_close_matches(str(name), known, 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "give a class of torchvision.transforms.v2"
@@ -74,7 +75,3 @@ def _named(one: object) -> Transform:
         return getattr(v2, name)(**{} if options is None else options)
     except Exception as error:
         raise UserError(f"the transform {name} does not take {options!r} ({one_line(error)})") from None
-
-
-def _classes(module: Any) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, type) and name != "Transform"]

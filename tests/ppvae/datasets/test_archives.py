@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from ppvae.datasets import binarised_mnist, npz
+from ppvae.datasets import binarised_mnist, image_folder, npz
 from ppvae.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -246,6 +247,35 @@ def test_real_pixels_are_kept(tmp_path):
         npz(path)
     with pytest.raises(UserError, match="dequantise='uniform' of real pixels"):
         npz(path, real=True, dequantise="uniform")
+
+
+def test_images_fit_as_pictures_do(tmp_path):
+    """Each image as the file of it would be, border and name included."""
+    rectangles = RANDOM.integers(0, 256, (12, 6, 10, 3), dtype=np.uint8)
+    path = written(tmp_path / "n.npz", images=rectangles)
+    (tmp_path / "n").mkdir()
+    for number, image in enumerate(rectangles):
+        Image.fromarray(image).save(tmp_path / "n" / f"{number:02}.png")
+    assert npz(path).image_shape == (3, 6, 10)
+    for fit in ("crop", "pad", "stretch"):
+        options = {"image_size": [4, 4], "fit": fit, "background": "#ff8000"}
+        found, folder = npz(path, **options), image_folder(tmp_path / "n", **options)
+        assert torch.equal(found.stored(), folder.stored())
+        assert found.name.split(", ")[1:] == [
+            name for name in folder.name.split(", ")[1:] if not name.startswith("on ")
+        ]
+        real = npz(written(tmp_path / "r.npz", images=rectangles / 255), real=True, **options)
+        np.testing.assert_allclose(real.stored() * 255, found.stored(), atol=1.1)  # bytes are rounded twice
+    assert npz(path, image_size=[3, 5]).image_shape == (3, 3, 5)
+    for options, match in (
+        ({"image_size": 4}, "6 × 10 pixels.* 4 × 4 is another shape.*fit=crop, pad or stretch"),
+        ({"fit": "pad"}, "fit=pad and no image_size"),
+        ({"image_size": 4, "fit": "squeeze"}, "fit='squeeze'"),
+        ({"background": "whitish"}, "expected a colour"),
+    ):
+        with pytest.raises(UserError, match=match) as caught:
+            npz(path, **options)
+        assert "\n" not in str(caught.value)
 
 
 def test_options_arrive(tmp_path):
