@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 `python -m experiments {" ".join([*WORDS, *chosen.words])}`
 
 took **{wall:.0f} s**, in which the processors worked {processor:.0f} s for it: reading, training, posterior, metrics,
-both pages and `codes.csv`. The load average says how many other processes wanted the cores. Each of the {len(table)} rows
-was held against the labels given. The first:
+both pages and `codes.csv`; the load average says how many others wanted the cores. Each of the {len(table)} rows was
+held against the labels given. The first:
 
 {Table("", list(shown), shown.values.tolist()).as_markdown()}
 
