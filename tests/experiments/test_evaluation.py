@@ -1,5 +1,6 @@
 """What can be measured is, and what cannot is left out rather than the run's end."""
 
+import logging
 import math
 
 import hydra
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 from experiments.assemble import assemble
 from experiments.evaluation import evaluate
 from experiments.jobs.single import _information_table
-from ppvae import information_split
+from ppvae import UserError, information_split
 from ppvae.metrics import decorrelation, entropy, knn_accuracy, moment_kl
 
 SMALL = [
@@ -112,3 +113,18 @@ def test_too_few_images_for_the_beta_vae_metric_lose_no_run(caplog):
     assert "disentanglement" not in metrics
     assert "elbo" in metrics
     assert "no β-VAE metric" in caplog.text
+
+
+def test_continuous_factors_are_measured_and_no_label_of_a_class(tmp_path, caplog):
+    """A label of numbers has no accuracy and conditions nothing; beside others it is binned, which is said."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.linspace(0.5, 1.7, 60), kind=np.arange(60) % 2)
+    archive = ["data=npz", f"data.path={tmp_path / 'images.npz'}", "latents=3", "validation=null"]
+    configuration = composed(*archive)
+    with caplog.at_level(logging.INFO):
+        metrics = evaluate(assemble(configuration), configuration).metrics
+    assert "knn_accuracy" not in metrics
+    assert 0 <= metrics["disentanglement"] <= 1
+    assert "continuous factors: label: 10 levels of as many images each" in caplog.text
+    with pytest.raises(UserError, match=r"condition\.input=label: a continuous factor, expected one of levels"):
+        assemble(composed(*archive, "condition=label"))

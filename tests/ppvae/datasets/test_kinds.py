@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from guides import MeanFieldNormal
+from ppvae import VAE, UserError, fit
 from ppvae.datasets import ImageDataset, RenderedImages, StoredImages, sprites
+from ppvae.likelihoods import CategoricalLikelihood, NormalLikelihood
+from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.priors import NormalPrior
 
 OPTIONS = [{"binarise": "static", "threshold": 0.3}, {"binarise": "dynamic"}, {"dequantise": "uniform"}, {}]
 
@@ -126,3 +131,42 @@ def test_sprites_take_a_conversion():
     assert (plain.kind, dequantised.kind) == ("8-bit", "real")
     assert torch.equal((dequantised.observed() * 256).floor().to(torch.uint8), plain.stored())
     assert isinstance(dequantised.images, StoredImages)
+
+
+def test_real_pixels_reach_a_pair_as_they_are(pixels):
+    """Trained, validated and batched on the floats themselves; a likelihood of 256 levels refuses them."""
+    floats = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    data = ImageDataset(floats, {"age": torch.linspace(0.1, 1, 24).numpy()}, real=True)
+    assert data.kind == "real"
+    assert torch.equal(data.observed(), floats)
+    assert torch.equal(next(data.batches(24)), floats)
+    assert torch.equal(data.subset([5, 2]).resident().images[:], floats[[5, 2]])
+    assert torch.equal(torch.from_numpy(data.to_xarray()["images"].values), floats)
+    np.testing.assert_allclose(ImageDataset(pixels, real=True).images[:], pixels / 255)
+    seen = []
+
+    class Seeing(MLPEncoder):
+        def forward(self, images):
+            seen.append(images.detach().clone())
+            return super().forward(images)
+
+    model = VAE(NormalPrior(2), NormalLikelihood(MLPDecoder(2, (1, 6, 6), (8,)), scale=0.1))
+    history = fit(
+        model, MeanFieldNormal(Seeing((1, 6, 6), (8,)), 2), data, epochs=1, batch_size=24, compile=False, progress=False
+    )
+    assert np.isfinite(history["loss"].values).all()
+    whole = [images.sort(0).values for images in seen if images.shape == floats.shape]
+    assert any(torch.equal(images, floats.sort(0).values) for images in whole)
+    model = VAE(NormalPrior(2), CategoricalLikelihood(MLPDecoder(2, (1, 6, 6), (8,), maps=256)))
+    with pytest.raises(UserError, match="these are real"):
+        fit(model, MeanFieldNormal(MLPEncoder((1, 6, 6), (8,)), 2), data, epochs=1)
+
+
+def test_a_continuous_factor_is_given_as_its_numbers(pixels):
+    ages = np.linspace(0.1, 1, 12)
+    data = ImageDataset(pixels, {"age": ages, "digit": np.arange(12) % 3}).with_inputs("age", "digit")
+    age, digit = data.given([3, 1])
+    torch.testing.assert_close(age, torch.tensor(ages[[3, 1]], dtype=torch.float32))
+    assert digit.tolist() == [0, 1]
+    whole = ImageDataset(pixels, {"age": np.array([0.5] * 6 + [1.0] * 6)})
+    assert whole.subset(slice(6, 12)).factors["age"].dtype.kind == "f"  # though its numbers are whole there
