@@ -8,6 +8,7 @@ from experiments.evaluation import Evaluation
 from experiments.selecting import Selected
 from ppvae.interventions.held import images_of
 from ppvae.likelihoods import NormalLikelihood
+from ppvae.metrics.inputs import said_bins
 from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names, number
 
@@ -28,6 +29,7 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, dia
         *found,
         *_told(evaluation),
         *_surrogate(parts),
+        *_continuous(parts),
         *_hidden(evaluation),
         *_faults(parts, evaluation, diagnosed),
     ]
@@ -93,6 +95,11 @@ def _surrogate(parts: Parts) -> list[str]:
         f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
         "of a surrogate, and comparable with no log-likelihood."
     ]
+
+
+def _continuous(parts: Parts) -> list[str]:
+    binned = {} if parts.data.factors is None else said_bins(parts.data.factors)
+    return [f"Metrics of levels bin the continuous factors {names}." for names in binned.values()]
 
 
 def _hidden(evaluation: Evaluation) -> list[str]:

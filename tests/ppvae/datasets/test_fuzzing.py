@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from experiments.benchmarks.odd_pictures import png
 from ppvae.datasets import image_folder, mnist, npz
+from ppvae.datasets.tables import joined
 from ppvae.errors import UserError
 
 FUZZ = settings(
@@ -58,6 +60,32 @@ def load_image(folder: Path, content: bytes) -> None:
     assert image_folder(folder, image_size=4, fit="stretch", channels=3).stored().shape == (1, 3, 4, 4)
 
 
+def load_deep(folder: Path, content: bytes) -> None:
+    (folder / "x.png").write_bytes(content)
+    found = image_folder(folder, image_size=4, fit="pad", real=True, background="white").stored()
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+def load_zip(folder: Path, content: bytes) -> None:
+    (folder / "x.zip").write_bytes(content)
+    assert len(image_folder(folder / "x.zip", image_size=4, fit="crop")) >= 1
+
+
+def load_table(folder: Path, content: bytes) -> None:
+    (folder / "l.csv").write_bytes(content)
+    rows, factors = joined([f"{number}.png" for number in range(4)], folder / "l.csv")
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert all(values.shape == (4,) for values in factors.values())
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", picture("PNG"))
+        archive.writestr("b/2.jpg", picture("JPEG"))
+    return file.getvalue()
+
+
 def load_idx(folder: Path, content: bytes) -> None:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
@@ -74,6 +102,11 @@ SOUND: dict[str, tuple[Callable[[Path, bytes], None], bytes]] = {
     "PNG": (load_image, picture("PNG")),
     "JPEG": (load_image, picture("JPEG")),
     "TIFF": (load_image, picture("TIFF")),
+    "WebP": (load_image, picture("WEBP")),
+    "GIF": (load_image, picture("GIF")),
+    "PNG of 16 bits": (load_deep, png(np.arange(6 * 6 * 4).reshape(6, 6, 4) * 400, 6)),
+    "zip": (load_zip, zipped()),
+    "CSV": (load_table, b"file,a,b\n" + b"".join(b"%d.png,%d,0.%d\n" % (n, n % 2, n) for n in range(4))),
     "idx": (load_idx, struct.pack(">IIII", 0x803, 2, 28, 28) + bytes(2 * 784)),
 }
 
