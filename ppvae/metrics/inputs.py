@@ -11,6 +11,7 @@ __all__ = [
     "FACTOR_BINS",
     "checked_levels",
     "code_values",
+    "factor_levels",
     "latent_coordinate",
     "matched_factors",
     "matched_levels",
@@ -76,16 +77,21 @@ def paired_images[T: (xr.DataArray, xr.Dataset)](first: xr.DataArray, second: T,
 
 
 def checked_levels(name: Hashable, factor: xr.DataArray) -> np.ndarray:
-    """The levels (image) of one factor, `FACTOR_BINS` bins of floats; UserError unless there are two or more."""
+    """As :func:`factor_levels`; UserError unless there are two or more."""
+    levels = factor_levels(name, factor)
+    if levels.min() == levels.max():
+        raise UserError(f"factor {name!r} has one level in these images; expected two or more: drop it from factors")
+    return levels
+
+
+def factor_levels(name: Hashable, factor: xr.DataArray) -> np.ndarray:
+    """The levels (image) of one factor, `FACTOR_BINS` bins of floats; UserError for what is neither."""
     if factor.dims != ("image",) or factor.dtype.kind not in "iubf":
         raise UserError(
             f"factor {name!r} came as {factor.dtype} with dims {factor.dims}; expected integer levels or floats "
             "(image): give level indices or drop it"
         )
-    levels = _bins(name, factor.values) if factor.dtype.kind == "f" else np.asarray(factor.values)
-    if levels.min() == levels.max():
-        raise UserError(f"factor {name!r} has one level in these images; expected two or more: drop it from factors")
-    return levels
+    return _bins(name, factor.values) if factor.dtype.kind == "f" else np.asarray(factor.values)
 
 
 def said_bins(factors: xr.Dataset) -> dict[str, str]:

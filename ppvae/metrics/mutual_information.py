@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ppvae.errors import check_whole
-from ppvae.metrics.inputs import code_values, latent_coordinate, matched_levels, paired_images
+from ppvae.metrics.inputs import code_values, factor_levels, latent_coordinate, matched_levels, paired_images
 
 __all__ = [
     "BINNED_PRESETS",
@@ -69,15 +69,16 @@ def information(codes: xr.DataArray, factors: xr.Dataset, numbers: BinnedPreset,
 def factor_shares(codes: xr.DataArray, factors: xr.Dataset, *, bins: int = 20) -> xr.DataArray:
     """I(z; v) / H(v) of each factor and latent, (factor, latent): the share of the factor's entropy that it tells.
 
-    codes (image, latent), in so many bins of equal width over each latent's range, as a factor of real numbers is too;
-    other factors are levels. One factor and one latent are enough. NaN for a factor that does not change in these
+    codes (image, latent), in so many bins of equal width over each latent's range; factors are levels, continuous ones
+    binned as the metrics do. One factor and one latent are enough. NaN for a factor that does not change in these
     images. Of independent columns it is not 0 but near (bins − 1)(levels − 1) / 2N nats over the entropy.
     UserError for codes of other dims, and factors of other images.
     """
     check_whole("bins", bins, 2)
     columns = binned(code_values(codes), bins)
     known = paired_images(codes, factors, "codes", "factors")
-    indices = [_index(factor.values, bins) for factor in known.data_vars.values()]
+    levels = [factor_levels(name, factor) for name, factor in known.data_vars.items()]
+    indices = [np.unique(array, return_inverse=True)[1] for array in levels]
     told = np.array([[_plug_in(index, column) for column in columns.T] for index in indices])
     entropy = np.array([level_entropy(index) for index in indices])[:, None]
     return xr.DataArray(
@@ -87,13 +88,6 @@ def factor_shares(codes: xr.DataArray, factors: xr.Dataset, *, bins: int = 20) -
         name="share",
         attrs={"long_name": "share of the factor's entropy that the latent tells", "units": "1"},
     )
-
-
-def _index(levels: np.ndarray, bins: int) -> np.ndarray:
-    """The number of each image's level, or the bin of its real value."""
-    if levels.dtype.kind == "f":
-        return binned(levels[:, None], bins)[:, 0]
-    return np.unique(levels, return_inverse=True)[1]
 
 
 def mean_latent_information(codes: xr.DataArray, *, bins: int = 20) -> xr.DataArray:

@@ -146,14 +146,13 @@ def test_factor_shares_of_codes_that_tell_all_half_and_nothing():
 
 
 def test_factor_shares_take_one_factor_one_latent_and_real_values():
-    """Real factors fall into the same bins as the codes: a straight line of them is told in full."""
-    values = np.random.default_rng(0).random(500)
+    """Ten bins of as many images each, of which twenty bins of a straight line's code tell each: in full, but for the
+    two to four of 1 000 images at the edges of bins, 0.03 nats of ln 10 each of the nine edges at most."""
+    values = (np.arange(1000) + 0.5) / 1000
     codes = xr.DataArray(3 - 2 * values[:, None], dims=("image", "latent"))
-    whole = float(factor_shares(codes, xr.Dataset({"angle": ("image", values)})).item())
-    assert whole == pytest.approx(1.0, abs=0.02)  # a value at a bin's edge may fall to either side
-    table = latent_information(xr.concat([codes, codes**3], "latent"))
-    cubed = factor_shares(codes**3, xr.Dataset({"angle": ("image", codes[:, 0].values)}))
-    assert float(cubed.item()) == pytest.approx(float(table[0, 1] / table[0, 0]), abs=1e-12)
+    assert float(factor_shares(codes, xr.Dataset({"angle": ("image", values)})).item()) == pytest.approx(1, abs=0.1)
+    constant = xr.Dataset({"angle": ("image", np.ones(1000))})
+    assert factor_shares(codes, constant).isnull().all()
 
 
 def test_factor_shares_want_the_factors_of_these_images():
