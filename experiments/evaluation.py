@@ -29,6 +29,7 @@ __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 10
+NAMING = 1000  # images from which independent columns share less than a tenth of a factor of 32 levels by chance
 MOST_CODES = 3  # that are ablated and traversed; of more, the first and those of the largest rates
 EXPLAINED = 0.9  # R² above which a factor counts as known
 EVALUATED = {  # what the metrics are called
@@ -111,7 +112,7 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         site: informative_latents(tree, ablated.get(site), relevance=worth.get(site), site=site)
         for site in codes_of(tree)
     }
-    if factors is not None:
+    if factors is not None and factors.sizes["image"] >= NAMING:
         latents = _named(latents, tree, factors)
     split = _information(parts, configuration)
     if split is not None:

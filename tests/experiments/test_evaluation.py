@@ -9,11 +9,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from experiments import evaluation as evaluations
 from experiments.assemble import assemble
 from experiments.evaluation import evaluate
 from experiments.jobs.single import _information_table
 from ppvae import UserError, information_split
-from ppvae.metrics import decorrelation, entropy, knn_accuracy, moment_kl
+from ppvae.metrics import decorrelation, entropy, factor_shares, knn_accuracy, moment_kl
 
 SMALL = [
     "network=mlp",
@@ -128,3 +129,17 @@ def test_continuous_factors_are_measured_and_no_label_of_a_class(tmp_path, caplo
     assert "continuous factors: label: 10 levels of as many images each" in caplog.text
     with pytest.raises(UserError, match=r"condition\.input=label: a continuous factor, expected one of levels"):
         assemble(composed(*archive, "condition=label"))
+
+
+def test_latents_have_the_factor_that_they_tell_most_of_where_images_are_many(monkeypatch):
+    """The library's shares; of few images chance alone tells of every factor, so that none is named."""
+    configuration = composed(
+        "data.size=64", "data.image_size=32", "latents=3", "posterior.images=64", "validation=null"
+    )
+    parts = assemble(configuration)
+    assert "factor" not in evaluate(parts, configuration).latents["z"]
+    monkeypatch.setattr(evaluations, "NAMING", 64)
+    named = evaluate(parts, configuration)
+    shares = factor_shares(named.tree["sample_stats"]["z_mean"], parts.data.factors)
+    assert named.latents["z"]["factor"].values.tolist() == shares.idxmax("factor").values.tolist()
+    np.testing.assert_allclose(named.latents["z"]["factor_share"], shares.max("factor"))
