@@ -9,6 +9,7 @@ from guides.inverse_autoregressive import InverseAutoregressiveGuide
 from guides.mean_field_normal import MeanFieldNormal
 from guides.mixture_of_encoders import MixtureOfEncoders
 from guides.normal_gamma import NormalGammaGuide
+from guides.semi_supervised import SemiSupervisedNormal
 from guides.spike_and_slab import SpikeAndSlabGuide
 from guides.student_t import StudentTGuide
 from guides.two_view import TwoViewGuide
@@ -26,6 +27,7 @@ __all__ = [
     "NormalGammaGuide",
     "OptimalClusters",
     "RelaxedClusters",
+    "SemiSupervisedNormal",
     "SpikeAndSlabGuide",
     "StudentTGuide",
     "TwoViewGuide",

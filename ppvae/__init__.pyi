@@ -22,7 +22,7 @@ from .checks import check_pair
 from .errors import UserError
 from .examination import compare, elbo_surgery, examine, information_split, log_marginal, rank_simulations, to_elpd
 from .interventions import redraw, transfer_style, two_codes, vary
-from .models import VAE, ConditionalVAE, TwoViewVAE
+from .models import VAE, ConditionalVAE, SemiSupervisedVAE, TwoViewVAE
 from .objectives import (
     GECO,
     Annealed,
@@ -35,6 +35,7 @@ from .objectives import (
     Objective,
     Penalised,
     SoftFreeBits,
+    Supervised,
     TotalCorrelation,
 )
 from .pair import Program, record
@@ -56,7 +57,9 @@ __all__ = [
     "Objective",
     "Penalised",
     "Program",
+    "SemiSupervisedVAE",
     "SoftFreeBits",
+    "Supervised",
     "TotalCorrelation",
     "TwoViewVAE",
     "UserError",

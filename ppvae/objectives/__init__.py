@@ -10,6 +10,7 @@ from ppvae.objectives.geco import GECO
 from ppvae.objectives.importance_weighted import ImportanceWeighted
 from ppvae.objectives.objective import Objective
 from ppvae.objectives.penalised import Penalised
+from ppvae.objectives.supervised import Supervised
 from ppvae.objectives.total_correlation import TotalCorrelation
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "Objective",
     "Penalised",
     "SoftFreeBits",
+    "Supervised",
     "TotalCorrelation",
 ]

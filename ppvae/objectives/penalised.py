@@ -1,7 +1,7 @@
 """Penalties of the networks' weights around any objective."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 import torch
@@ -10,11 +10,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from ppvae.errors import UserError, check_not_negative
-from ppvae.objectives.objective import Objective
+from ppvae.objectives.around import Around
 from ppvae.objectives.spectral import SpectralNorms, kernel, stacked
 from ppvae.pair.program import Data
-from ppvae.pair.sites import Site
-from ppvae.pair.terms import Estimator, Terms
+from ppvae.pair.terms import Terms
 
 __all__ = ["Penalised"]
 
@@ -33,7 +32,7 @@ class _State(nn.Module):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Penalised(Objective):
+class Penalised(Around):
     """``objective`` + λ·Σᵢ σ_max(Wᵢ) + λ′·Σᵢ max|γᵢ|: the loss of a deep network that must not become steep.
 
     ``spectral``: λ, of the largest singular values of all the pair's convolutions, kernels as matrices (C_out, rest),
@@ -50,7 +49,6 @@ class Penalised(Objective):
     normalisation; λ = λ′ = 0.01 on MNIST, 0.1 on natural images.
     """
 
-    objective: Objective
     spectral: float = 0.01
     batch_norm: float = 0.01
     state: nn.Module = field(default_factory=_State, init=False, repr=False, compare=False)
@@ -59,17 +57,6 @@ class Penalised(Objective):
         check_not_negative("spectral", self.spectral)
         check_not_negative("batch_norm", self.batch_norm)
         self.state.inner = self.objective.state
-
-    @property
-    def estimator(self) -> Estimator:
-        return self.objective.estimator
-
-    def numbers(self, step: int) -> tuple[float, ...]:
-        return self.objective.numbers(step)
-
-    @property
-    def settles(self) -> int:
-        return self.objective.settles
 
     def evaluate(
         self, model: Callable, guide: Callable, data: Data, numbers: torch.Tensor, warmth: Any = 1.0
@@ -80,26 +67,14 @@ class Penalised(Objective):
             self.state.penalty.copy_(penalty.detach())
         return loss + penalty, terms
 
-    def measure(self, model: Callable, guide: Callable, data: Data) -> Terms:
-        return self.objective.measure(model, guide, data)
-
-    def loss(self, terms: Terms, numbers: torch.Tensor, warmth: Any = 1.0) -> torch.Tensor:
-        return self.objective.loss(terms, numbers, warmth)
-
     def reported(self, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
         """Both penalties together, under their weights, as ``penalty``."""
         return {"penalty": self.state.penalty.clone(), **self.objective.reported(numbers)}
 
     def bound_to(self, images: int, model: Callable, guide: Callable) -> Self:
-        bound = replace(self, objective=self.objective.bound_to(images, model, guide))
+        bound = super().bound_to(images, model, guide)
         bound.state.norms.begin(bound._penalised(model, guide)[0])
         return bound
-
-    def check(self, drawn: Mapping[str, Site], wanted: Mapping[str, Site]) -> None:
-        self.objective.check(drawn, wanted)
-
-    def check_observed(self, observed: Mapping[str, Site]) -> None:
-        self.objective.check_observed(observed)
 
     def _penalty(self, model: Callable, guide: Callable) -> list[torch.Tensor]:
         """Under its weight what each stack of kernels or scales adds, a scalar each."""
