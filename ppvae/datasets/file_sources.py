@@ -16,10 +16,10 @@ from ppvae.datasets.decoding import decode
 from ppvae.datasets.factors import factor
 from ppvae.datasets.fitting import Fit
 from ppvae.datasets.image_files import image_files
+from ppvae.datasets.joining import Unlabelled, joined
 from ppvae.datasets.picture_reader import picture_reader, settled_reader
 from ppvae.datasets.published import published
 from ppvae.datasets.selection import Selection
-from ppvae.datasets.tables import Unlabelled, joined
 from ppvae.errors import UserError, check_choice, check_whole
 
 __all__ = ["celeba", "image_folder", "omniglot"]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from experiments.benchmarks.odd_pictures import png
 from ppvae.datasets import image_folder, mnist, npz
-from ppvae.datasets.tables import joined
+from ppvae.datasets.joining import joined
 from ppvae.errors import UserError
 
 FUZZ = settings(
