@@ -12,7 +12,10 @@ from ppvae.datasets.images import Images, RenderedImages, StoredImages
 from ppvae.datasets.procedural_bumps import bumps
 from ppvae.datasets.procedural_numbers import house_numbers
 from ppvae.datasets.procedural_sprites import sprite_grid, sprites
+from ppvae.datasets.rows import Rows
+from ppvae.datasets.scaling import Scaling, in_units
 from ppvae.datasets.static_mnist import binarised_mnist
+from ppvae.datasets.tables import rows, table
 from ppvae.datasets.torchvision_sources import cifar10, emnist, fashion_mnist, mnist, svhn
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "Images",
     "Kind",
     "RenderedImages",
+    "Rows",
+    "Scaling",
     "StoredImages",
     "binarised_mnist",
     "bumps",
@@ -34,10 +39,13 @@ __all__ = [
     "fashion_mnist",
     "house_numbers",
     "image_folder",
+    "in_units",
     "mnist",
     "npz",
     "omniglot",
+    "rows",
     "sprite_grid",
     "sprites",
     "svhn",
+    "table",
 ]

@@ -11,8 +11,8 @@ from ppvae.errors import UserError, check_choice
 
 __all__ = ["Binarise", "Conversion", "Dequantise", "Kind"]
 
-Kind = Literal["binary", "8-bit", "real"]
-"""What pixels are: zeros and ones, one of 256 grey levels k/255, or real numbers in [0, 1)."""
+Kind = Literal["binary", "8-bit", "real", "counts"]
+"""What pixels are: zeros and ones, one of 256 grey levels k/255, real numbers (of images in [0, 1)), or counts."""
 
 Binarise = Literal["none", "static", "dynamic"]
 Dequantise = Literal["none", "uniform"]

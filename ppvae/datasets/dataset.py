@@ -13,6 +13,7 @@ from ppvae.datasets.factors import factor_table
 from ppvae.datasets.images import Images, Index, StoredImages, positions
 from ppvae.datasets.inputs import checked_inputs
 from ppvae.datasets.pixels import checked_pixels
+from ppvae.datasets.rows import Rows
 from ppvae.datasets.splitting import held_apart
 from ppvae.errors import UserError, check_whole
 
@@ -55,8 +56,8 @@ class ImageDataset:
         self.images = images if isinstance(images, Images) else StoredImages(checked_pixels(images, real=real))
         if self.images.real and self.conversion != Conversion(threshold=threshold):
             raise UserError(
-                f"binarise={binarise!r}, dequantise={dequantise!r} of real pixels: both are of 256 grey levels; leave"
-                " them at 'none', or real=false"
+                f"binarise={binarise!r}, dequantise={dequantise!r} of real numbers: both are of 256 grey levels; leave"
+                " them at 'none', or give images with real=false"
             )
         self._table = factor_table({} if factors is None else factors, len(self))
         self.inputs = checked_inputs(inputs, self._table)
@@ -72,14 +73,12 @@ class ImageDataset:
     @property
     def kind(self) -> Kind:
         """What a likelihood gets to see: `binary` zeros and ones, `8-bit` grey levels k/255 or `real` numbers."""
-        return self.conversion.kind(self._stored_kind)
+        return self.conversion.kind(self.images.kind)
 
     @property
     def description(self) -> str:
         """What to name beside every result: `mnist test, 10000 images 1×28×28, binarised dynamically`."""
-        shape = "×".join(map(str, self.image_shape))
-        seen = self.conversion.describe(self._stored_kind)
-        return f"{self.name}, {len(self)} images {shape}, {seen}"
+        return self.images.describe(self.name, self.conversion.describe(self.images.kind))
 
     @property
     def factors(self) -> xr.Dataset | None:
@@ -144,11 +143,17 @@ class ImageDataset:
 
         Any source, drawn on demand or not, is split alike; the `image` coordinates keep the original numbers.
         """
-        return tuple(self.subset(index) for index in held_apart(len(self), share, seed))
+        kept, apart = (self.subset(index) for index in held_apart(len(self), share, seed))
+        return kept.scaled_as(kept), apart.scaled_as(kept)
+
+    def scaled_as(self, training: "ImageDataset") -> "ImageDataset":
+        """The same rows of a table in units fitted to those of `training`; images as they are."""
+        scaled = self.images.scaled_as(training.images)
+        return self if scaled is self.images else self._with(scaled, self._table, self.inputs)
 
     def resident(self) -> "ImageDataset":
         """The same dataset with all images drawn, or decoded, now and kept in memory."""
-        if isinstance(self.images, StoredImages):
+        if isinstance(self.images, StoredImages | Rows):
             return self
         return self._with(StoredImages(self.images.stored(), self.images.binary or None), self._table, self.inputs)
 
@@ -177,8 +182,14 @@ class ImageDataset:
 
     def to_xarray(self, index: Index = slice(None)) -> xr.Dataset:
         """xarray.Dataset of the stored `images` (image, channel, row, column), float32 in [0, 1], and the factors
-        (image); the attributes `kind`, `binarise`, `dequantise` and `description` say what a likelihood sees."""
+        (image); the attributes `kind`, `binarise`, `dequantise` and `description` say what a likelihood sees.
+
+        Of a table `rows` (image, column), in the columns' own units and under their names.
+        """
         table = self._table.isel(image=positions(index, len(self)).numpy())
+        if isinstance(self.images, Rows):
+            found = table.assign(rows=self.images.to_xarray(index))
+            return found.assign_attrs(name=self.name, description=self.description, kind=self.kind)
         channels = {1: ["grey"], 3: ["red", "green", "blue"]}.get(self.image_shape[0])
         images = xr.DataArray(
             self.images[index].cpu().numpy(),
@@ -197,15 +208,9 @@ class ImageDataset:
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{key} {values.attrs.get('levels', 'continuous')}" for key, values in self._table.items())
-        where = "resident" if isinstance(self.images, StoredImages) else "drawn on demand"
+        where = "resident" if isinstance(self.images, StoredImages | Rows) else "drawn on demand"
         inputs = f"; inputs: {', '.join(self.inputs)}" if self.inputs else ""
         return f"ImageDataset({self.description}; {where}; factors: {levels or 'none'}{inputs})"
-
-    @property
-    def _stored_kind(self) -> Kind:
-        if self.images.real:
-            return "real"
-        return "binary" if self.images.binary else "8-bit"
 
     def _with(self, images: Images, table: xr.Dataset, inputs: Mapping[str, Tensor]) -> "ImageDataset":
         how = self.conversion

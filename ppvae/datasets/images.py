@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppvae.datasets.conversion import Kind
 from ppvae.described import Described
 
 __all__ = ["Images", "Index", "RenderedImages", "StoredImages", "positions"]
@@ -25,7 +26,14 @@ class Images(Described, abc.ABC):
     binary: bool
     """Whether every pixel is 0 or 255."""
     real: bool = False
-    """Whether pixels are kept as float32 in [0, 1]."""
+    """Whether floats are kept, float32 in [0, 1] of images, and no grey levels."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the stored pixels are."""
+        if self.real:
+            return "real"
+        return "binary" if self.binary else "8-bit"
 
     @abc.abstractmethod
     def stored(self, index: Index = slice(None)) -> Tensor:
@@ -34,6 +42,14 @@ class Images(Described, abc.ABC):
     @abc.abstractmethod
     def subset(self, index: Index) -> "Images":
         """The images at `index`, of the same kind."""
+
+    def scaled_as(self, training: "Images") -> "Images":  # noqa: ARG002 - rows of a table have units, pixels none
+        """The same images, in units fitted to those of `training` where they have any."""
+        return self
+
+    def describe(self, name: str, seen: str) -> str:
+        """What they are, and what a likelihood sees of them: `mnist test, 10000 images 1×28×28, binarised at 0.5`."""
+        return f"{name}, {len(self)} images {'×'.join(map(str, self.shape[1:]))}, {seen}"
 
     def __getitem__(self, index: int | Index) -> Tensor:
         if isinstance(index, int | np.integer):

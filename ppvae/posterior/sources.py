@@ -10,6 +10,7 @@ import torch
 
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import StoredImages
+from ppvae.datasets.rows import Rows
 
 __all__ = ["Source", "seed_stream"]
 
@@ -41,6 +42,18 @@ class Source:
         inputs = self.data.given() if isinstance(self.data, ImageDataset) else self.data[1:]
         return dict(zip(self.names, inputs, strict=True))
 
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The names of a table's columns as a coordinate; empty for images."""
+        rows = getattr(self.data, "images", None)
+        return {"column": rows.columns} if isinstance(rows, Rows) else {}
+
+    @property
+    def scaling(self) -> dict[str, tuple[str, np.ndarray]]:
+        """What was taken off a table's columns, as coordinates; empty for images."""
+        rows = getattr(self.data, "images", None)
+        return rows.scaling.coords() if isinstance(rows, Rows) else {}
+
     def read(self, start: int, stop: int) -> tuple[torch.Tensor, ...]:
         """Images ``start`` to ``stop`` and their inputs as the pair takes them, on its device."""
         index = slice(start, stop)
@@ -71,7 +84,7 @@ class Source:
 
     def _stored(self) -> Iterator[torch.Tensor]:
         data, count = self.data, len(self)
-        if isinstance(data.images, StoredImages):
+        if isinstance(data.images, StoredImages | Rows):
             return (data.stored(slice(start, start + 4096)) for start in range(0, count, 4096))
         probes = np.unique(np.linspace(0, count - 1, min(count, PROBES)).astype(int))
         return iter([data.stored(probes)])

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from ppvae.datasets.decoded import DecodedImages
 from ppvae.datasets.images import StoredImages
+from ppvae.datasets.rows import Rows
 from ppvae.errors import UserError
 
 __all__ = ["Batches", "fits", "mixed"]
@@ -154,7 +155,7 @@ def mixed(*numbers: int) -> int:
 
 def _placed(source: Any, device: torch.device) -> Any:
     """Pixels in memory as a tensor, on the device if they fit; lazy images as they are."""
-    pixels = source.pixels if isinstance(source, StoredImages) else source
+    pixels = source.pixels if isinstance(source, StoredImages | Rows) else source
     if isinstance(pixels, torch.Tensor) and fits(pixels, device):
         return pixels.to(device)
     return pixels

@@ -13,6 +13,7 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.datasets.images import StoredImages
+from ppvae.datasets.rows import Rows
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
@@ -113,7 +114,7 @@ def _count(data: ImageDataset | Data) -> int:
 
 def _checksum(pixels: Any, given: tuple[torch.Tensor, ...]) -> str:
     """CRC-32 of the pixels and what comes with them; of some images where they are many or drawn on demand."""
-    held = pixels.pixels if isinstance(pixels, StoredImages) else pixels
+    held = pixels.pixels if isinstance(pixels, StoredImages | Rows) else pixels
     whole = isinstance(held, torch.Tensor) and held.nbytes <= WHOLE
     index = slice(None) if whole else torch.linspace(0, len(pixels) - 1, min(SOME, len(pixels))).long()
     shown = held[index] if isinstance(held, torch.Tensor) else held.stored(index)

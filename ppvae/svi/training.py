@@ -17,6 +17,7 @@ from torch import nn
 from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
+from ppvae.datasets.rows import Rows
 from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
 from ppvae.files import locked
 from ppvae.launchers import Launched, launched
@@ -210,8 +211,9 @@ def _check(run: Run, processes: int) -> None:
     sample = run.pixels[few] if isinstance(run.pixels, torch.Tensor) else run.pixels.stored(few)
     with torch.random.fork_rng(devices=[]):
         images = run.conversion(sample.cpu()) if sample.dtype == torch.uint8 else sample
-    given = isinstance(run.pixels, torch.Tensor) and sample.dtype != torch.uint8
-    check_images(run.pixels if given else images, run.model, run.guide)
+    kept = run.pixels.pixels if isinstance(run.pixels, Rows) else run.pixels
+    whole = isinstance(kept, torch.Tensor) and kept.is_floating_point()
+    check_images(kept if whole else images, run.model, run.guide)
     check_given(run.given, len(run.pixels))
     data = images, *(values[few] for values in run.given)
     check_pair(run.model, run.guide, data, run.objective)

@@ -245,7 +245,7 @@ def test_real_pixels_are_kept(tmp_path):
     np.testing.assert_array_equal((npz(path, real=True).stored()[:, 0].numpy() * 65535).round(), deep)
     with pytest.raises(UserError, match="uint16: real=true keeps"):
         npz(path)
-    with pytest.raises(UserError, match="dequantise='uniform' of real pixels"):
+    with pytest.raises(UserError, match="dequantise='uniform' of real numbers"):
         npz(path, real=True, dequantise="uniform")
 
 

@@ -131,7 +131,7 @@ def test_a_reader_can_be_sent_to_another_process(tmp_path):
         ({"fit": "pad"}, "fit=pad and no image_size"),
         ({"background": "whitish"}, "background='whitish': expected a colour"),
         ({"real": "yes"}, "real='yes'"),
-        ({"real": True, "binarise": "static"}, "binarise='static'.* of real pixels"),
+        ({"real": True, "binarise": "static"}, "binarise='static'.* of real numbers"),
         ({"transforms": "Grayscale"}, "transforms='Grayscale': expected a list"),
         ({"transforms": ["CentreCrop"]}, "did you mean CenterCrop"),
         ({"transforms": [{"CenterCrop": {"sze": 3}}]}, "CenterCrop does not take"),

@@ -1,0 +1,119 @@
+"""Tables in files: CSV, Parquet, .npz and AnnData."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ppvae.datasets.numpy_archives import numpy_archive
+from ppvae.datasets.reading import reading
+from ppvae.errors import UserError
+from ppvae.memory import check_memory
+from ppvae.ordinary import open_ordinary
+
+__all__ = ["read_table"]
+
+
+def read_table(path: str | PathLike[str], array: str, labels: Sequence[str] = ()) -> pd.DataFrame:
+    """The file as a frame, whatever its columns hold; the ending of its name says what it is.
+
+    ``array``: of an .npz file the table's name, whose columns are named by the array ``columns`` where there is one; of
+    an AnnData file ``X`` or the name of a layer. ``labels``: further columns, of one entry a row: other arrays of the
+    .npz file, or columns of AnnData's ``obs``.
+    Errors: :class:`~ppvae.errors.UserError` in one line, also for a package that is not installed.
+    """
+    readers: Mapping[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": partial(_csv, separator=","),
+        ".tsv": partial(_csv, separator="\t"),
+        ".csv.gz": partial(_csv, separator=",", compression="gzip"),
+        ".parquet": _parquet,
+        ".npz": partial(_npz, array=array, labels=labels),
+        ".h5ad": partial(_anndata, array=array, labels=labels),
+    }
+    ending = next((one for one in readers if str(path).lower().endswith(one)), None)
+    if ending is None:
+        raise UserError(f"{str(path)!r} is no table by its name: expected one of {', '.join(readers)}")
+    return readers[ending](Path(path))
+
+
+def _csv(path: Path, separator: str, compression: str | None = None) -> pd.DataFrame:
+    with reading(path, "CSV table", "give a text file with a line of names first"), open_ordinary(path) as file:
+        return pd.read_csv(file, sep=separator, compression=compression)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    _package("pyarrow", path)
+    with reading(path, "Parquet table", "give a file written by pandas or pyarrow"), open_ordinary(path) as file:
+        return pd.read_parquet(file, engine="pyarrow")
+
+
+def _npz(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
+    with numpy_archive(path, ".npz archive", "give an archive written by numpy.savez") as archive:
+        if array not in archive or len(archive[array].shape) != 2:
+            tables = [name for name, header in archive.items() if len(header.shape) == 2]
+            raise UserError(
+                f"{str(path)!r} has no table {array!r}: name one of {', '.join(tables[:12]) or 'none'} as array"
+            )
+        rows, columns = archive[array].shape
+        others = [name for name, header in archive.items() if header.shape == (rows,) and name in labels]
+        named = ["columns"] if "columns" in archive else []
+        found = archive.read([array, *named, *others])
+    names = found.get("columns", np.arange(columns))
+    if names.shape != (columns,):
+        raise UserError(f"{str(path)!r}: columns has shape {names.shape}, expected ({columns},), a name for each")
+    frame = pd.DataFrame(found[array], columns=names.astype(str))
+    return pd.concat([frame, pd.DataFrame({name: found[name] for name in others})], axis=1)
+
+
+def _anndata(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
+    package = _package("anndata", path)
+    with reading(path, "AnnData table", "give a file written by AnnData.write_h5ad"):
+        data = package.read_h5ad(path)
+        if array not in ("X", "table", *data.layers):
+            layers = ", ".join(["X", *data.layers])
+            raise UserError(f"{str(path)!r} has no layer {array!r}: give one of {layers} as array")
+        values = data.layers.get(array, data.X)
+        check_memory(str(path), 8 * int(np.prod(data.shape)))
+        dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+        frame = pd.DataFrame(dense, columns=data.var_names.astype(str))
+        aside = data.obs[[name for name in labels if name in data.obs]].reset_index(drop=True)
+        return pd.concat([frame, aside], axis=1)
+
+
+def _package(name: str, path: Path) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UserError(
+            f"{str(path)!r} is read by the package {name}, which is not installed: pip install {name}, or give a .csv"
+        ) from None
+
+
+def numbers_of(frame: pd.DataFrame, path: str | PathLike[str], aside: Sequence[str]) -> pd.DataFrame:
+    """The columns of numbers, all but those ``aside``; UserError that names one of words."""
+    for name in aside:
+        if name not in frame:
+            raise UserError(f"{str(path)!r} has no column {name!r}: name one of {_listed(frame.columns)}")
+    numbers = frame.drop(columns=list(aside))
+    words = [name for name, kind in numbers.dtypes.items() if not (pd.api.types.is_numeric_dtype(kind))]
+    if words:
+        first = numbers[words[0]].dropna()
+        example = f" ({str(first.iloc[0])[:20]!r})" if len(first) else ""
+        raise UserError(
+            f"{str(path)!r}: column {words[0]!r}{example} is not of numbers; give it as a label, labels=[{words[0]}], "
+            f"or leave it out, leave_out=[{words[0]}]"
+        )
+    if not len(numbers.columns) or not len(numbers):
+        raise UserError(
+            f"{str(path)!r} holds {len(numbers)} rows of {len(numbers.columns)} columns of numbers: give some"
+        )
+    return numbers
+
+
+def _listed(names: Any, most: int = 12) -> str:
+    return ", ".join(map(str, names[:most])) + ", …" * (len(names) > most)
