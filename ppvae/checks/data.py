@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ppvae.datasets import ImageDataset
+from ppvae.datasets import ImageDataset, Rows
 from ppvae.errors import UserError
 from ppvae.pair.program import Data, inputs_of
 
@@ -32,9 +32,22 @@ def check_images(images: torch.Tensor, *parts: Any) -> None:
         if images.dtype != dtype:
             raise UserError(f"images are {images.dtype}, the pair's parameters {dtype}; convert the images")
     if not torch.isfinite(images).all():
-        bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
-        raise UserError(f"{bad} of {shape[0]} images hold NaN or infinite pixels; remove or repair them")
+        _check_missing(images, *parts)
     _check_range(images, *parts)
+
+
+def _check_missing(images: torch.Tensor, *parts: Any) -> None:
+    """UserError for infinite pixels, and for NaN unless each of the programs says that it leaves missing ones out."""
+    bad = int((~torch.isfinite(images.flatten(1)).all(1)).sum())
+    named = f"{bad} of {len(images)} images hold NaN or infinite pixels"
+    if images.isinf().any() or not any(isinstance(part, nn.Module) for part in parts):
+        raise UserError(f"{named}; remove or repair them")
+    for part in parts:
+        if not any(getattr(module, "partly_observed", False) for module in _modules(part)):
+            raise UserError(
+                f"{named}, which {type(part).__name__} cannot leave out; remove or repair them, or give a likelihood "
+                "that leaves them out and a RowEncoder (likelihood=real network=rows)"
+            )
 
 
 def _check_range(images: torch.Tensor, *parts: Any) -> None:
@@ -90,9 +103,11 @@ def check_kind(model: Any, data: ImageDataset) -> None:
     if kinds is None or data.kind in kinds or getattr(likelihood, "surrogate", False):
         return
     remedy = "choose a likelihood of these"
-    if "binary" in kinds:
+    if isinstance(data.images, Rows):
+        remedy += ", RealLikelihood, CountLikelihood or BernoulliLikelihood (likelihood=real, negative_binomial, …)"
+    elif "binary" in kinds:
         remedy = "binarise them (binarise='dynamic') or choose another likelihood"
-    if hasattr(likelihood, "otherwise"):
+    if hasattr(likelihood, "otherwise") and not isinstance(data.images, Rows):
         remedy += f", or {likelihood.otherwise}"
     raise UserError(
         f"{type(likelihood).__name__} is a density of {' or '.join(sorted(kinds))} pixels, no other; "

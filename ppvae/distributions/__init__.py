@@ -10,6 +10,7 @@ from ppvae.distributions.gate import Gate, RelaxedGate
 from ppvae.distributions.isotropic_normal import IsotropicNormal
 from ppvae.distributions.logistic_mixture import DiscretisedLogisticMixture
 from ppvae.distributions.membership import Membership, RelaxedMembership
+from ppvae.distributions.partly_observed import PartlyObserved
 from ppvae.distributions.pixel_categorical import PixelCategorical
 from ppvae.distributions.pixel_outputs import OUTPUTS, pixel_output
 from ppvae.distributions.precision_normal import PrecisionNormal
@@ -32,6 +33,7 @@ __all__ = [
     "Gate",
     "IsotropicNormal",
     "Membership",
+    "PartlyObserved",
     "PixelCategorical",
     "PrecisionNormal",
     "RasterFlow",

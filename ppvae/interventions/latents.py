@@ -86,12 +86,12 @@ def _ablated(values: torch.Tensor, tree: xr.DataTree, site: str) -> Iterator[tor
 
 
 def _score(sites: list[Site], below: list[str], images: torch.Tensor) -> torch.Tensor:
-    """−log p(x | z), −log p of the sites ``below`` and the squared error summed over pixels, each image's; NaN where
-    there is no mean."""
+    """−log p(x | z), −log p of the sites ``below`` and the squared error summed over observed pixels, each image's; NaN
+    where there is no mean."""
     *latents, observed = sites
     log_p, mean = scaled(observed, observed["fn"].log_prob(images)), mean_of(observed["fn"])
     others = sum(
         (scaled(s, s["fn"].log_prob(s["value"])) for s in latents if s["name"] in below), torch.zeros_like(log_p)
     )
-    error = torch.full_like(log_p, torch.nan) if mean is None else (mean - images).square().flatten(1).sum(1)
+    error = torch.full_like(log_p, torch.nan) if mean is None else (mean - images).square().flatten(1).nansum(1)
     return torch.stack([-log_p, -others, error], -1).cpu()

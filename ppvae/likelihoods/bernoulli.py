@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ppvae.described import Described
-from ppvae.distributions import SurrogateBernoulli
+from ppvae.distributions import PartlyObserved, SurrogateBernoulli
 from ppvae.likelihoods.maps import check_maps
 
 __all__ = ["BernoulliLikelihood"]
@@ -16,6 +16,7 @@ class BernoulliLikelihood(Described, nn.Module):
 
     On grey pixels this is no likelihood (it has no normaliser): Pyro's validation refuses them. ``surrogate`` lets
     them through, as much of the literature does; its numbers are then cross-entropies, comparable with no nats.
+    ``missing``: NaN is a missing entry and is left out, as in tables.
 
     Shapes: z (..., latents) → distribution with batch shape (...) and event shape (C, H, W).
     Errors: :class:`~ppvae.errors.UserError` for a decoder with another number of maps than channels.
@@ -25,11 +26,11 @@ class BernoulliLikelihood(Described, nn.Module):
     distortion_floor = 0.0
     otherwise = "accept cross-entropies marked as such (surrogate=True)"  # for images of another kind
 
-    def __init__(self, decoder: nn.Module, *, surrogate: bool = False) -> None:
+    def __init__(self, decoder: nn.Module, *, surrogate: bool = False, missing: bool = False) -> None:
         super().__init__()
         check_maps(decoder, self.decoder_maps)
         self.decoder = decoder
-        self.surrogate = surrogate
+        self.surrogate, self.partly_observed = surrogate, missing
 
     @staticmethod
     def decoder_maps(channels: int, **_settings: object) -> int:
@@ -38,4 +39,5 @@ class BernoulliLikelihood(Described, nn.Module):
 
     def forward(self, z: torch.Tensor) -> dist.TorchDistribution:
         pixels = SurrogateBernoulli if self.surrogate else dist.Bernoulli
-        return pixels(logits=self.decoder(z)).to_event(3)
+        entries = pixels(logits=self.decoder(z))
+        return PartlyObserved(entries, 3) if self.partly_observed else entries.to_event(3)

@@ -77,7 +77,7 @@ class Export:
         mirrored = {
             name: (("image", *dims), value)
             for name, (dims, value) in sites.items()
-            if value.shape == images.shape and torch.equal(value, images)
+            if value.shape == images.shape and torch.equal(value.nan_to_num(), images.nan_to_num())
         }
         latents = {site["name"]: parameter_of(site) for site in latent_sites(guide.trace)}
         for argument, names in (("sites", self.wanted.sites), ("moments", self.wanted.moments)):
@@ -119,7 +119,10 @@ class Export:
             groups["constant_data"] = constant.drop_vars("image", errors="ignore")
             if "image" in constant.coords:  # a subset keeps its images' names, factors stay with codes
                 coords = {"image": constant["image"].values, **coords}
+        coords = {**self.source.columns, **coords}
         groups = {name: labelled(group, coords, self.labels.index_origin) for name, group in groups.items()}
+        if "observed_data" in groups:
+            groups["observed_data"] = groups["observed_data"].assign_coords(self.source.scaling)
         attributes = {"num_samples": self.wanted.draws, "seed": self.source.seed, "latents": list(latents)}
         if "posterior" not in groups and latents:
             attributes["without_posterior"] = "sites= and moments= of from_pyro_svi keep no draws: name some sites"
