@@ -7,6 +7,7 @@ from ppvae.networks.feature_maps import MapDecoder, MapEncoder
 from ppvae.networks.hierarchy import BottomUp, HierarchyDecoder, TopDown
 from ppvae.networks.mlp import MLPDecoder, MLPEncoder
 from ppvae.networks.patches import PatchDecoder, PatchEncoder
+from ppvae.networks.rows import RowConvDecoder, RowConvEncoder, RowEncoder
 
 __all__ = [
     "BottomUp",
@@ -25,5 +26,8 @@ __all__ = [
     "PatchDecoder",
     "PatchEncoder",
     "PixelAttention",
+    "RowConvDecoder",
+    "RowConvEncoder",
+    "RowEncoder",
     "TopDown",
 ]
