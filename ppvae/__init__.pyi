@@ -21,7 +21,7 @@ from . import (
 from .checks import check_pair
 from .errors import UserError
 from .examination import compare, elbo_surgery, examine, information_split, log_marginal, rank_simulations, to_elpd
-from .interventions import redraw, transfer_style, two_codes, vary
+from .interventions import impute, redraw, transfer_style, two_codes, vary
 from .models import VAE, ConditionalVAE, SemiSupervisedVAE, TwoViewVAE
 from .objectives import (
     GECO,
@@ -73,6 +73,7 @@ __all__ = [
     "examine",
     "fit",
     "from_pyro_svi",
+    "impute",
     "information_split",
     "interventions",
     "likelihoods",

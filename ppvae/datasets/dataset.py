@@ -141,7 +141,8 @@ class ImageDataset:
     def split(self, share: float, seed: int = 0) -> tuple["ImageDataset", "ImageDataset"]:
         """The images without a `share` of them, drawn by `seed`, and that share: for training and for validation.
 
-        Any source, drawn on demand or not, is split alike; the `image` coordinates keep the original numbers.
+        Any source, drawn on demand or not, is split alike; the `image` coordinates keep the original numbers. Rows of a
+        table are standardised by those that stay.
         """
         kept, apart = (self.subset(index) for index in held_apart(len(self), share, seed))
         return kept.scaled_as(kept), apart.scaled_as(kept)

@@ -21,7 +21,8 @@ SEED = 20  # of the noise, the same each epoch, so that epochs can be compared
 def split(data: ImageDataset | Data, share: float, seed: int) -> tuple[Any, Any]:
     """``data`` without a share of its images, drawn by ``seed``, and that share."""
     if isinstance(data, ImageDataset):
-        return data.split(share, seed)
+        apart = held_apart(len(data), share, seed)
+        return tuple(data.subset(index) for index in apart)  # rows keep the scaling that the caller goes on with
     parts = inputs_of(data)
     kept, apart = held_apart(len(parts[0]), share, seed)
     return tuple(values[kept] for values in parts), tuple(values[apart] for values in parts)
