@@ -22,7 +22,8 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
 
     ``dark`` and ``bright`` are the shares of pixels at or below the first, at or above the last quarter of
     ``pixel_range``, by default the smallest and the largest pixel here. ``roughness`` is the sum of |differences| of
-    neighbours along rows and columns over the number of such pairs: total variation per pair.
+    neighbours along rows and columns over the number of such pairs: total variation per pair. NaN, a missing pixel, is
+    left out.
 
     images (..., channel, row, column); returns the leading dims. Raises UserError without these dims, which the
     program's site declares by ``infer={"event_dims": ["channel", "row", "column"]}``.
@@ -35,12 +36,12 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
         )
     pixels = images.transpose(..., *PIXELS).astype(np.float64)
     low, high = (float(pixels.min()), float(pixels.max())) if pixel_range is None else pixel_range
-    quarter = (high - low) / 4
+    quarter, seen = (high - low) / 4, pixels.notnull()
     found = {
         "intensity": pixels.mean(PIXELS),
         "contrast": pixels.std(PIXELS),
-        "dark": (pixels <= low + quarter).mean(PIXELS),
-        "bright": (pixels >= high - quarter).mean(PIXELS),
+        "dark": (pixels <= low + quarter).where(seen).mean(PIXELS),
+        "bright": (pixels >= high - quarter).where(seen).mean(PIXELS),
         "roughness": _roughness(pixels),
     }
     for name, array in found.items():
@@ -50,5 +51,5 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
 
 def _roughness(pixels: xr.DataArray) -> xr.DataArray:
     steps = [np.abs(pixels.diff(dim)) for dim in ("row", "column")]
-    pairs = sum(step.sizes["channel"] * step.sizes["row"] * step.sizes["column"] for step in steps)
-    return sum(step.sum(PIXELS) for step in steps) / max(pairs, 1)
+    pairs = sum(step.notnull().sum(PIXELS) for step in steps)
+    return sum(step.sum(PIXELS) for step in steps) / np.maximum(pairs, 1)

@@ -106,7 +106,9 @@ LONG_NAMES = {
 def _ranks(predicted: xr.DataArray, observed: xr.DataArray, limits: tuple[float, float]) -> xr.Dataset:
     """Ranks, statistics and their means over the draws of a few images."""
     truth = _stacked(image_statistics(observed.load(), limits))
-    replicated = draws_last(_stacked(image_statistics(predicted.load(), limits)))
+    gaps = observed.isnull()
+    drawn = predicted.load().where(~gaps) if gaps.any() else predicted.load()
+    replicated = draws_last(_stacked(image_statistics(drawn, limits)))
     rank = (replicated < truth).sum("draws") + 0.5 * (replicated == truth).sum("draws") + 0.5
     p_value = rank / (replicated.sizes["draws"] + 1)
     columns = {"p_value": p_value, "observed": truth, "replicated": replicated.mean("draws")}

@@ -35,7 +35,7 @@ def rank_simulations(
     of one simulation depend on each other. A guide equal to the prior is uniform too, whatever the posterior: ranks
     cannot tell a collapsed guide from an exact one.
 
-    Shapes: images (image, C, H, W), as the pair takes them, of which only the shape of one counts, or a tuple of them
+    Shapes: images (image, C, H, W), as the pair takes them, of which only shape and gaps count, or a tuple of them
     and what else it takes of each, under which images are simulated in turn. Returns each latent
     site that both programs draw, (simulation, *event dims), in (0, 1). ``batch_size``: simulations × draws at a time,
     the bound on memory. Modules, random state and parameter store stay as they were; one seed (and batch size) gives
@@ -72,17 +72,16 @@ def rank_simulations(
 def template_of(
     inputs: tuple[torch.Tensor, ...], start: int, size: int, device: torch.device
 ) -> tuple[torch.Tensor, ...]:
-    """So many images' worth of inputs: the first image's shape, and the other inputs in turn from ``start`` on."""
+    """So many images' worth of inputs, in turn from ``start`` on: of images count shape and gaps alone."""
     turn = torch.arange(start, start + size) % len(inputs[0])
-    images, given = inputs[0], inputs[1:]
-    like = images[:1].expand(size, *images.shape[1:])
-    return like.to(device), *(values[turn.to(values.device)].to(device) for values in given)
+    return tuple(values[turn.to(values.device)].to(device) for values in inputs)
 
 
 def simulate(model: Callable, template: tuple[torch.Tensor, ...]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Draws of the model's latent sites, and of the images that they make: (simulation, ...).
 
-    ``template`` gives their number, the shape of an image and the other inputs. Runs the model as it is, on the
+    ``template`` gives their number, the shape of an image and the other inputs; what is missing of its images is
+    missing of those drawn, too. Runs the model as it is, on the
     caller's random stream.
     Errors: :class:`~ppvae.errors.UserError` for a model that does not observe the images as they are at one site.
     """
@@ -97,7 +96,8 @@ def simulate(model: Callable, template: tuple[torch.Tensor, ...]) -> tuple[dict[
             f"{tuple(like.shape[1:])}, the image itself"
         )
     latents = [s for s in latent_sites(trace) if not s["infer"].get("was_observed")]
-    return {s["name"]: s["value"] for s in latents}, observed[0]["value"]
+    images = observed[0]["value"]
+    return {s["name"]: s["value"] for s in latents}, images.masked_fill(like.isnan(), torch.nan)
 
 
 def _ranks(
