@@ -12,7 +12,9 @@ from experiments.evaluation import Evaluation
 from experiments.figures import named
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, ReportFigure, Table, write_report
+from experiments.row_figures import is_table
 from ppvae import UserError, examine
+from ppvae.datasets import ImageDataset
 from ppvae.diagnostics import diagnose, importance
 from ppvae.metrics import dci_metric
 from ppvae.pair.untouched import device_of
@@ -60,7 +62,7 @@ def write_diagnosis(
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
         tables=[_table(findings)],
-        figures=_figures(tree, evaluation, matters),
+        figures=_figures(tree, evaluation, matters, parts.data),
         environment=environment(configuration.seed),
     )
     return findings
@@ -93,7 +95,9 @@ def _table(findings: xr.Dataset) -> Table:
     return Table("Can the guide be trusted?", ("test", "verdict", "what was found", "what to try"), rows)
 
 
-def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None) -> list[ReportFigure]:
+def _figures(
+    tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None, data: ImageDataset
+) -> list[ReportFigure]:
     figures = [
         ReportFigure(
             "importance",
@@ -123,6 +127,8 @@ def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | No
                 "Which latent matters for which factor?",
             )
         )
+    if is_table(data):
+        return figures
     return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.traversals)]
 
 

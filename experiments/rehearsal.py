@@ -28,6 +28,7 @@ LEAST = {  # numbers that make what follows quick
     "posterior": {"images": IMAGES, "draws": 2, "ablation_images": IMAGES},
     "information": {"images": IMAGES},
     "diagnosis": {"images": IMAGES, "draws": 2, "simulations": 20},
+    "imputation": {"draws": 2},
     "held_out": {"images": IMAGES, "samples": 2},
     "codes": {"images": IMAGES},
 }

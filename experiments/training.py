@@ -21,6 +21,7 @@ from experiments.fitting import fit_configured
 from experiments.labels import labelled
 from experiments.launched import end_here
 from experiments.rehearsal import Follow, rehearse
+from experiments.row_figures import keep_columns
 from experiments.selecting import SELECTED, check_selection, numbers_of_selection, selected
 from ppvae import UserError, write_posterior
 from ppvae.files import replace_atomically
@@ -56,6 +57,7 @@ FREE = (
     "posterior",
     "diagnosis",
     "information",
+    "imputation",
     "job",
 )  # what a resumed run may change
 CONFIGURATIONS = Path(__file__).parent / "conf"
@@ -92,6 +94,7 @@ def train_and_evaluate(
     write_posterior(evaluation.tree, directory / "posterior.zarr")
     if evaluation.held_out is not None:
         write_posterior(xr.DataTree(evaluation.held_out), directory / "held_out.zarr")
+    keep_columns(parts.data, directory)
     table = latents_table(evaluation)
     replace_atomically(directory / "latents.csv", lambda path: table.to_csv(path))
     write_codes(parts, configuration, directory)

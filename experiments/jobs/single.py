@@ -15,6 +15,7 @@ from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.labels import labelled, metric_labels
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
+from experiments.row_figures import figures_of_rows, imputed, is_table, rows_table
 from experiments.selecting import read_selected
 from experiments.training import train_and_evaluate
 from ppvae.files import replace_atomically
@@ -83,15 +84,17 @@ def write_pages(
         lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary=_summary(history, evaluation),
+        summary=_summary(history, evaluation, rows=is_table(parts.data)),
         tables=[
             _metrics_table(evaluation, ngvae="p" in history),
             *_information_table(evaluation.information),
             *groups_table(evaluation),
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
+            *rows_table(parts.data, imputed(parts, configuration, directory)),
         ],
         figures=[
             *figures_of_selection(chosen),
+            *figures_of_rows(parts, evaluation, configuration),
             *figures_of_run(history, evaluation),
             *figures_of_hierarchy(parts, evaluation, configuration.seed),
             *draws_of_run(parts, evaluation, configuration.seed),
@@ -113,7 +116,7 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     )
 
 
-def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
+def _summary(history: xr.Dataset, evaluation: Evaluation, *, rows: bool) -> dict[str, object]:
     metrics, error = evaluation.metrics, reconstruction_error(evaluation)
     rule, number = used(metrics)
     summary = {
@@ -127,7 +130,8 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
             f"nats, of at most {split.attrs['cap']:.3g}: {split.attrs['verdict']}",
         )
     if error is not None:
-        summary["reconstruction error"] = (error, "RMSE of a pixel in [0, 1]")
+        unit = "an entry in its column's standard deviations" if rows else "a pixel in [0, 1]"
+        summary["reconstruction error"] = (error, f"RMSE of {unit}")
     if "informative_by_probability" in metrics:
         summary["latents used, by p < ½"] = (
             metrics["informative_by_probability"],

@@ -19,6 +19,7 @@ from .picture_rows import plot_interpolations, plot_kept_groups, plot_temperatur
 from .ranks import plot_calibration
 from .rate_distortion import plot_rate_distortion
 from .reconstructions import plot_reconstructions
+from .rows import plot_row_traversals, plot_rows, plot_table
 from .search import plot_search
 from .style_transfer import plot_style_transfer
 from .sweep import plot_sweep
@@ -47,9 +48,12 @@ __all__ = [
     "plot_latent_path",
     "plot_rate_distortion",
     "plot_reconstructions",
+    "plot_row_traversals",
+    "plot_rows",
     "plot_search",
     "plot_style_transfer",
     "plot_sweep",
+    "plot_table",
     "plot_temperatures",
     "plot_traversals",
 ]
