@@ -21,6 +21,7 @@ from ppvae.distributions.surrogate_bernoulli import SurrogateBernoulli
 from ppvae.distributions.uniform_mixture import UniformMixture
 from ppvae.distributions.vector_mixture import VectorMixture
 from ppvae.distributions.view import View
+from ppvae.distributions.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
     "OUTPUTS",
@@ -45,5 +46,7 @@ __all__ = [
     "UniformMixture",
     "VectorMixture",
     "View",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
     "pixel_output",
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ppvae.described import Described
-from ppvae.distributions import PartlyObserved
+from ppvae.distributions import PartlyObserved, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from ppvae.errors import UserError, check_choice
 from ppvae.likelihoods.maps import check_maps, split_maps
 
@@ -58,9 +58,9 @@ class CountLikelihood(Described, nn.Module):
         log_mean = log_mean.clamp(max=MOST)
         if self.counts.endswith("poisson"):
             rate = log_mean.exp()
-            counts = dist.ZeroInflatedPoisson(rate, gate_logits=gate) if gated else dist.Poisson(rate)
+            counts = ZeroInflatedPoisson(rate, gate_logits=gate) if gated else dist.Poisson(rate)
             return PartlyObserved(counts, 3)
         total, logits = self.log_total.exp().expand_as(log_mean), log_mean - self.log_total
         if gated:
-            return PartlyObserved(dist.ZeroInflatedNegativeBinomial(total, logits=logits, gate_logits=gate), 3)
+            return PartlyObserved(ZeroInflatedNegativeBinomial(total, logits=logits, gate_logits=gate), 3)
         return PartlyObserved(dist.NegativeBinomial(total, logits=logits), 3)

@@ -36,7 +36,7 @@ class RealLikelihood(Described, nn.Module):
     variable models", Sec. 2 (the bound on σ); Mattei and Frellsen 2019 (MIWAE) for the missing entries.
     """
 
-    kinds = frozenset({"real", "8-bit"})
+    kinds = frozenset({"binary", "8-bit", "real"})
     distortion_floor = 0.0  # the scale follows the rows
     partly_observed = True
 

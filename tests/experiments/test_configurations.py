@@ -29,6 +29,7 @@ PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
     [choice for group, choice in CHOICES if group == wanted] for wanted in ("prior", "guide", "likelihood", "objective")
 )
 MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100, "autoregressive": 32}  # for three channels
+MAPS |= {"zero_inflated_poisson": 6, "zero_inflated_negative_binomial": 6}
 TWO_VIEW_GUIDE, CLUSTER_PRIOR = GUIDES.pop(GUIDES.index("two_view")), PRIORS.pop(PRIORS.index("cluster"))
 MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.pop(GUIDES.index("bottom_up"))
 DEEP_PRIOR = PRIORS.pop(PRIORS.index("hierarchy"))
@@ -54,8 +55,9 @@ INDEPENDENT = {
     "spike_and_slab",
 }  # guides whose latents are, given the image
 OWN_PAIRS = ("normal_gamma", "ard", "spike_and_slab")  # prior and guide that draw a site beside z
-BINARY = {"bernoulli", "autoregressive"}  # likelihoods of binary pixels alone
-REAL = {"normal", "normal_learned", "normal_optimal"}  # likelihoods of real pixels
+COUNTS = {"poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial"}
+BINARY = {"bernoulli", "autoregressive", *COUNTS}  # likelihoods that of pixels take binary ones alone
+REAL = {"normal", "normal_learned", "normal_optimal", "real", "student_t"}  # likelihoods of real pixels
 
 
 def legal_pair(prior: str, guide: str) -> bool:
@@ -105,7 +107,8 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     else:
         configuration = composed(*overrides)
     assert callable(get_method(configuration.job))
-    configuration.image_shape, configuration.maps = [3, 32, 32], MAPS.get(choice, 3)
+    shape = [3, 1, 32] if choice == "conv_rows" else [3, 32, 32]
+    configuration.image_shape, configuration.maps = shape, MAPS.get(choice, 3)
     if group == "trainer":
         stopping = configuration.trainer.stopping
         assert stopping is None or isinstance(instantiate(stopping), Plateau)
@@ -371,11 +374,7 @@ def test_every_likelihood_takes_the_kinds_of_pixels_it_is_a_density_of(likelihoo
         data = ImageDataset(data.images[:], dequantise="uniform")
     assert data.kind == kind
     overrides = overrides_of("normal", "mean_field", likelihood, "beta")
-    if (
-        likelihood in REAL
-        or kind == "binary"
-        or (kind == "8-bit" and likelihood not in ("bernoulli", "autoregressive"))
-    ):
+    if likelihood in REAL or kind == "binary" or (kind == "8-bit" and likelihood not in BINARY):
         trained_two_steps(data, *overrides)
         return
     parts = assemble(composed(*overrides))
