@@ -8,6 +8,7 @@ import pkgutil
 import re
 from typing import Any
 
+import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
@@ -63,6 +64,7 @@ def arguments() -> dict[type, dict[str, Any]]:
     sizes = {"channels": 4, "cells": 0, "cell": "vdvae", "widening": 1}
     deep = {"bottom_up": networks.BottomUp(LINE, SHAPE, **sizes)}
     deep["prior"] = priors.HierarchyPrior(networks.TopDown(LINE, latents=2, **sizes))
+    scaling, row = datasets.Scaling(np.zeros(2), np.ones(2)), (2, 1, 16)
     return {
         models.VAE: {"prior": NormalPrior(LATENTS), "likelihood": maps["likelihood"]},
         models.TwoViewVAE: {**two, "shuffled_likelihood": likelihoods.NormalLikelihood(small)},
@@ -101,6 +103,13 @@ def arguments() -> dict[type, dict[str, Any]]:
         datasets.DecodedImages: {"files": ["a.png", "b.png"], "decode": drawn, "image_shape": SHAPE, "binary": True},
         datasets.ImageDataset: {"images": pixels, "name": "mine", "binarise": "static", "threshold": 0.25},
         datasets.RenderedImages: {"render": drawn, "positions": torch.arange(7), "image_shape": SHAPE},
+        datasets.Rows: {
+            "values": np.zeros((4, 2)),
+            "columns": np.array(["a", "b"]),
+            "kind": "counts",
+            "scaling": scaling,
+        },
+        datasets.Scaling: {"center": np.zeros(2), "scale": np.ones(2), "mode": "none"},
         datasets.StoredImages: {"pixels": pixels.to(torch.uint8), "binary": False},
         distributions.AutoregressiveFlow: {"latents": LATENTS, "flows": 3, "hidden": (9,), "gate_bias": 1.5},
         distributions.AutoregressiveImage: {
@@ -121,6 +130,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         distributions.GRepGamma: {"concentration": positive, "rate": positive},
         distributions.IsotropicNormal: {"loc": pixels, "scale": torch.tensor(0.25), "event_dim": 3},
         distributions.Membership: {"logits": numbers},
+        distributions.PartlyObserved: {"base_dist": dist.Normal(pixels, 0.25), "event_dim": 3},
         distributions.PixelCategorical: {"logits": torch.zeros(2, *SHAPE, 256)},
         distributions.PrecisionNormal: {"loc": numbers, "precision": positive, "mean_precision": positive},
         distributions.RasterFlow: {"map_shape": (2, 4, 4), "context": 6, "pairs": 2, "channels": 5},
@@ -131,16 +141,26 @@ def arguments() -> dict[type, dict[str, Any]]:
         distributions.SurrogateBernoulli: {"logits": numbers},
         distributions.UniformMixture: {"components": rows},
         distributions.VectorMixture: {"logits": torch.zeros(2), "components": rows},
+        distributions.ZeroInflatedNegativeBinomial: {
+            "total_count": positive,
+            "logits": numbers,
+            "gate_logits": numbers,
+        },
+        distributions.ZeroInflatedPoisson: {"rate": positive, "gate_logits": numbers},
         distributions.View: {"transformation": maps["transformation"], "images": pixels},
         likelihoods.AutoregressiveLikelihood: {
             **{"decoder": six, "output": "categorical", "context": 6, "window": (2, 3), "layers": 2, "channels": 8},
             **{"grey": True, "tied": True, "dropout": 0.25},
         },
-        likelihoods.BernoulliLikelihood: {"decoder": decoder, "surrogate": True},
+        likelihoods.BernoulliLikelihood: {"decoder": decoder, "surrogate": True, "missing": True},
         likelihoods.CategoricalLikelihood: {"decoder": categorical},
+        likelihoods.CountLikelihood: {"decoder": decoder, "counts": "poisson"},
         likelihoods.DiscretisedLogisticLikelihood: {"decoder": six},
         likelihoods.LogisticMixtureLikelihood: {"decoder": mixture, "components": 2},
         likelihoods.NormalLikelihood: {"decoder": decoder, "scale": 0.25, "scale_mode": "learned"},
+        likelihoods.RealLikelihood: {
+            **{"decoder": six, "tails": "student_t", "noise": "entry", "scale": 0.5, "least": 0.25, "degrees": 3.0}
+        },
         metrics.BetaVAEPreset: {"pairs": 3, "train": 5, "evaluate": 7},
         metrics.BinnedPreset: {"bins": 3, "images": 5},
         metrics.FactorVAEPreset: {"group": 3, "train": 5, "evaluate": 7, "least_spread": 0.125},
@@ -166,6 +186,9 @@ def arguments() -> dict[type, dict[str, Any]]:
             **{"image_shape": SHAPE, "context": 6, "layers": 2, "channels": 8, "heads": 2, "grey": True, "tied": True},
         },
         networks.PatchEncoder: {"image_shape": SHAPE, "patch": 4, "hidden": [9, 8]},
+        networks.RowConvDecoder: {"latents": 3, "image_shape": row, "channels": [9, 8], "width": 3, "maps": 6},
+        networks.RowConvEncoder: {"image_shape": row, "channels": [9, 8], "width": 3, "slope": 0.25},
+        networks.RowEncoder: {"image_shape": row, "network": networks.RowConvEncoder, "kind": "counts"},
         objectives.Annealed: {"objective": objectives.BetaELBO(beta=3.0), "schedule": "cosine", "steps": 7},
         objectives.Balanced: {"estimator": "mean_field"},
         objectives.Descending: {"objective": objectives.BetaELBO(beta=3.0), "start": 9.0, "stop": 0.5, "levels": 7},
@@ -224,6 +247,8 @@ def expected(value: Any) -> str:
     """A pattern for one argument's value."""
     if isinstance(value, torch.Tensor) and value.numel() > 1:
         return r"(Tensor\(|torch\.Size\(\[)" + ", ".join(map(str, value.shape))
+    if isinstance(value, np.ndarray):
+        return rf"ndarray\({', '.join(map(str, value.shape))}"
     if isinstance(value, nn.Module | torch.distributions.Distribution):
         return type(value).__name__
     if isinstance(value, list | tuple):

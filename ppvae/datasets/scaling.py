@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from ppvae.datasets.reading import reading
+from ppvae.described import one_line
 from ppvae.errors import UserError, check_choice
 from ppvae.ordinary import open_ordinary
 
@@ -19,7 +20,7 @@ ScalingMode = Literal["standard", "none"]
 CENTER, SCALE = "column_center", "column_scale"  # coordinates of the standardised values in a tree
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scaling:
     """x ↦ (x − center) / scale, column by column, in float64; ``undone`` is its inverse.
 
@@ -69,6 +70,9 @@ class Scaling:
     def undone(self, values: np.ndarray) -> np.ndarray:
         """Standardised values in the columns' own units."""
         return np.asarray(values, np.float64) * self.scale + self.center
+
+    def __repr__(self) -> str:
+        return one_line(self, "center", "scale", "mode")
 
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
         """What :func:`in_units` reads."""

@@ -27,23 +27,23 @@ class _OrMissing(constraints.Constraint):
 
 
 class PartlyObserved(TorchDistribution):
-    """The density of what is observed of independent entries: ``base.to_event(event_dim)`` with NaN integrated out.
+    """The density of what is observed of independent entries: ``base_dist.to_event(event_dim)``, NaN integrated out.
 
-    log p(x) = Σ over the entries of x that are no NaN of log p_base(x_i). A missing entry contributes exactly nothing,
+    log p(x) = Σ over the entries of x that are no NaN of log p(x_i). A missing entry contributes exactly nothing,
     to the density and to all gradients. What is drawn has no gaps.
 
-    Shapes: base with batch shape (*batch, *event) and no event dims → batch shape (*batch), event shape (*event).
-    Validity: zero is in the base's support, where the missing entries are evaluated before they are left out; entries
+    Shapes: base_dist with batch shape (*batch, *event) and no event dims → batch shape (*batch), event shape (*event).
+    Validity: zero is in its support, where the missing entries are evaluated before they are left out; entries
     are missing at random, given what is observed (Rubin 1976), for the bound to be one of the complete data's model.
     Source: Mattei and Frellsen 2019 (MIWAE), Eq. 2.
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own convention
 
-    def __init__(self, base: TorchDistribution, event_dim: int, *, validate_args: bool | None = None) -> None:
-        self.base_dist = base
-        batch = len(base.batch_shape) - event_dim
-        super().__init__(base.batch_shape[:batch], base.batch_shape[batch:], validate_args=validate_args)
+    def __init__(self, base_dist: TorchDistribution, event_dim: int, *, validate_args: bool | None = None) -> None:
+        self.base_dist = base_dist
+        shape, batch = base_dist.batch_shape, len(base_dist.batch_shape) - event_dim
+        super().__init__(shape[:batch], shape[batch:], validate_args=validate_args)
 
     def __repr__(self) -> str:
         return one_line(self, "base_dist", "event_dim")

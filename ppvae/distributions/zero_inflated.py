@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch.distributions import constraints
 
+from ppvae.described import one_line
+
 __all__ = ["ZeroInflatedNegativeBinomial", "ZeroInflatedPoisson"]
 
 
@@ -21,6 +23,9 @@ class _ByLogits:
 class ZeroInflatedPoisson(_ByLogits, dist.ZeroInflatedPoisson):
     """:class:`pyro.distributions.ZeroInflatedPoisson` with ``gate_logits``."""
 
+    def __repr__(self) -> str:
+        return one_line(self, "rate", "gate_logits")
+
 
 class ZeroInflatedNegativeBinomial(_ByLogits, dist.ZeroInflatedNegativeBinomial):
     """:class:`pyro.distributions.ZeroInflatedNegativeBinomial` with ``logits`` and ``gate_logits``.
@@ -33,3 +38,6 @@ class ZeroInflatedNegativeBinomial(_ByLogits, dist.ZeroInflatedNegativeBinomial)
         "logits": constraints.real,
         "gate_logits": constraints.real,
     }
+
+    def __repr__(self) -> str:
+        return one_line(self, "total_count", "logits", "gate_logits")
