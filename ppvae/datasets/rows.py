@@ -84,11 +84,9 @@ class Rows(Images):
         if len(set(names.tolist())) < len(names):
             twice = next(name for name in names.tolist() if (names == name).sum() > 1)
             raise UserError(f"column {twice!r} is there twice: give each a name of its own")
-        if np.isinf(values).any():
-            raise UserError(
-                f"column {names[np.isinf(values).any(0).argmax()]!r} holds infinite values: mend them, or leave them "
-                "empty, which is missing"
-            )
+        if (infinite := np.isinf(values).any(0)).any():
+            name = str(names[infinite.argmax()])
+            raise UserError(f"column {name!r} holds infinite values: mend them, or leave them empty, which is missing")
         kind = _checked_kind(values, names, kind)
         return cls(values, names, kind, _scaling(values, names, kind, scaling))
 
@@ -112,6 +110,6 @@ def _checked_kind(values: np.ndarray, names: np.ndarray, kind: str) -> Kind:
     wrong = ~(right | np.isnan(values))
     if wrong.any():
         column = wrong.any(0).argmax()
-        value = values[wrong[:, column].argmax(), column]
-        raise UserError(f"kind={kind!r}: column {names[column]!r} holds {value:g}, expected {words}; give kind=real")
+        name, value = str(names[column]), values[wrong[:, column].argmax(), column]
+        raise UserError(f"kind={kind!r}: column {name!r} holds {value:g}, expected {words}; give kind=real")
     return kind

@@ -42,13 +42,13 @@ class Scaling:
         empty = np.isnan(values).all(0)
         if empty.any():
             raise UserError(
-                f"column {columns[empty.argmax()]!r} has no value in the {len(values)} rows to train on"
+                f"column {str(columns[empty.argmax()])!r} has no value in the {len(values)} rows to train on"
                 f"{_others(empty)}: leave it out, or give more rows"
             )
         if mode == "none":
             return cls(np.zeros(values.shape[1]), np.ones(values.shape[1]), mode)
         center, spread = np.nanmean(values, 0), np.nanstd(values, 0)
-        constant = spread <= np.finfo(np.float64).eps * np.abs(center)  # what rounding leaves of equal values
+        constant = np.nanmin(values, 0) == np.nanmax(values, 0)
         return cls(center, np.where(constant, 1.0, spread), mode)
 
     @classmethod

@@ -77,6 +77,8 @@ def rows(
     """
     if isinstance(values, xr.DataArray):
         values = values.to_pandas()
+    elif isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
     if columns is None:
         columns = getattr(values, "columns", range(np.shape(values)[-1] if np.ndim(values) else 0))
     try:

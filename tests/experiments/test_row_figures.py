@@ -1,0 +1,85 @@
+"""A table from the command's configuration to the report: names, units, gaps and files."""
+
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.jobs.single import run
+from ppvae import UserError, read_posterior
+from ppvae.datasets import table
+
+TINY = ["latents=2", "prior=normal", "guide=mean_field", "trainer.epochs=2", "trainer.compile=false"]
+TINY += ["trainer.progress=false", "posterior.images=20", "posterior.draws=2", "posterior.ablation_images=8"]
+TINY += ["diagnosis.images=8", "diagnosis.draws=8", "diagnosis.simulations=20", "information.images=20"]
+TINY += ["information.decoded=5", "information.others=2", "imputation.draws=16"]
+NAMES = [f"{400 + 10 * k} nm" for k in range(6)]
+
+
+@pytest.fixture
+def spectra(tmp_path) -> Path:
+    random = np.random.default_rng(0)
+    x = 1e4 + 300 * random.normal(size=(60, 2)) @ random.normal(size=(2, 6)) + random.normal(size=(60, 6))
+    x[random.random(x.shape) < 0.15] = np.nan
+    path = tmp_path / "spectra.csv"
+    pd.DataFrame(x, columns=NAMES).assign(species=random.choice(["a", "b"], 60)).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("network", ["rows", "conv_rows"])
+def test_a_table_is_trained_reported_and_imputed(spectra, tmp_path, network):
+    words = ["data=table", f"data.path={spectra}", "data.labels=[species]", "likelihood=real", f"network={network}"]
+    page = run(hydra.compose("config", [*words, *TINY]), tmp_path / "run").read_text()
+    folder = tmp_path / "run"
+    given = pd.read_csv(spectra)[NAMES]
+    filled = pd.read_csv(folder / "imputed.csv", index_col="row")
+    assert filled.columns.tolist() == NAMES
+    assert filled.index.tolist() == list(range(60))
+    gaps = given.isna().to_numpy()
+    np.testing.assert_allclose(filled.to_numpy()[~gaps], given.to_numpy()[~gaps], rtol=1e-15)
+    assert np.abs(filled.to_numpy()[gaps] - 1e4).max() < 3000  # in the table's units
+    found = read_posterior(folder / "imputed.zarr").to_dataset()
+    assert found["missing"].values.tolist() == gaps.tolist()
+    assert (found["lower"] < found["upper"]).all()
+    columns = pd.read_csv(folder / "columns.csv")
+    assert columns["column"].tolist() == NAMES
+    again = table(spectra, labels=["species"], scaling=str(folder / "columns.csv"))
+    training, _ = table(spectra, labels=["species"]).split(0.1, seed=0)
+    np.testing.assert_array_equal(again.images.scaling.center, training.images.scaling.center)
+    for words in ("400 nm", "share missing", "of the entries missing", "standard deviations"):
+        assert words in page
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert figures >= {"rows", "table", "traversals"}
+    assert not figures & {"reconstructions", "cards"}  # which are of pictures
+
+
+def test_a_table_without_gaps_has_nothing_imputed(tmp_path):
+    path = tmp_path / "counts.csv"
+    pd.DataFrame(np.random.default_rng(0).poisson(4, (40, 5))).to_csv(path, index=False)
+    words = ["data=table", f"data.path={path}", "data.kind=counts", "likelihood=poisson", "network=rows"]
+    run(hydra.compose("config", [*words, *TINY]), tmp_path / "run")
+    assert not (tmp_path / "run" / "imputed.csv").exists()
+    assert (tmp_path / "run" / "columns.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["likelihood=poisson", "network=rows"], "CountLikelihood is a density of .* these are real"),
+        (["likelihood=normal", "network=rows"], "VAE cannot leave out"),
+        (["likelihood=real", "network=mlp"], "MeanFieldNormal cannot leave out"),
+        (["likelihood=real", "network=rows", "imputation.interval=2"], "interval=2: expected a probability"),
+        (["likelihood=real", "network=rows", "data.kind=counts"], "holds .* expected whole numbers"),
+        (["likelihood=real", "network=rows", "validation=test"], "these data have no split of that name"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_before_training(spectra, tmp_path, words, line):
+    configuration = hydra.compose(
+        "config", ["data=table", f"data.path={spectra}", "data.leave_out=[species]", *words, *TINY]
+    )
+    with pytest.raises(UserError, match=line) as caught:
+        run(configuration, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
