@@ -12,9 +12,9 @@ from ppvae.datasets.images import Images, RenderedImages, StoredImages
 from ppvae.datasets.procedural_bumps import bumps
 from ppvae.datasets.procedural_numbers import house_numbers
 from ppvae.datasets.procedural_sprites import sprite_grid, sprites
-from ppvae.datasets.rows import Rows
 from ppvae.datasets.scaling import Scaling, in_units
 from ppvae.datasets.static_mnist import binarised_mnist
+from ppvae.datasets.table_rows import Rows
 from ppvae.datasets.tables import rows, table
 from ppvae.datasets.torchvision_sources import cifar10, emnist, fashion_mnist, mnist, svhn
 

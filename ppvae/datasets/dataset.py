@@ -13,8 +13,8 @@ from ppvae.datasets.factors import factor_table
 from ppvae.datasets.images import Images, Index, StoredImages, positions
 from ppvae.datasets.inputs import checked_inputs
 from ppvae.datasets.pixels import checked_pixels
-from ppvae.datasets.rows import Rows
 from ppvae.datasets.splitting import held_apart
+from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["ImageDataset"]

@@ -12,8 +12,8 @@ import xarray as xr
 
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.factors import factor
-from ppvae.datasets.rows import Rows
 from ppvae.datasets.table_files import numbers_of, read_table
+from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError, check_whole
 
 __all__ = ["rows", "table"]

@@ -10,7 +10,7 @@ import torch
 
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import StoredImages
-from ppvae.datasets.rows import Rows
+from ppvae.datasets.table_rows import Rows
 
 __all__ = ["Source", "seed_stream"]
 

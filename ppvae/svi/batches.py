@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from ppvae.datasets.decoded import DecodedImages
 from ppvae.datasets.images import StoredImages
-from ppvae.datasets.rows import Rows
+from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError
 
 __all__ = ["Batches", "fits", "mixed"]

@@ -13,7 +13,7 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
 from ppvae.datasets.images import StoredImages
-from ppvae.datasets.rows import Rows
+from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data

@@ -17,7 +17,7 @@ from torch import nn
 from ppvae.checks import check_given, check_images, check_kind, check_pair
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.conversion import Conversion
-from ppvae.datasets.rows import Rows
+from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError, check_choice, check_not_negative, check_whole
 from ppvae.files import locked
 from ppvae.launchers import Launched, launched

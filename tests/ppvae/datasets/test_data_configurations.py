@@ -35,7 +35,7 @@ def test_options_and_defaults_are_the_functions(source):
 
 def test_every_source_has_a_configuration():
     functions = {name for name in ppvae.datasets.__all__ if inspect.isfunction(getattr(ppvae.datasets, name))}
-    assert functions - set(SOURCES) == {"draw_sprites", "factor", "sprite_grid"}
+    assert functions - set(SOURCES) == {"draw_sprites", "factor", "in_units", "rows", "sprite_grid"}
 
 
 @pytest.mark.parametrize("name", CHANGED)
