@@ -101,7 +101,13 @@ def rows_table(data: ImageDataset, found: xr.Dataset | None) -> list[Table]:
         for k in order
     ]
     columns = ["column", "share missing", "center", "scale"] + ([] if width is None else ["mean width of an interval"])
-    caption = "Center and scale were taken off before training and are undone in all figures and files of rows."
+    caption = (
+        "Center and scale were taken off before training and are undone in all figures and files of rows; nats are of "
+        "the standardised columns"
+    )
+    if (nats := float(np.log(scaling.scale).sum())) != 0:
+        caption += f": in the columns' own units log p of a whole row is less by {nats:.6g}"
+    caption += "."
     if len(rows.columns) > LISTED:
         caption += f" The {LISTED} columns with the most gaps, of {len(rows.columns)}; all are in columns.csv."
     return [Table("Columns", columns, lines, caption)]

@@ -125,9 +125,9 @@ def check_observed(site: Site) -> None:
         return
     seen = torch.as_tensor(True if site["mask"] is None else site["mask"])
     if not (inside | ~seen).all():
-        base = getattr(distribution, "base_dist", distribution)
+        base, there = getattr(distribution, "base_dist", distribution), value[~value.isnan()]
         raise UserError(
-            f"site {site['name']!r}: some values in [{value.min():.3g}, {value.max():.3g}] are outside the support "
+            f"site {site['name']!r}: some values in [{there.min():.3g}, {there.max():.3g}] are outside the support "
             f"of {type(base).__name__} ({_named(distribution.support)}); choose another likelihood"
         )
 

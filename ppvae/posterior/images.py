@@ -77,7 +77,7 @@ class Export:
         mirrored = {
             name: (("image", *dims), value)
             for name, (dims, value) in sites.items()
-            if value.shape == images.shape and torch.equal(value.nan_to_num(), images.nan_to_num())
+            if value.shape == images.shape and torch.allclose(value, images, rtol=0, atol=0, equal_nan=True)
         }
         latents = {site["name"]: parameter_of(site) for site in latent_sites(guide.trace)}
         for argument, names in (("sites", self.wanted.sites), ("moments", self.wanted.moments)):
