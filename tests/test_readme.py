@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+SCRIPT, LOOP, CAREFUL, INPUTS, ROWS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
     r"```python\n(.*?)```", README, flags=re.S
 )
 SMALLER = {
@@ -47,6 +47,12 @@ def test_readme_pairs_take_inputs_beside_images(tmp_path, forked):
     done = forked(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert "'given': 3, 'draw': 8" in done.stdout
+
+
+def test_readme_rows_are_imputed(tmp_path, forked):
+    done = forked(tmp_path, _smaller(ROWS) + "\nprint(found.sizes)")
+    assert done.returncode == 0, done.stderr
+    assert "'image': 200, 'column': 40" in done.stdout
 
 
 def test_readme_two_views_train_and_draw(tmp_path, forked):
