@@ -1,5 +1,6 @@
 """The missing entries of a table's rows, from the posterior given the observed ones."""
 
+import math
 from collections.abc import Callable
 from numbers import Real
 from typing import Literal, get_args
@@ -15,9 +16,10 @@ from ppvae.checks import check_data, check_sites
 from ppvae.datasets import ImageDataset, Rows, in_units
 from ppvae.distributions.means import mean_of
 from ppvae.errors import UserError, check_choice, check_whole
-from ppvae.pair.sites import observed_sites
+from ppvae.pair.sites import latent_sites, observed_sites
 from ppvae.pair.terms import pair_traces, sampled_rate, terms_of
 from ppvae.pair.untouched import device_of, evaluating
+from ppvae.posterior.handlers import Given, traced
 
 __all__ = ["Weights", "impute"]
 
@@ -41,8 +43,8 @@ def impute(
 
     z comes from the guide, which sees what is observed, ``draws`` times a row. ``importance`` weighs each by
     p(x_observed, z) / q(z | x_observed), normalised, which is exact as draws grow, whatever the guide; ``guide`` takes
-    q for the posterior. The mean is that of the means of p(x | z); the bounds are quantiles of draws from it, one for
-    each z, so that they hold the noise of an entry as well.
+    q for the posterior. The mean is that of the means of p(x | z); the bounds are quantiles of as many draws of x, each
+    of a z resampled by its weight, so that they hold the noise of an entry as well.
 
     Returns over (image, column), in the columns' own units and under their names: ``completed``, the table with the
     mean where an entry was missing; ``mean``, ``lower`` and ``upper`` of every entry as drawn anew given the row, the
@@ -54,7 +56,8 @@ def impute(
 
     Errors: :class:`~ppvae.errors.UserError` for data that are no table, a pair that does not take them, or arguments
     out of range.
-    Source: Mattei and Frellsen 2019 (MIWAE), Sec. 4.
+    Sources: Mattei and Frellsen 2019 (MIWAE), Sec. 4; Rubin 1988 (sampling importance resampling); Kitagawa 1996, App.
+    (systematic resampling).
     """
     if not isinstance(data, ImageDataset) or not isinstance(data.images, Rows):
         raise UserError("impute takes the rows of a table; make them with ppvae.datasets.rows or table")
@@ -81,15 +84,16 @@ def _summary(
     """Mean, lower and upper bound of each entry, (image, C, H, W), and the effective draws (image,)."""
     with pyro.plate("draws", draws, dim=-2):
         guide_trace, model_trace = pair_traces(model, guide, chunk)
-    (observed,) = observed_sites(model_trace)
-    terms = terms_of(guide_trace, model_trace, sampled_rate)
-    log_weights = -(terms.distortion + terms.rate).double()
-    share = (log_weights if weights == "importance" else torch.zeros_like(log_weights)).softmax(0)
-    entries = share[..., None, None, None]
-    drawn = observed["fn"].sample()
-    mean = (entries * _means(observed["fn"], drawn)).sum(0)
-    lower, upper = _quantiles(drawn, entries, tails)
-    return mean, lower, upper, 1 / share.square().sum(0)
+        (observed,) = observed_sites(model_trace)
+        terms = terms_of(guide_trace, model_trace, sampled_rate)
+        log_weights = -(terms.distortion + terms.rate).double()
+        share = (log_weights if weights == "importance" else torch.zeros_like(log_weights)).softmax(0)
+        drawn = observed["fn"].sample()
+        mean = (share[..., None, None, None] * _means(observed["fn"], drawn)).sum(0)
+        if weights == "importance":
+            codes = _resampled({s["name"]: s["value"] for s in latent_sites(guide_trace)}, share)
+            drawn = traced(model, chunk, {}, Given(codes)).nodes[observed["name"]]["fn"].sample()
+    return mean, *_quantiles(drawn, tails), 1 / share.square().sum(0)
 
 
 def _means(distribution: Distribution, drawn: torch.Tensor) -> torch.Tensor:
@@ -97,12 +101,23 @@ def _means(distribution: Distribution, drawn: torch.Tensor) -> torch.Tensor:
     return drawn if mean is None else mean
 
 
-def _quantiles(drawn: torch.Tensor, share: torch.Tensor, tails: tuple[float, float]) -> tuple[torch.Tensor, ...]:
-    """Of draws (draw, ...) that weigh ``share``: the first at which the weights below it reach the probability."""
-    ordered, order = drawn.sort(0)
-    reached = share.expand_as(drawn).gather(0, order).cumsum(0)
-    places = ((reached < tail).sum(0, keepdim=True).clamp(max=len(drawn) - 1) for tail in tails)
-    return tuple(ordered.gather(0, place)[0] for place in places)
+def _resampled(codes: dict[str, torch.Tensor], share: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Codes (draw, image, ...) by their shares (draw, image), each as often as its share says, but for rounding.
+
+    One offset a row, systematically: equal shares keep all codes. What all rows share stays.
+    """
+    draws, images = share.shape
+    steps = torch.arange(draws, device=share.device)[:, None] + torch.rand(1, images, device=share.device)
+    chosen = torch.searchsorted(share.cumsum(0).T.contiguous(), (steps / draws).to(share.dtype).T.contiguous()).T
+    chosen, each = chosen.clamp(max=draws - 1), torch.arange(images, device=share.device)
+    local = {name for name, value in codes.items() if value.shape[:2] == share.shape}
+    return {name: value[chosen, each] if name in local else value for name, value in codes.items()}
+
+
+def _quantiles(drawn: torch.Tensor, tails: tuple[float, float]) -> tuple[torch.Tensor, ...]:
+    """Of draws (draw, ...): the least of them that has a share ``tail`` of all at or below it."""
+    ordered = drawn.sort(0).values
+    return tuple(ordered[max(0, math.ceil(tail * len(drawn)) - 1)] for tail in tails)
 
 
 def _labelled(data: ImageDataset, found: list[np.ndarray], **attributes: object) -> xr.Dataset:

@@ -23,7 +23,7 @@ from torch import nn
 from guides import MeanFieldNormal
 from ppvae import VAE, Program, UserError, impute
 from ppvae.datasets import ImageDataset, rows
-from ppvae.interventions.imputation import _quantiles
+from ppvae.interventions.imputation import _quantiles, _resampled
 from ppvae.likelihoods import CountLikelihood, RealLikelihood
 from ppvae.networks import MLPDecoder, RowEncoder
 from ppvae.priors import NormalPrior
@@ -100,14 +100,15 @@ def exact(data) -> dict[str, np.ndarray]:
 
 
 def check_close(found: xr.Dataset, exact: dict[str, np.ndarray], draws: np.ndarray | float, interval: float) -> None:
-    """Within five errors of so many effective draws."""
+    """Within five errors of so many effective draws; a bound has the error of the z's resampled and of the noise."""
     gaps = found["missing"].values
     error = exact["signal"] / np.sqrt(draws)
     assert (np.abs(found["mean"] - exact["mean"]).values / error)[gaps].max() < 5
     for name, tail in (("lower", (1 - interval) / 2), ("upper", (1 + interval) / 2)):
         standard = stats.norm.ppf(tail)
         bound = exact["mean"] + standard * exact["deviation"]
-        error = np.sqrt(tail * (1 - tail) / draws) / stats.norm.pdf(standard) * exact["deviation"]
+        both = 1 / draws + 1 / DRAWS if np.ndim(draws) else 1 / draws
+        error = np.sqrt(tail * (1 - tail) * both) / stats.norm.pdf(standard) * exact["deviation"]
         assert (np.abs(found[name].values - bound) / error)[gaps].max() < 5
 
 
@@ -184,17 +185,25 @@ def test_counts_are_imputed_by_whole_numbers_about_their_mean():
     assert (found["mean"] > 0).all()
 
 
-def test_weighted_quantiles_are_numpys():
-    """``inverted_cdf``, also with weights: draws of the weight zero as if they were not there."""
-    drawn = torch.randn(101, 7, dtype=torch.float64)
-    share = torch.rand(101, 1, dtype=torch.float64)
-    share[::4] = 0
-    share = share / share.sum()
-    found = _quantiles(drawn, share, (0.05, 0.6))
-    for tail, values in zip((0.05, 0.6), found, strict=True):
-        weights = share.expand_as(drawn).numpy()
-        expected = np.quantile(drawn.numpy(), tail, axis=0, method="inverted_cdf", weights=weights)
-        np.testing.assert_array_equal(values.numpy(), expected)
+def test_quantiles_are_numpys():
+    drawn = torch.randn(101, 7)
+    for tail, found in zip((0.05, 0.6), _quantiles(drawn, (0.05, 0.6)), strict=True):
+        np.testing.assert_array_equal(found.numpy(), np.quantile(drawn.numpy(), tail, axis=0, method="inverted_cdf"))
+
+
+def test_codes_are_resampled_as_often_as_their_shares_say():
+    """S times the share, rounded up or down; equal shares keep each once; a row's codes stay its own."""
+    share = torch.rand(50, 6, dtype=torch.float64) ** 4
+    share[:, 0] = 1.0
+    share = share / share.sum(0)
+    codes = {"z": torch.arange(300.0).reshape(50, 6, 1), "shared": torch.ones(50, 1, 3)}
+    found = _resampled(codes, share)
+    assert torch.equal(found["shared"], codes["shared"])
+    assert torch.equal(found["z"][:, 0], codes["z"][:, 0])
+    for row in range(6):
+        counts = (found["z"][:, row] == codes["z"][:, row].T).sum(0)
+        assert counts.sum() == 50
+        assert ((counts - 50 * share[:, row]).abs() < 1).all()
 
 
 @pytest.mark.parametrize(
