@@ -44,8 +44,8 @@ class Drawn(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Of the hidden entries: error in the columns' deviations, share in the interval, mean width of it, seconds, and the
-    median row's effective draws."""
+    """Of the hidden entries: error in the columns' deviations, share in the interval and its mean width; seconds, and
+    the median row's effective draws."""
 
     rmse: float
     coverage: float | None
@@ -151,22 +151,15 @@ def _trained(data: ImageDataset, epochs: int, seed: int) -> tuple[VAE, MeanField
     encoder = RowEncoder(data.image_shape, partial(MLPEncoder, hidden=HIDDEN))
     model, guide = VAE(NormalPrior(LATENTS), likelihood), MeanFieldNormal(encoder, LATENTS)
     recipe = Recipe(learning_rate=1e-3, schedule="cosine", warmup=100)
-    fit(model, guide, data, recipe=recipe, epochs=epochs, batch_size=64, seed=seed, progress=False)
+    options = {"batch_size": 64, "seed": seed, "execution": "captured", "progress": False}
+    fit(model, guide, data, recipe=recipe, epochs=epochs, **options)
     return model, guide
 
 
 def _page(lines: Sequence[tuple], chosen: argparse.Namespace) -> str:
     facts = {"command": command_line("experiments.benchmarks.imputation"), **environment(chosen.seeds)}
-    columns = (
-        "table",
-        "method",
-        "seed",
-        "RMSE",
-        f"in the {100 * INTERVAL:g} % interval",
-        "its width",
-        "seconds",
-        "effective draws",
-    )
+    interval = f"in the {100 * INTERVAL:g} % interval"
+    columns = ("table", "method", "seed", "RMSE", interval, "its width", "seconds", "effective draws")
     shown = [
         (
             *line[:3],
