@@ -32,7 +32,7 @@ __all__ = ["linear_table", "main", "spectra_table"]
 
 COLUMNS, MISSING, INTERVAL = 120, 0.1, 0.9
 LATENTS, HIDDEN = 12, (256, 256)
-COMPONENTS = (4, 8, 12, 16, 24, 32)
+COMPONENTS = (8, 16, 24)
 DRAWS = 100
 
 

@@ -1,6 +1,7 @@
 """Probabilistic PCA by EM: the closed form of complete rows, and the exact conditional of rows with gaps."""
 
 import numpy as np
+import pytest
 
 from experiments.benchmarks.imputation import linear_table, main, spectra_table
 from experiments.benchmarks.ppca import PPCA, fit_ppca
@@ -43,6 +44,7 @@ def test_tables_have_the_noise_that_they_say():
     np.testing.assert_allclose(ends.std() / np.sqrt(2), spectra.noise, rtol=0.05)
 
 
+@pytest.mark.long
 def test_the_benchmark_writes_a_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("experiments.benchmarks.imputation.COMPONENTS", (2, 3))
     page = tmp_path / "imputation.md"
