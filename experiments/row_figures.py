@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,7 @@ def imputed(parts: Parts, configuration: DictConfig, directory: Path) -> xr.Data
     sets = [data for data in (parts.data, parts.validation) if data is not None]
     if wanted is None or not is_table(parts.data) or not any(data.images.missing for data in sets):
         return None
-    options = {"interval": wanted.interval, "weights": wanted.weights, "seed": configuration.seed}
-    found = [impute(parts.model, parts.guide, data, wanted.draws, **options) for data in sets]
+    found = [impute(parts.model, parts.guide, data, **_options(configuration)) for data in sets]
     whole = xr.concat(found, "image", combine_attrs="drop_conflicts").sortby("image")
     write_posterior(xr.DataTree(whole), directory / "imputed.zarr")
     frame = whole["completed"].to_pandas().rename_axis(index="row", columns=None)
@@ -54,13 +54,17 @@ def imputed(parts: Parts, configuration: DictConfig, directory: Path) -> xr.Data
     return whole
 
 
+def _options(configuration: DictConfig) -> dict[str, Any]:
+    """How the configuration imputes; of a run before there was any, as ``impute`` does by itself."""
+    return {**(configuration.get("imputation") or {}), "seed": configuration.seed}
+
+
 def figures_of_rows(parts: Parts, evaluation: Evaluation, configuration: DictConfig) -> Iterator[ReportFigure]:
     """Curves with bands, heat maps and traversals of rows, in the columns' own units; none for images."""
     if not is_table(parts.data):
         return
     few = parts.data.subset(slice(min(LINES, evaluation.tree["sample_stats"].sizes["image"])))
-    draws = configuration.get("imputation", {}).get("draws", 100)
-    drawn = impute(parts.model, parts.guide, few, draws, seed=configuration.seed)
+    drawn = impute(parts.model, parts.guide, few, **_options(configuration))
     rows = few.to_xarray()["rows"]
     yield ReportFigure(
         "rows",

@@ -61,9 +61,10 @@ class Rows(Images):
         return Rows(self.values, self.columns, self.kind, scaling)
 
     def describe(self, name: str, seen: str) -> str:
-        """``spectra, 10000 rows of 120 columns, real, 10 % of the entries missing``."""
+        """``spectra, 10000 rows of 120 columns, real, standardised, 10 % of the entries missing``."""
+        scaled = ", standardised" if (self.scaling.scale != 1).any() or self.scaling.center.any() else ""
         gaps = f", {100 * self.missing:.3g} % of the entries missing" if self.missing else ""
-        return f"{name}, {len(self)} rows of {len(self.columns)} columns, {seen}{gaps}"
+        return f"{name}, {len(self)} rows of {len(self.columns)} columns, {seen}{scaled}{gaps}"
 
     def to_xarray(self, index: Index = slice(None)) -> xr.DataArray:
         """(image, column) in the columns' own units and under their names."""
