@@ -1,33 +1,26 @@
 """A table of labels and measures beside pictures, joined by the names of their files."""
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import PurePosixPath
+from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ppvae.datasets.columns import factors_of
+from ppvae.datasets.frames import read_frame
 from ppvae.datasets.image_files import listed
-from ppvae.datasets.reading import reading
 from ppvae.errors import UserError, check_choice
-from ppvae.ordinary import open_ordinary
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Unlabelled", "joined"]
 
 logger = logging.getLogger(__name__)
 
 Unlabelled = Literal["refuse", "drop"]
-
-LARGEST = 2**30  # bytes of a table
-LONGEST = 2**20  # of its header
 
 _SPELT: dict[str, Callable[[str], str]] = {  # how a table may name a picture, the most exact first
     "path": lambda name: PurePosixPath(name.replace("\\", "/")).as_posix(),
@@ -50,7 +43,7 @@ def joined(
     two rows of one picture, and, unless `unlabelled` drops them, pictures without a row, which it lists.
     """
     check_choice("unlabelled", unlabelled, get_args(Unlabelled))
-    text, typed = _read(Path(table))
+    text, typed = read_frame(table, text=True), read_frame(table)
     for column in (*(() if join is None else (join,)), *(columns or ())):
         if column not in typed:
             raise UserError(f"{str(table)!r} has no column {column!r}: name one of {', '.join(map(str, typed))}")
@@ -68,42 +61,7 @@ def joined(
     return kept, factors_of(measured, len(kept), columns, repr(str(table)))
 
 
-def _read(path: Path) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """The table as text, in which 007 stays 007, and as what pandas takes its columns for."""
-    import pandas as pd
-
-    with reading(path, "CSV or Parquet table", "give a file with a header and a row a picture"):
-        if path.suffix.lower() in (".parquet", ".pq"):
-            open_ordinary(path, LARGEST).close()
-            typed = _parquet(path)
-            return typed.astype(str), typed
-        with open_ordinary(path, LARGEST) as file:
-            sep = _separator(file.readline(LONGEST).decode("utf-8-sig"))
-            how = {"sep": sep, "encoding": "utf-8-sig", "skipinitialspace": True}
-            file.seek(0)
-            text = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, **how)
-            file.seek(0)
-            return text, pd.read_csv(file, index_col=False, **how)
-
-
-def _parquet(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise UserError(
-            f"{str(path)!r}: reading Parquet needs the package pyarrow; pip install pyarrow, or save the table as CSV"
-        ) from None
-    return pd.read_parquet(path, engine="pyarrow")
-
-
-def _separator(header: str) -> str:
-    """Comma, semicolon or tab, the one that parts the header most often outside of quotes."""
-    return max(",;\t", key=lambda sep: len(next(csv.reader([header], delimiter=sep), [])))
-
-
-def _key(names: Sequence[str], text: "pd.DataFrame", join: str | None, table: str | PathLike[str]) -> tuple[str, str]:
+def _key(names: Sequence[str], text: pd.DataFrame, join: str | None, table: str | PathLike[str]) -> tuple[str, str]:
     """The column and the spelling by which most pictures have a row; UserError where none has."""
     wanted = {spelling: {spell(name) for name in names} for spelling, spell in _SPELT.items()}
     found = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ppvae.datasets.frames import ENDINGS, imported, read_frame
 from ppvae.datasets.numpy_archives import numpy_archive
 from ppvae.datasets.reading import reading
 from ppvae.errors import UserError
@@ -28,10 +28,7 @@ def read_table(path: str | PathLike[str], array: str, labels: Sequence[str] = ()
     Errors: :class:`~ppvae.errors.UserError` in one line, also for a package that is not installed.
     """
     readers: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": partial(_csv, separator=","),
-        ".tsv": partial(_csv, separator="\t"),
-        ".csv.gz": partial(_csv, separator=",", compression="gzip"),
-        ".parquet": _parquet,
+        **dict.fromkeys(ENDINGS, read_frame),
         ".npz": partial(_npz, array=array, labels=labels),
         ".h5ad": partial(_anndata, array=array, labels=labels),
     }
@@ -39,17 +36,6 @@ def read_table(path: str | PathLike[str], array: str, labels: Sequence[str] = ()
     if ending is None:
         raise UserError(f"{str(path)!r} is no table by its name: expected one of {', '.join(readers)}")
     return readers[ending](Path(path))
-
-
-def _csv(path: Path, separator: str, compression: str | None = None) -> pd.DataFrame:
-    with reading(path, "CSV table", "give a text file with a line of names first"), open_ordinary(path) as file:
-        return pd.read_csv(file, sep=separator, compression=compression)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    _package("pyarrow", path)
-    with reading(path, "Parquet table", "give a file written by pandas or pyarrow"), open_ordinary(path) as file:
-        return pd.read_parquet(file, engine="pyarrow")
 
 
 def _npz(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
@@ -71,9 +57,10 @@ def _npz(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def _anndata(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
-    package = _package("anndata", path)
+    anndata = imported("anndata", path)
     with reading(path, "AnnData table", "give a file written by AnnData.write_h5ad"):
-        data = package.read_h5ad(path)
+        open_ordinary(path).close()
+        data = anndata.read_h5ad(path)
         if array not in ("X", "table", *data.layers):
             layers = ", ".join(["X", *data.layers])
             raise UserError(f"{str(path)!r} has no layer {array!r}: give one of {layers} as array")
@@ -83,15 +70,6 @@ def _anndata(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
         frame = pd.DataFrame(dense, columns=data.var_names.astype(str))
         aside = data.obs[[name for name in labels if name in data.obs]].reset_index(drop=True)
         return pd.concat([frame, aside], axis=1)
-
-
-def _package(name: str, path: Path) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise UserError(
-            f"{str(path)!r} is read by the package {name}, which is not installed: pip install {name}, or give a .csv"
-        ) from None
 
 
 def numbers_of(frame: pd.DataFrame, path: str | PathLike[str], aside: Sequence[str]) -> pd.DataFrame:

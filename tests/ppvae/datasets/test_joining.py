@@ -159,8 +159,8 @@ def test_faults_end_in_one_line(folder):
     (top / "bytes.csv").write_bytes(bytes(range(128, 256)) * 9)
     (top / "ragged.csv").write_text("picture,w\n000.png,1\n001.png,1,2,3\n")
     for name, match in (
-        ("none.csv", "no CSV or Parquet table"),
-        ("empty.csv", "cannot be read as CSV or Parquet table"),
+        ("none.csv", "no CSV table"),
+        ("empty.csv", "cannot be read as CSV table"),
         ("bytes.csv", "cannot be read as CSV"),
         ("ragged.csv", "cannot be read as CSV"),
     ):
@@ -172,7 +172,7 @@ def test_faults_end_in_one_line(folder):
 def test_parquet_names_the_package_it_needs(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (folder.parent / "l.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="needs the package pyarrow; pip install pyarrow"):
+    with pytest.raises(UserError, match="read by the package pyarrow, which is not installed: pip install pyarrow"):
         image_folder(folder, table=folder.parent / "l.parquet")
 
 
@@ -182,5 +182,5 @@ def test_parquet_is_read_as_csv_is(folder):
     found = image_folder(folder, table=folder.parent / "l.parquet").factors
     assert found.identical(image_folder(folder, table=write(folder, TABLE)).factors)
     (folder.parent / "l.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="cannot be read as CSV or Parquet"):
+    with pytest.raises(UserError, match="cannot be read as Parquet table"):
         image_folder(folder, table=folder.parent / "l.parquet")

@@ -82,6 +82,7 @@ def test_anndata_gives_a_matrix_or_a_layer_and_labels(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "anndata", SimpleNamespace(read_h5ad=lambda _: stored))
     path = tmp_path / "cells.h5ad"
+    path.touch()
     data = table(path, kind="counts", labels=["tissue"])
     assert data.kind == "counts"
     assert data.factors["tissue"].values.tolist() == [0, 1, 1, 0]
@@ -238,7 +239,11 @@ def test_tables_that_do_not_fit_end_in_one_line(csv, settings, line):
         ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as CSV table .*Expected 2 fields"),
         ("bytes.csv", bytes(range(128, 256)), "cannot be read as CSV table"),
         ("twice.npz", b"PK", "cannot be read as .npz archive"),
-        ("table.xlsx", b"PK", "is no table by its name: expected one of .csv, .tsv, .csv.gz, .parquet, .npz, .h5ad"),
+        (
+            "table.xlsx",
+            b"PK",
+            "is no table by its name: expected one of .csv, .tsv, .csv.gz, .parquet, .pq, .npz",
+        ),
         ("infinite.csv", b"a,b\n1,2\ninf,3\n", "column 'a' holds infinite values: mend them, or leave them empty"),
         ("hollow.csv", b"a,b\n1,\n2,\n", "column 'b' has no value in the 2 rows to train on: leave it out"),
     ],
