@@ -139,6 +139,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "auxiliary",
         "clusters",
         "condition",
+        "select",
         "data",
         "model",
         "experiment",
