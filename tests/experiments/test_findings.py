@@ -15,7 +15,8 @@ from ppvae.priors import NormalPrior
 
 
 def parts(scale: float) -> SimpleNamespace:
-    return SimpleNamespace(model=VAE(NormalPrior(3), NormalLikelihood(MLPDecoder(3, (1, 2, 2)), scale=scale)))
+    model = VAE(NormalPrior(3), NormalLikelihood(MLPDecoder(3, (1, 2, 2)), scale=scale))
+    return SimpleNamespace(model=model, data=SimpleNamespace(factors=None))
 
 
 def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
