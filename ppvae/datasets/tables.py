@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 
+from ppvae.datasets.columns import factors_of
 from ppvae.datasets.dataset import ImageDataset
-from ppvae.datasets.factors import factor
 from ppvae.datasets.table_files import numbers_of, read_table
 from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError, check_whole
@@ -36,11 +35,12 @@ def table(
     or AnnData's ``.h5ad`` (with the package anndata). Empty cells and NaN are missing entries. ``kind``: what the
     numbers are, ``real``, ``counts`` or ``binary``. ``scaling``: ``standard`` takes off the mean and standard deviation
     of each real column, those of the training rows alone where the data are split; ``none``; or a run's ``columns.csv``
-    to see new rows as it does. ``labels``: columns that are factors of the rows, by their different values.
-    ``leave_out``: columns to forget. ``size`` rows are drawn by ``seed``, or all are taken, in their order.
+    to see new rows as it does. ``labels``: columns that are factors of the rows: text, booleans
+    and whole numbers by their different values, other numbers as they are. ``leave_out``: columns to forget. ``size``
+    rows are drawn by ``seed``, or all are taken, in their order.
 
     Errors: :class:`~ppvae.errors.UserError` for a file that is missing or no table, columns that are missing or not of
-    numbers, and values that are not of the kind.
+    numbers, labels with gaps, and values that are not of the kind.
     """
     check_whole("seed", seed, 0)
     for name, given in (("labels", labels), ("leave_out", leave_out)):
@@ -48,7 +48,7 @@ def table(
             raise UserError(f"{name}={given}: expected a list of columns, [{given}]")
     frame = read_table(path, array, labels)
     numbers = numbers_of(frame, path, [*labels, *leave_out])
-    factors = {name: _levels(name, frame[name]) for name in labels}
+    factors = factors_of({name: frame[name].to_numpy() for name in labels}, len(frame), labels, repr(str(path)))
     values = numbers.to_numpy(np.float64, na_value=np.nan)
     columns = numbers.columns.astype(str).to_numpy(dtype=str)
     data = rows(values, columns, kind=kind, scaling=scaling, factors=factors, name=Path(path).stem)
@@ -86,10 +86,3 @@ def rows(
     except (TypeError, ValueError):
         raise UserError("rows hold what are no numbers: give those apart, as factors, or leave them out") from None
     return ImageDataset(Rows.checked(numbers, [str(name) for name in columns], kind, scaling), factors, name)
-
-
-def _levels(name: str, column: pd.Series) -> xr.DataArray:
-    index, values = pd.factorize(column, sort=True)
-    if (index < 0).any():
-        raise UserError(f"label {name!r} is missing in {int((index < 0).sum())} rows: fill it, or leave these rows out")
-    return factor(index, values.tolist())

@@ -59,6 +59,22 @@ def test_text_is_read_as_it_was_written(tmp_path, frame, ending):
     assert data.description.startswith("birds" if ending != "csv.gz" else "birds.csv")
 
 
+def test_labels_are_levels_or_continuous_factors(csv, frame):
+    sizes, sexes = np.linspace(0.5, 3.4, 30), np.arange(30) % 2 == 0
+    frame.assign(size=sizes, male=sexes, ring=np.arange(30) % 5).to_csv(csv, index=False)
+    data = table(csv, labels=["species", "size", "male", "ring"])
+    assert {name: one.attrs.get("levels") for name, one in data.factors.items()} == {
+        "species": 2,
+        "size": None,
+        "male": 2,
+        "ring": 5,
+    }
+    np.testing.assert_array_equal(data.subset([7, 2]).factors["size"], sizes[[7, 2]])
+    frame.assign(species=["owl", None] * 15).to_csv(csv, index=False)
+    with pytest.raises(UserError, match=r"birds\.csv': factor 'species' has no finite value for 15 of 30"):
+        table(csv, labels=["species"])
+
+
 def test_archives_name_their_columns(tmp_path, frame):
     path, numbers = tmp_path / "birds.npz", frame[COLUMNS].to_numpy()
     np.savez(path, table=numbers, columns=np.array(COLUMNS), site=np.arange(30) % 3, beside=np.zeros(30))
