@@ -8,6 +8,7 @@ import xarray as xr
 from experiments.assemble import Parts
 from experiments.codes import readings
 from experiments.evaluation import Evaluation
+from experiments.findings import of_rows
 from experiments.report import ReportFigure
 from experiments.selecting import Selected
 from ppvae.interventions import draw_given
@@ -35,7 +36,7 @@ COLUMNS = 12  # codes drawn under each label
 def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFigure]:
     """Reconstructions, p and KL over epochs, traversals, latents judged four ways, covariances, rate and distortion."""
     return [
-        *([] if _of_rows(evaluation) else _pictures(evaluation)),
+        *([] if of_rows(evaluation) else _pictures(evaluation)),
         *_probabilities(history),
         *(_informative(evaluation, site) for site in evaluation.traversals),
         *(_kl_of_latents(history, name) for name in history.data_vars if _is_shown(history[name], evaluation)),
@@ -82,11 +83,6 @@ def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") ->
     )
     figure = plot_image_blocks({"": drawn}, per_line=1, varied=("z", given))
     return [ReportFigure(name, caption, figure, f"Samples by {given}")]
-
-
-def _of_rows(evaluation: Evaluation) -> bool:
-    """Whether the images are rows of a table, which have figures of their own."""
-    return "column_scale" in images_of(evaluation.tree).coords
 
 
 def _pictures(evaluation: Evaluation) -> list[ReportFigure]:

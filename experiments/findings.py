@@ -12,7 +12,7 @@ from ppvae.metrics.inputs import said_bins
 from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names, number
 
-__all__ = ["reconstruction_error", "sentences", "told_names", "used"]
+__all__ = ["of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
 
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
@@ -43,12 +43,25 @@ def used(metrics: dict[str, float]) -> tuple[str, int]:
 
 
 def reconstruction_error(evaluation: Evaluation) -> float | None:
-    """Root mean squared error of a pixel where p(x | z) has a mean; else None."""
+    """Root mean squared error of a pixel, or of an entry that is there, where p(x | z) has a mean; else None."""
     redrawn = evaluation.reconstructions
     if redrawn.attrs["shown"] != "mean":
         return None
     observed = images_of(evaluation.tree).isel(image=slice(redrawn.sizes["image"]))
     return float(((observed - redrawn) ** 2).mean() ** 0.5)
+
+
+def reconstruction_unit(evaluation: Evaluation) -> str:
+    """What that error is of: a pixel, or an entry of a table as the pair sees it."""
+    if not of_rows(evaluation):
+        return "RMSE of a pixel in [0, 1]"
+    scaled = bool((images_of(evaluation.tree)["column_scale"] != 1).any())
+    return f"RMSE of an entry in its column's {'standard deviations' if scaled else 'units'}"
+
+
+def of_rows(evaluation: Evaluation) -> bool:
+    """Whether the images are rows of a table."""
+    return "column_scale" in images_of(evaluation.tree).coords
 
 
 def told_names(latents: xr.Dataset, site: str) -> list[str]:
@@ -132,9 +145,10 @@ def _cause(parts: Parts, evaluation: Evaluation) -> str:
     scale = float(likelihood.log_scale.exp())
     if error < FAR * scale:
         return ""
+    one, each = ("an entry", "entry") if of_rows(evaluation) else ("a pixel", "pixel")
     return (
-        f" One cause stands behind them: σ = {scale:.2g} of a pixel is {error / scale:.1f} times below the error that "
-        f"remains, {error:.2g}, so that the model is surer of every pixel than its decoder is right. Learn σ "
+        f" One cause stands behind them: σ = {scale:.2g} of {one} is {error / scale:.1f} times below the error that "
+        f"remains, {error:.2g}, so that the model is surer of every {each} than its decoder is right. Learn σ "
         "(likelihood.scale_mode=learned), weight the rate by "
         f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide."
     )

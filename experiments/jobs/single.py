@@ -10,12 +10,12 @@ from experiments.diagnostics_page import write_diagnosis
 from experiments.draw_figures import draws_of_run
 from experiments.evaluation import EVALUATED, Evaluation
 from experiments.figures import figures_of_run, figures_of_selection, samples_by_label
-from experiments.findings import reconstruction_error, sentences, used
+from experiments.findings import of_rows, reconstruction_error, reconstruction_unit, sentences, used
 from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.labels import labelled, metric_labels
 from experiments.provenance import command_line, environment
 from experiments.report import DPI, Table, write_report
-from experiments.row_figures import figures_of_rows, imputed, is_table, rows_table
+from experiments.row_figures import figures_of_rows, imputed, rows_table
 from experiments.selecting import read_selected
 from experiments.training import train_and_evaluate
 from ppvae.files import replace_atomically
@@ -84,7 +84,7 @@ def write_pages(
         lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary=_summary(history, evaluation, rows=is_table(parts.data)),
+        summary=_summary(history, evaluation),
         tables=[
             _metrics_table(evaluation, ngvae="p" in history),
             *_information_table(evaluation.information),
@@ -116,7 +116,7 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     )
 
 
-def _summary(history: xr.Dataset, evaluation: Evaluation, *, rows: bool) -> dict[str, object]:
+def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
     metrics, error = evaluation.metrics, reconstruction_error(evaluation)
     rule, number = used(metrics)
     summary = {
@@ -130,8 +130,7 @@ def _summary(history: xr.Dataset, evaluation: Evaluation, *, rows: bool) -> dict
             f"nats, of at most {split.attrs['cap']:.3g}: {split.attrs['verdict']}",
         )
     if error is not None:
-        unit = "an entry in its column's standard deviations" if rows else "a pixel in [0, 1]"
-        summary["reconstruction error"] = (error, f"RMSE of {unit}")
+        summary["reconstruction error"] = (error, reconstruction_unit(evaluation))
     if "informative_by_probability" in metrics:
         summary["latents used, by p < ½"] = (
             metrics["informative_by_probability"],
@@ -188,7 +187,7 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
         "factor_share": "share of its entropy",
         "worsening": "ablation (nats)",
         "relative": "ablation (relative)",
-        "relevance": "relevance (squared pixel values)",
+        "relevance": f"relevance (squared {'entries' if of_rows(evaluation) else 'pixel values'})",
     }
     columns = {name: title for name, title in columns.items() if name in latents}
     sorted_by = "kl" if "kl" in columns else "signal_to_noise"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.findings import sentences
+from experiments.findings import reconstruction_error, reconstruction_unit, sentences
 from experiments.selecting import Selected
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.models import VAE
@@ -21,7 +21,7 @@ def parts(scale: float) -> SimpleNamespace:
 
 def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
     """Four grey images redrawn so far off; of three latents the first two are in, and tell hue and x."""
-    images = xr.DataArray(np.full((4, 1, 2, 2), 0.5), dims=("image", "channel", "row", "column"), name="x")
+    images = xr.DataArray(np.full((4, 1, 2, 2), 0.5), {"image": range(4)}, ("image", "channel", "row", "column"), "x")
     latents = xr.Dataset({"by_ablation": ("latent", [True, True, False])}, coords={"latent": [0, 1, 2]})
     tree = {"observed_data": images.to_dataset()}
     if factors:
@@ -69,7 +69,24 @@ def test_a_scale_far_below_the_error_is_the_one_cause(error, caused):
     said = sentences(parts(0.02), evaluation(error), None, diagnosed(tightness="fail", width="fail", bias="pass"))[-1]
     assert said.startswith("Of 3 tests of the guide and the model 2 failed: tightness, width; see diagnostics.html.")
     assert ("σ = 0.02 of a pixel is 3.0 times below the error that remains, 0.06" in said) == caused
-    assert ("β = 9," in said) == caused
+    assert ("β = 9.0," in said) == caused
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit"),
+    [
+        (None, "RMSE of a pixel in [0, 1]"),
+        ([2.0, 3.0], "RMSE of an entry in its column's standard deviations"),
+        ([1.0, 1.0], "RMSE of an entry in its column's units"),
+    ],
+)
+def test_the_error_is_of_a_pixel_or_of_an_entry_that_is_there(scale, unit):
+    found = evaluation(0.25)
+    if scale is not None:
+        observed = found.tree["observed_data"]["x"].assign_coords(column_scale=("column", scale))
+        found.tree["observed_data"] = xr.DataTree(observed.where(observed["image"] > 0).to_dataset())
+    assert reconstruction_error(found) == 0.25
+    assert reconstruction_unit(found) == unit
 
 
 def test_nothing_failed():
