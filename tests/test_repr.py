@@ -34,13 +34,22 @@ from ppvae.priors import ClusterPrior, NormalPrior
 
 SHAPE, LATENTS = (3, 16, 16), 4
 LINE = "2x2:1 4x4:2"
-ABSTRACT = {"Condition", "Images", "Objective", "Program", "StoppingRule"}
+ABSTRACT = {"Condition", "Images", "Objective", "PixelArray", "Program", "StoppingRule"}
 SUMMED_UP = {"Compose", "ImageDataset"}  # in words of their own, below
 RELAXED = "ignore:RelaxedClusters trains on an objective that is no bound:UserWarning"
 
 
 def drawn(positions: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(positions), *SHAPE, dtype=torch.uint8)
+
+
+class Held(datasets.PixelArray):
+    """Two images that are on no disk."""
+
+    path, shape, dtype, chunk = "held", (2, *SHAPE), np.dtype(np.float32), 1
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        return np.full((len(rows), *SHAPE), 0.5, dtype=np.float32)
 
 
 def arguments() -> dict[type, dict[str, Any]]:
@@ -111,6 +120,7 @@ def arguments() -> dict[type, dict[str, Any]]:
         },
         datasets.Scaling: {"center": np.zeros(2), "scale": np.ones(2), "mode": "none"},
         datasets.StoredImages: {"pixels": pixels.to(torch.uint8), "binary": False},
+        datasets.StreamedImages: {"array": Held(), "rows": torch.arange(2), "real": True},
         distributions.AutoregressiveFlow: {"latents": LATENTS, "flows": 3, "hidden": (9,), "gate_bias": 1.5},
         distributions.AutoregressiveImage: {
             "network": networks.GatedPixels(SHAPE, 2, layers=4),

@@ -14,6 +14,7 @@ from ppvae.datasets.images import Images, Index, StoredImages, positions
 from ppvae.datasets.inputs import checked_inputs
 from ppvae.datasets.pixels import checked_pixels
 from ppvae.datasets.splitting import held_apart
+from ppvae.datasets.streamed import StreamedImages, read_ahead
 from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError, check_whole
 
@@ -161,7 +162,8 @@ class ImageDataset:
     def batches(
         self, batch_size: int, seed: int | None = None, drop_last: bool = True
     ) -> Iterator[Tensor | tuple[Tensor, ...]]:
-        """One pass of converted float batches (batch_size, C, H, W) in [0, 1]; shuffled when a seed is given.
+        """One pass of converted float batches (batch_size, C, H, W) in [0, 1]; shuffled when a seed is given, images
+        on disk as `StreamedImages.shuffled` says.
 
         With `inputs`, tuples of such a batch and theirs: `svi.step(*batch)`.
 
@@ -177,9 +179,16 @@ class ImageDataset:
                 " take a smaller one or drop_last=False"
             )
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
         stop = n - n % batch_size if drop_last else n
-        return (self._converted(order[start : start + batch_size], generator) for start in range(0, stop, batch_size))
+        if isinstance(self.images, StreamedImages) and generator is not None:
+            order, windows = self.images.shuffled(generator)
+            parts = order[:stop].split(batch_size)
+            pixels = read_ahead(self.images, parts, windows[:stop:batch_size])
+        else:
+            order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+            parts = order[:stop].split(batch_size)
+            pixels = map(self.images.stored, parts)
+        return (self._converted(part, index, generator) for part, index in zip(pixels, parts, strict=True))
 
     def to_xarray(self, index: Index = slice(None)) -> xr.Dataset:
         """xarray.Dataset of the stored `images` (image, channel, row, column), float32 in [0, 1], and the factors
@@ -218,8 +227,10 @@ class ImageDataset:
         options = {"binarise": how.binarise, "dequantise": how.dequantise, "threshold": how.threshold}
         return ImageDataset(images, table, self.name, inputs=inputs, **options)
 
-    def _converted(self, index: Tensor, generator: torch.Generator | None) -> Tensor | tuple[Tensor, ...]:
-        pixels, noise = self.images.stored(index), None
+    def _converted(
+        self, pixels: Tensor, index: Tensor, generator: torch.Generator | None
+    ) -> Tensor | tuple[Tensor, ...]:
+        noise = None
         if self.conversion.random and generator is not None:
             noise = torch.rand(pixels.shape, generator=generator).to(pixels.device)
         images = self.conversion(pixels, noise)

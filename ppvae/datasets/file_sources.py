@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from ppvae.datasets.caching import cached
 from ppvae.datasets.conversion import Binarise, Dequantise
 from ppvae.datasets.dataset import ImageDataset
 from ppvae.datasets.decoded import DecodedImages, Resident, settle
@@ -71,6 +72,7 @@ def celeba(
     image_size: int = 64,
     crop: int | Literal["nvae"] = 148,
     resident: Resident = "auto",
+    cache: str | os.PathLike[str] | None = None,
     root: str = "data",
     download: bool = False,
     binarise: Binarise = "none",
@@ -84,7 +86,8 @@ def celeba(
     Of the 178 × 218 pixels the central `crop` × `crop` are kept (148 in most work, 140 in the Wasserstein
     auto-encoder's), or for `"nvae"` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an
     antialiasing triangle filter; say both beside a result. `resident`: decode all now (True), on demand (False), or
-    now if they take at most 2 GiB ("auto"). Files in `root`/celeba. To download them torchvision needs the package
+    now if they take at most 2 GiB ("auto"). `cache`: a folder where they are decoded, once, into a Zarr store
+    that they are read from, as `zarr` can, too. Files in `root`/celeba. To download them torchvision needs the package
     gdown. Other arguments and errors as for `mnist`.
     Source: Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
     """
@@ -110,7 +113,8 @@ def celeba(
     }
     read = partial(decode, channels=3, image_size=image_size, crop=side, corner=corner)
     images = DecodedImages([str(folder / name) for name in faces.filename], read, (3, image_size, image_size))
-    return settle(selection.dataset(images, factors, f"celeba {split}, crop {crop}"), resident)
+    data = cached(ImageDataset(images, factors, f"celeba {split}, crop {crop}"), cache)
+    return settle(selection.dataset(data.images, factors, data.name), resident)
 
 
 def image_folder(
@@ -127,6 +131,7 @@ def image_folder(
     columns: Sequence[str] | None = None,
     unlabelled: Unlabelled = "refuse",
     resident: Resident = "auto",
+    cache: str | os.PathLike[str] | None = None,
     binarise: Binarise = "none",
     dequantise: Dequantise = "none",
     size: int | None = None,
@@ -150,9 +155,9 @@ def image_folder(
     most pictures), `columns` those that become factors (by default all that can; the rest is logged, with the reason),
     `unlabelled`: whether pictures without a row are refused or dropped. Names may lack folders and ending.
 
-    `resident` as for `celeba`, other arguments as for `mnist`. Raises UserError where there are no images, where links
-    make a circle of folders, for a table that does not fit, and for a file that cannot be decoded or is not as asked,
-    when it is read.
+    `resident` and `cache` as for `celeba`, other arguments as for `mnist`. Raises UserError where there are no images,
+    where links make a circle of folders, for a table that does not fit, and for a file that cannot be decoded or is
+    not as asked, when it is read.
     """
     selection = Selection(binarise, dequantise, size, seed)
     how = {"image_size": image_size, "fit": fit, "channels": channels, "background": background, "real": real}
@@ -167,7 +172,8 @@ def image_folder(
     named = xr.Dataset(factors, coords={"file": ("image", np.array(found.names)[rows]), "image": rows})
     images = DecodedImages(np.array(found.paths)[rows], reader, shape, real=real)
     name = ", ".join(filter(None, (Path(path).resolve().name, reader.description)))
-    return settle(selection.dataset(images, named, name), resident)
+    data = cached(ImageDataset(images, named, name, real=real), cache)
+    return settle(selection.dataset(data.images, named, name), resident)
 
 
 def _named_levels(names: list[str]) -> xr.DataArray:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from ppvae.datasets.tarred import is_member, read_member
 from ppvae.errors import UserError, one_line
 from ppvae.memory import readable_size
 from ppvae.ordinary import open_ordinary
@@ -31,6 +32,8 @@ def members_of(path: Path) -> list[str]:
 
 def open_picture_file(path: str) -> IO[bytes] | BinaryIO:
     """An ordinary file, or a member of an archive where the path goes through one; OSError and as `open_ordinary`."""
+    if is_member(path):
+        return read_member(path)
     archive, member = _split(path)
     if not member:
         return open_ordinary(path)

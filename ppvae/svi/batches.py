@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from ppvae.datasets.decoded import DecodedImages
 from ppvae.datasets.images import StoredImages
+from ppvae.datasets.streamed import StreamedImages, read_ahead
 from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError
 
@@ -33,7 +34,8 @@ class Batches:
     ``source``: a tensor (image, C, H, W) or an :class:`~ppvae.datasets.Images`; its bytes stay bytes. Pixels in
     memory move to the device once where they fit (:func:`fits`). All others are streamed, in the same order: files
     are decoded by worker processes, at most eight and one a core; what is stored or drawn on demand comes from this
-    process. A last, smaller batch is left out; fewer images than a batch make one.
+    process. An array on disk has an order of its own, in which few of its chunks are needed at a time, and is read by a
+    thread. A last, smaller batch is left out; fewer images than a batch make one.
     ``given``: what comes with each image, (image, ...) each, kept where resident images are, else in memory.
     ``parts``: a step's images come in so many batches, one after another; ``size`` is that of one.
     """
@@ -80,14 +82,21 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
         """This process's batches of an epoch from step ``start`` on, images and what is given with them."""
-        order = torch.randperm(len(self.source), generator=torch.Generator().manual_seed(mixed(self.seed, epoch)))
-        used = order[: self.steps * self.parts * self.size * self.ranks]
-        shares = used.view(self.steps * self.parts, self.ranks, self.size)[start * self.parts :, self.rank]
+        generator = torch.Generator().manual_seed(mixed(self.seed, epoch))
+        if isinstance(self.source, StreamedImages):
+            shares, windows = (self._share(part, start) for part in self.source.shuffled(generator))
+            return map(self._with_given, shares, map(self._moved, read_ahead(self.source, shares, windows[:, 0])))
+        shares = self._share(torch.randperm(len(self.source), generator=generator), start)
         if self.resident:
             shares = shares.to(self.device)
             return map(self._with_given, shares, map(self._take, shares))
         self._shares[:] = shares.numpy()
         return map(self._with_given, shares, map(self._moved, self._loader))
+
+    def _share(self, order: torch.Tensor, start: int) -> torch.Tensor:
+        """This process's part of an epoch's order from step ``start`` on, (batch, size)."""
+        used = order[: self.steps * self.parts * self.size * self.ranks]
+        return used.view(self.steps * self.parts, self.ranks, self.size)[start * self.parts :, self.rank]
 
     def _with_given(self, index: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return images, *(values[index.to(values.device)].to(self.device) for values in self.given)

@@ -16,6 +16,7 @@ from experiments.benchmarks import (
     processes,
     raster_time,
     step_time,
+    stream_time,
     swaps,
     two_view_time,
 )
@@ -330,3 +331,22 @@ def test_pixel_vae_candidates_train_and_are_judged(monkeypatch):
     rivals = list(pixel_time.pixel_candidates(TINY_PIXELS, list(WINDOWS), fabric, compiled=False))
     assert [(rival.model, rival.name) for rival in rivals] == [(k, n) for k in WINDOWS for n in (CAPTURED, UNCOMPILED)]
     assert backward_passes(rivals, 2, monkeypatch) == [2] * len(rivals)
+
+
+def test_streams_hold_the_same_images_and_are_judged_by_all_rounds_together(tmp_path):
+    """Of 10 and 30 ms in memory and 20 and 20 from a store, all rounds together are as fast."""
+    stream_time.written(tmp_path, 50, image_size=32)
+    first, *others = (read(tmp_path / stream_time.FILES[name]).images for name, read in stream_time.SOURCES.items())
+    assert all(np.array_equal(other.stored(), first.stored()) for other in others)
+    even, slow = np.array([20.0, 20.0]), np.array([25.0, 25.0])
+    costs = {
+        "in memory": stream_time.Cost(np.array([10.0, 30.0]), 0.0, 2**31),
+        "Zarr": stream_time.Cost(even, 0.5, 2**30),
+        ".npy": stream_time.Cost(slow, 0.5, 2**30),
+    }
+    assert [line.split("|")[3:8:4] for line in stream_time.table(costs).splitlines()[2:]] == [
+        [" 1.000 ", "  "],
+        [" 1.000 ", " held "],
+        [" 0.800 ", " MISSED "],
+    ]
+    assert "MISSED" in stream_time.table({**costs, "Zarr": stream_time.Cost(even, 0.5, 2**31)}).splitlines()[3]

@@ -9,7 +9,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from ppvae.datasets import DecodedImages, celeba, image_folder, omniglot
+from ppvae.datasets import DecodedImages, StreamedImages, celeba, image_folder, omniglot
 from ppvae.datasets.decoding import decode
 from ppvae.errors import UserError
 
@@ -143,6 +143,21 @@ def test_celeba_on_demand_is_celeba_decoded_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("ppvae.datasets.decoded.RESIDENT_BYTES", 3 * 3 * 64 * 64 - 1)
     assert "drawn on demand" in repr(celeba(root=str(tmp_path)))
     assert "resident" in repr(celeba(root=str(tmp_path), size=2))
+
+
+def test_celeba_is_decoded_once_for_each_part_and_crop(tmp_path, monkeypatch):
+    write_celeba(tmp_path)
+    asked = [{"split": "train"}, {"split": "test"}, {"crop": 140}, {"crop": "nvae"}, {"image_size": 32}]
+    expected = [celeba(root=str(tmp_path), **how) for how in asked]
+    for how in asked:
+        celeba(root=str(tmp_path), cache=tmp_path / "cache", **how)
+    assert len(list((tmp_path / "cache").iterdir())) == 5
+    monkeypatch.setattr(DecodedImages, "_fill", None)  # nothing is decoded from here on
+    for how, data in zip(asked, expected, strict=True):
+        found = celeba(root=str(tmp_path), cache=tmp_path / "cache", resident=False, **how)
+        assert isinstance(found.images, StreamedImages)
+        assert torch.equal(found.stored(), data.stored())
+        assert found.factors.identical(data.factors)
 
 
 # Folders
