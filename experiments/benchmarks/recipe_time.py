@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import batched, cycle
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -33,7 +34,7 @@ from ppvae.svi.loop import Loop
 from ppvae.svi.progress import bar
 from ppvae.svi.run import Run, Settings
 
-__all__ = ["RECIPES", "main"]
+__all__ = ["RECIPES", "Training", "main"]
 
 STEP_LIMIT, DISK_LIMIT = 1.05, 0.02
 PLAIN = "Adam"
@@ -50,10 +51,10 @@ BATCHES = 16  # an epoch's
 
 
 class Training:
-    """Steps of a prepared loop, epoch after epoch."""
+    """Steps of a prepared loop, epoch after epoch, on some batches of noise unless ``images`` are given."""
 
-    def __init__(self, setup: Setup, recipe: Recipe, fabric: Fabric) -> None:
-        images = torch.cat([setup.images(seed) for seed in range(BATCHES)])
+    def __init__(self, setup: Setup, recipe: Recipe, fabric: Fabric, images: Any = None) -> None:
+        images = torch.cat([setup.images(seed) for seed in range(BATCHES)]) if images is None else images
         settings = Settings(10**6, setup.batch_size, recipe, 0, "captured", False, None, None)
         run = Run(*setup.pair("VAE"), BetaELBO(), images, (), Conversion(), None, settings, None, False)
         self.loop = Loop(fabric, run)
