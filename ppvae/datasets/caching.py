@@ -73,7 +73,7 @@ def _write(data: ImageDataset, path: Path, attributes: dict[str, str]) -> None:
         for name, values in data.table.variables.items():
             if name != "image":
                 _write_column(group, str(name), values)
-        if settled(path):
+        if path.exists():  # `settled` would wait for what is written here
             raise _WrittenMeanwhile
 
     with suppress(_WrittenMeanwhile):
