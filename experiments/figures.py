@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.assemble import Parts
 from experiments.codes import readings
 from experiments.evaluation import Evaluation
-from experiments.findings import of_rows
+from experiments.findings import of_rows, told_names
 from experiments.report import ReportFigure
 from experiments.selecting import Selected
 from ppvae.interventions import draw_given
@@ -118,7 +118,10 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
         caption += " Draws of p(x | z), all with the same noise, as it has no mean."
     if traversal.sizes["latent"] > MOST:
         caption += f" The first {MOST} of {traversal.sizes['latent']}."
-    return ReportFigure(name, caption, plot_traversals(traversal.isel(latent=slice(MOST))), title)
+    latents, shown = evaluation.latents[site], traversal.isel(latent=slice(MOST))
+    names = dict(zip(latents["latent"].values.tolist(), told_names(latents, site), strict=True))
+    shown = shown.assign_coords(latent=[names[number] for number in shown["latent"].values.tolist()])
+    return ReportFigure(name, caption, plot_traversals(shown), title)
 
 
 def _probabilities(history: xr.Dataset) -> list[ReportFigure]:

@@ -83,7 +83,7 @@ def test_the_main_job_writes_its_report_and_numbers(job):
 
 
 def test_the_main_job_says_little(job):
-    """Without progress: a line of numbers, sentences, the last on what failed, the report's path; stderr is empty."""
+    """Without progress: a line of numbers, sentences, the last on what failed, the codes' and the report's path."""
     directory, done = job
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -91,8 +91,9 @@ def test_the_main_job_says_little(job):
     assert "ELBO" in lines[0]
     assert "nats" in lines[0]
     assert "of 4 latents are used, by ablation" in lines[1]
-    assert "failed: " in lines[-2]
-    assert "see diagnostics.html" in lines[-2]
+    assert "failed: " in lines[-3]
+    assert "see diagnostics.html" in lines[-3]
+    assert Path(lines[-2].removeprefix("Codes: ")).resolve() == (directory / "codes.csv").resolve()
     assert Path(lines[-1].removeprefix("Report: ")).resolve() == (directory / "report.html").resolve()
     assert "posterior predictive" in (directory / "diagnostics.html").read_text()
     left = {path.split("/")[0] for path in written(directory.parents[2])}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.findings import reconstruction_error, reconstruction_unit, sentences
+from experiments.findings import reconstruction_error, reconstruction_unit, sentences, told_names
 from experiments.selecting import Selected
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.models import VAE
@@ -47,6 +47,11 @@ def test_latents_are_counted_and_named_by_what_they_tell():
     first, second = sentences(parts(0.02), evaluation(0.0), None, None)
     assert first == "2 of 3 latents are used, by ablation."
     assert second.endswith("entropy: z1 x (0.75), z0 hue (0.50); none tells most of y.")
+
+
+def test_figures_call_a_latent_by_the_factor_that_it_tells():
+    assert told_names(evaluation(0.0).latents["z"], "z") == ["z0 hue", "z1 x", "z2"]
+    assert told_names(evaluation(0.0, factors=False).latents["z"], "w") == ["w[0]", "w[1]", "w[2]"]
 
 
 def test_without_factors_nothing_is_named():
