@@ -20,7 +20,7 @@ def check_job_settings(configuration: DictConfig) -> None:
 
 def _check_selection(configuration: DictConfig) -> None:
     """``select`` is for what trains as the main job does; our others would pass it over."""
-    named = [name for name in (configuration.job, configuration.get("measure")) if name is not None]
+    named = [str(name) for name in (configuration.job, configuration.get("measure"))]
     others = [name for name in named if name.startswith("experiments.") and name not in SELECTING]
     if configuration.get("select") is not None and others:
         raise UserError(f"select: {others[0]} does not train as the main job does, which selects; leave it out")

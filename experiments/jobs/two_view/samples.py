@@ -47,7 +47,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         summary={label: value for label, value in rows if label in RATES.values()},
         tables=[Table("Bounds and rates", ("what", "here"), rows, _caption(trained, configuration))],
         figures=[*figures_of_codes(trained, configuration.seed), _rate_distortion(history)],
-        notes=_notes(trained),
+        found=_notes(trained),
         environment=environment(configuration.seed),
     )
     print(*(f"{label}: {value:.6g}" for label, value in rows), f"Report: {page}", sep="\n")
