@@ -83,13 +83,13 @@ def _weight_axis(axes: Axes, weights: np.ndarray) -> None:
 def _told(path: xr.Dataset, level: int) -> tuple[Colours, list[str]]:
     """By latent a colour and a name: of the factor it tells most of, where it is in at this level; grey if it is not.
 
-    Without factors each latent that is in has a colour of its own.
+    Without factors, or with one alone, each latent that is in has a colour of its own.
     """
     rule = next((name for name in ("by_ablation", "by_kl", "by_relevance") if name in path), None)
     latents = path.sizes["latent"]
     into = path[rule].values[level] if rule else np.ones(latents, bool)
     names, colours = latent_names(path), [MUTED] * latents
-    if "explained" not in path:
+    if "explained" not in path or path.sizes["factor"] < 2:  # a label alone tells no two apart
         for latent, colour in zip(np.flatnonzero(into), distinct(int(into.sum())), strict=True):
             colours[latent] = colour
         return colours, names
