@@ -12,6 +12,7 @@ from ppvae.plots.tiles import draw_tiles, tile_ticks
 __all__ = ["plot_traversals"]
 
 DIMS = ("latent", "step", "channel", "row", "column")
+PER_LETTER = 0.08  # inches of a row's name
 
 
 @house_style()
@@ -25,10 +26,12 @@ def plot_traversals(traversal: xr.DataArray) -> Figure:
     images = require_array(traversal, DIMS, "traversal")
     lines, places = images.sizes["latent"], images.sizes["step"]
     tile = min(0.74, 8.6 / places)
-    figure = new_figure(tile * places + 1.2, tile * lines * images.sizes["row"] / images.sizes["column"] + 0.6)
+    names = _row_names(images)
+    beside = 0.4 + PER_LETTER * max(map(len, names))
+    figure = new_figure(tile * places + beside, tile * lines * images.sizes["row"] / images.sizes["column"] + 0.6)
     axes = figure.subplots()
     draw_tiles(axes, images.drop_vars(images.coords).rename(latent="line", step="place"))
-    tile_ticks(axes, lines=_row_names(images), places=_column_names(images))
+    tile_ticks(axes, lines=names, places=_column_names(images))
     own_ranges = "value" in images.coords
     axes.set_xlabel("each latent from low to high in its codes' range" if own_ranges else "value of the latent z")
     return finish(figure)
