@@ -17,6 +17,7 @@ __all__ = ["of_rows", "reconstruction_error", "reconstruction_unit", "sentences"
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
 FAR = 2.0  # σ so many times below the error that remains
+OF_THE_CODE = {"active latents", "information"}  # tests that a σ which is too small does not fail
 
 
 def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, diagnosed: xr.Dataset | None) -> list[str]:
@@ -134,21 +135,25 @@ def _faults(parts: Parts, evaluation: Evaluation, diagnosed: xr.Dataset | None) 
         return ["No test of the guide failed."]
     run = int((diagnosed["verdict"] != "not run").sum())
     said = f"Of {run} tests of the guide and the model {len(names)} failed: {', '.join(names)}; see diagnostics.html."
-    return [said + _cause(parts, evaluation)]
+    return [said + _cause(names, parts, evaluation)]
 
 
-def _cause(parts: Parts, evaluation: Evaluation) -> str:
-    """A σ far below the error that remains: a posterior narrower than the decoder is right, and no guide's to hit."""
+def _cause(names: list[str], parts: Parts, evaluation: Evaluation) -> str:
+    """A σ far below the error that remains: a posterior narrower than the decoder is right, and no guide's to hit.
+
+    Not of the tests that are of the code alone.
+    """
     likelihood, error = getattr(parts.model, "likelihood", None), reconstruction_error(evaluation)
     if not isinstance(likelihood, NormalLikelihood) or error is None:
         return ""
     scale = float(likelihood.log_scale.exp())
-    if error < FAR * scale:
+    if error < FAR * scale or OF_THE_CODE.issuperset(names):
         return ""
+    behind = "them" if OF_THE_CODE.isdisjoint(names) else "all but what is of the code alone"
     one, each = ("an entry", "entry") if of_rows(evaluation) else ("a pixel", "pixel")
     return (
-        f" One cause stands behind them: σ = {scale:.2g} of {one} is {error / scale:.1f} times below the error that "
-        f"remains, {error:.2g}, so that the model is surer of every {each} than its decoder is right. Learn σ "
+        f" One cause stands behind {behind}: σ = {scale:.2g} of {one} is {error / scale:.1f} times below the error "
+        f"that remains, {error:.2g}, so that the model is surer of every {each} than its decoder is right. Learn σ "
         "(likelihood.scale_mode=learned), weight the rate by "
         f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide."
     )

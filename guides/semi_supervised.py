@@ -26,8 +26,9 @@ class SemiSupervisedNormal(Program):
     log p(x, y)'s.
 
     Records ``y_probability`` (image, level), the classifier's own, and ``label_log_probability`` (image,), log q(label
-    | x), zero where it is not known: what :class:`~ppvae.objectives.Supervised` adds to the bound, as the bound itself
-    teaches the classifier of unlabelled images alone.
+    | x), zero where it is not known, with ``label_known`` (image,), one where it is: what
+    :class:`~ppvae.objectives.Supervised` adds to the bound, as the bound itself teaches the classifier of unlabelled
+    images alone.
 
     Errors: :class:`~ppvae.errors.UserError` for labels that are no whole numbers of these levels.
     Source: Kingma, Rezende, Mohamed and Welling 2014, Eqs. 4, 6-9.
@@ -58,6 +59,7 @@ class SemiSupervisedNormal(Program):
         known, indicator = labels != UNKNOWN, labels[..., None] == torch.arange(self.levels, device=labels.device)
         told = (logits.log_softmax(-1) * indicator).sum(-1)
         record("label_log_probability", told, ())
+        record("label_known", known.to(told.dtype), ())
         return torch.where(known[..., None], torch.where(indicator, 0.0, NEVER), logits)
 
     def _normal(self, features: torch.Tensor, y: torch.Tensor) -> dist.TorchDistribution:

@@ -14,7 +14,7 @@ from ppvae.pair.terms import Terms
 
 __all__ = ["Supervised"]
 
-RECORDED = "label_log_probability"
+RECORDED, KNOWN = "label_log_probability", "label_known"
 
 
 @final
@@ -23,10 +23,11 @@ class Supervised(Around):
     """``objective`` − α·mean over the labelled images of log q(label | x), nats: M2's term that teaches the classifier.
 
     The guide says log q(label | x), zero where no label is known, as the recorded site ``label_log_probability``
-    (image,): :class:`guides.SemiSupervisedNormal` does. The mean is over the labelled images of a batch, and of none it
-    is zero. It is no KL: an annealing's weight does not multiply it. Histories hold its site's mean over all images.
+    (image,), and which labels are known as ``label_known``: :class:`guides.SemiSupervisedNormal` does. The mean is over
+    the labelled images of a batch, and of none it is zero. It is no KL: an annealing's weight does not multiply it.
+    Histories hold both sites' means over all images.
 
-    Errors: :class:`~ppvae.errors.UserError` for a negative ``weight`` α, and for a guide that records no such site.
+    Errors: :class:`~ppvae.errors.UserError` for a negative ``weight`` α, and for a guide that records no such sites.
     Source: Kingma, Rezende, Mohamed and Welling 2014, Eq. 9, whose α = 0.1·N goes with a sum over N images.
     """
 
@@ -50,10 +51,10 @@ class Supervised(Around):
 
     def _surprise(self, terms: Terms) -> torch.Tensor:
         """The mean of −log q(label | x) over the labelled images, ()."""
-        if RECORDED not in terms.recorded:
+        if not {RECORDED, KNOWN} <= set(terms.recorded):
             raise UserError(
-                f"Supervised wants a guide that records {RECORDED!r}, and it is given images with their labels; give "
-                "guides.SemiSupervisedNormal, and data of (images, labels)"
+                f"Supervised wants a guide that records {RECORDED!r} and {KNOWN!r}, and it is given images with their "
+                "labels; give guides.SemiSupervisedNormal, and data of (images, labels)"
             )
-        _, told = terms.recorded[RECORDED]
-        return -told.sum() / (told != 0).sum().clamp(min=1)
+        (_, told), (_, known) = terms.recorded[RECORDED], terms.recorded[KNOWN]
+        return -told.sum() / known.sum().clamp(min=1)

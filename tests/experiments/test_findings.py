@@ -94,6 +94,13 @@ def test_the_error_is_of_a_pixel_or_of_an_entry_that_is_there(scale, unit):
     assert reconstruction_unit(found) == unit
 
 
+def test_a_scale_too_small_is_no_cause_of_a_code_that_is_not_used():
+    alone = sentences(parts(0.02), evaluation(0.06), None, diagnosed(**{"active latents": "fail"}))[-1]
+    assert "cause" not in alone
+    both = sentences(parts(0.02), evaluation(0.06), None, diagnosed(**{"active latents": "fail", "width": "fail"}))[-1]
+    assert "One cause stands behind all but what is of the code alone: σ = 0.02" in both
+
+
 def test_nothing_failed():
     said = sentences(parts(0.02), evaluation(0.06), None, diagnosed(tightness="warn", width="not run"))[-1]
     assert said == "No test of the guide failed."

@@ -125,6 +125,20 @@ def test_the_classifier_learns_of_labels_by_the_supervised_term_alone(images):
     assert float(guide.logits.weight.grad.abs().max()) > 0
 
 
+def test_a_label_that_is_certain_counts_among_the_labelled(images):
+    """log q = 0 to the last bit is not taken for a label that is not known: the mean stays one over three."""
+    model, guide = make_pair()
+    with torch.no_grad():
+        guide.logits.weight.zero_()
+        guide.logits.bias.copy_(torch.tensor([0.0, -200.0, -3.0]))
+    torch.manual_seed(0)
+    bound = BetaELBO()(model, guide, images, LABELS)
+    torch.manual_seed(0)
+    whole = Supervised(objective=BetaELBO(), weight=1.0)(model, guide, images, LABELS)
+    known = LABELS != UNKNOWN
+    torch.testing.assert_close(whole - bound, cross_entropy(classified(guide, images)[known], LABELS[known]))
+
+
 def test_no_labels_at_all_are_no_term(images):
     model, guide = make_pair()
     torch.manual_seed(0)
@@ -173,7 +187,9 @@ def test_mistakes_are_named_in_one_line(images):
     model, guide = make_pair()
     with pytest.raises(UserError, match=r"labels are torch.float32; expected whole numbers from 0, or -1"):
         BetaELBO()(model, guide, images, LABELS.float())
-    with pytest.raises(UserError, match="Supervised wants a guide that records 'label_log_probability'"):
+    with pytest.raises(
+        UserError, match="Supervised wants a guide that records 'label_log_probability' and 'label_known'"
+    ):
         Supervised(objective=BetaELBO())(model, guide, images)
     with pytest.raises(UserError, match=r"2 latents and there are 4 levels but the decoder takes 5; give it 6"):
         SemiSupervisedVAE(NormalPrior(2), model.likelihood, 4)
