@@ -153,7 +153,8 @@ def image_folder(
 
     `table`: a CSV or Parquet file with a row a picture, `join` its column of file names (by default the one that names
     most pictures), `columns` those that become factors (by default all that can; the rest is logged, with the reason),
-    `unlabelled`: whether pictures without a row are refused or dropped. Names may lack folders and ending.
+    `unlabelled`: whether pictures without a row are refused, dropped or kept; kept ones, and those with an empty entry,
+    have the level `unlabelled`. Names may lack folders and ending.
 
     `resident` and `cache` as for `celeba`, other arguments as for `mnist`. Raises UserError where there are no images,
     where links make a circle of folders, for a table that does not fit, and for a file that cannot be decoded or is

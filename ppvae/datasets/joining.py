@@ -20,7 +20,10 @@ __all__ = ["Unlabelled", "joined"]
 
 logger = logging.getLogger(__name__)
 
-Unlabelled = Literal["refuse", "drop"]
+Unlabelled = Literal["refuse", "drop", "keep"]
+
+WITHOUT = "unlabelled"
+"""The level of a picture that is kept without a label."""
 
 _SPELT: dict[str, Callable[[str], str]] = {  # how a table may name a picture, the most exact first
     "path": lambda name: PurePosixPath(name.replace("\\", "/")).as_posix(),
@@ -39,6 +42,8 @@ def joined(
     """Which of the pictures of these names have a row in the table, (n,) positions, and its columns as their factors.
 
     Rows are found by path, by file name or by name without ending, whichever finds most. Rows of no picture are logged.
+    `unlabelled`: pictures without a row are refused, dropped, or kept: then they, and those whose entry is empty, have
+    the level `unlabelled` in columns of levels.
     Raises UserError for a file that is no CSV or Parquet table, a column that there is not or that cannot be a factor,
     two rows of one picture, and, unless `unlabelled` drops them, pictures without a row, which it lists.
     """
@@ -56,9 +61,19 @@ def joined(
     unused = [name for name in row_of if name not in set(spelt)]
     if unused:
         logger.warning("%s: %d rows name no picture: %s", table, len(unused), listed(unused))
-    rows = typed.iloc[[row_of[spelt[place]] for place in kept]]
-    measured = {str(name): rows[name].to_numpy() for name in typed if name != key}
+    if unlabelled == "keep":
+        kept = np.arange(len(names))
+    rows = typed.reindex([row_of.get(spelt[place], -1) for place in kept])
+    whole = _filled if unlabelled == "keep" else pd.Series.to_numpy
+    measured = {str(name): whole(rows[name]) for name in typed if name != key}
     return kept, factors_of(measured, len(kept), columns, repr(str(table)))
+
+
+def _filled(column: pd.Series) -> np.ndarray:
+    """The levels' names with :data:`WITHOUT` in the gaps, whole numbers among floats as such; without gaps as it is."""
+    if not column.isna().any():
+        return column.to_numpy()
+    return column.convert_dtypes().astype("string").fillna(WITHOUT).to_numpy(dtype=object)
 
 
 def _key(names: Sequence[str], text: pd.DataFrame, join: str | None, table: str | PathLike[str]) -> tuple[str, str]:
@@ -100,7 +115,8 @@ def _say_missing(names: Sequence[str], kept: np.ndarray, unlabelled: str, table:
     if missing and unlabelled == "refuse":
         raise UserError(
             f"{str(table)!r} has no row for {len(missing)} of {len(names)} pictures: {listed(missing)}; add rows,"
-            " or give unlabelled=drop"
+            " or give unlabelled=drop or keep"
         )
     if missing:
-        logger.warning("%s: %d pictures without a row are dropped: %s", table, len(missing), listed(missing))
+        done = "dropped" if unlabelled == "drop" else f"kept as {WITHOUT!r}"
+        logger.warning("%s: %d pictures without a row are %s: %s", table, len(missing), done, listed(missing))

@@ -184,3 +184,24 @@ def test_parquet_is_read_as_csv_is(folder):
     (folder.parent / "l.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read as Parquet table"):
         image_folder(folder, table=folder.parent / "l.parquet")
+
+
+def test_pictures_without_a_label_may_be_kept(folder, caplog):
+    """Without a row, or with an empty entry: the level says so, and whole numbers stay as they are written."""
+    table = TABLE[["picture", "shape", "count"]].astype({"count": "Int64"})
+    table.loc[[1, 4], ["shape", "count"]] = pd.NA
+    with caplog.at_level(logging.WARNING):
+        data = image_folder(folder, table=write(folder, table.drop(index=[7, 8])), unlabelled="keep")
+    assert "2 pictures without a row are kept as 'unlabelled': '007.png', '008.png'" in caplog.text
+    assert rows_of(data) == list(range(12))
+    shape, count = data.factors["shape"], data.factors["count"]
+    assert shape.attrs["values"] == ["long", "round", "unlabelled"]
+    without = [1, 4, 7, 8]
+    assert np.flatnonzero(shape.values == 2).tolist() == without
+    assert np.flatnonzero(np.array(count.attrs["values"])[count.values] == "unlabelled").tolist() == without
+    assert set(count.attrs["values"]) == {"4", "5", "6", "unlabelled"}
+
+
+def test_a_label_in_every_row_is_the_same_whether_others_are_kept_or_not(folder):
+    kept, refused = (image_folder(folder, table=write(folder, TABLE), unlabelled=how) for how in ("keep", "refuse"))
+    assert kept.factors.identical(refused.factors)
