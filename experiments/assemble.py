@@ -10,12 +10,13 @@ from omegaconf import DictConfig, ListConfig
 from experiments.endings import said_in_one_line
 from experiments.memory import check_data_size, check_draws, check_model_size
 from experiments.pairs import built, pair
+from experiments.some_labels import label_of, repeated, told, untold
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.svi import Recipe, StoppingRule
 
-__all__ = ["Parts", "assemble", "held_out", "maps_of", "training_data"]
+__all__ = ["Parts", "assemble", "held_out", "images_apart", "maps_of", "training_data"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Parts:
     guide: torch.nn.Module
     objective: Objective
     recipe: Recipe
+    repeated: ImageDataset | None = None  # what an epoch visits, where that is not each image once
 
 
 @said_in_one_line("the configuration makes no pair")
@@ -35,9 +37,13 @@ def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
     Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. The penalty, then
-    the annealing, which leaves it alone, get ``objective=``.
+    the annealing, which leaves it alone, then the term of the labels, get ``objective=``.
     """
     _check_posterior(configuration)
+    _check_one_model(configuration)
+    if configuration.get("labels") is not None:
+        check_whole("labels.images", configuration.labels.images, 0)
+        images_apart(configuration, "labels.images", configuration.labels.images)
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
     if configuration.get("codes") is not None:
         check_whole("codes.images", configuration.codes.images, 0)
@@ -55,10 +61,12 @@ def assemble(configuration: DictConfig) -> Parts:
         model, guide = pair(configuration)
     check_draws(configuration, data.image_shape, len(data), model)
     objective = built(configuration.objective, Objective)
-    for around in ("penalty", "annealing"):
-        if configuration.get(around) is not None:
-            objective = built(configuration[around], Objective)(objective=objective)
-    return Parts(data, validation, model, guide, objective, _recipe(configuration))
+    labels = configuration.get("labels")
+    for around in (configuration.get("penalty"), configuration.get("annealing"), labels and labels.objective):
+        if around is not None:
+            objective = built(around, Objective)(objective=objective)
+    again = None if labels is None else repeated(data, labels)
+    return Parts(data, validation, model, guide, objective, _recipe(configuration), again)
 
 
 def _recipe(configuration: DictConfig) -> Recipe:
@@ -70,6 +78,15 @@ def _recipe(configuration: DictConfig) -> Recipe:
 
 def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | None]:
     """The images that the configuration trains on, and those of its validation, with what the pair is given."""
+    data, validation = _parted(configuration)
+    labels = configuration.get("labels")
+    if labels is None:
+        return data, validation
+    labels.levels = label_of(data, labels).attrs["levels"]
+    return told(data, labels, configuration.seed), validation
+
+
+def _parted(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | None]:
     data = _with_inputs(built(configuration.data, ImageDataset), configuration)
     condition = configuration.get("condition")
     if condition is not None and condition.transformation is None:
@@ -101,24 +118,29 @@ def held_out(configuration: DictConfig) -> ImageDataset | None:
 
     Of data without splits the first images of the validation, the same for every run with these data and this seed.
     """
-    wanted = configuration.held_out.images
+    return images_apart(configuration, "held_out.images", configuration.held_out.images)
+
+
+def images_apart(configuration: DictConfig, key: str, wanted: int) -> ImageDataset | None:
+    """So many images of the test split, else of the validation, as ``key`` wants; None of 0."""
     if wanted == 0:
         return None
     if "split" in configuration.data:
         return _of_split(configuration, "test", wanted)
     _, validation = training_data(configuration)
     if validation is None:
-        raise UserError(f"held_out.images={wanted}: these data have no test split; give validation=0.1, or images=0")
+        raise UserError(f"{key}={wanted}: these data have no test split; give validation=0.1, or images=0")
     if wanted > len(validation):
-        raise UserError(
-            f"held_out.images={wanted} of the validation's {len(validation)}; give fewer, or a larger share"
-        )
+        raise UserError(f"{key}={wanted} of the validation's {len(validation)}; give fewer, or a larger share")
     return validation.subset(slice(wanted))
 
 
 def _with_inputs(data: ImageDataset, configuration: DictConfig) -> ImageDataset:
-    """With the factor that ``condition`` names, or a transformation of the images under that name."""
-    condition = configuration.get("condition")
+    """With the factor that ``condition`` names, or a transformation of the images under that name; with ``labels``
+    all unknown, until some are told."""
+    condition, labels = configuration.get("condition"), configuration.get("labels")
+    if labels is not None:
+        return untold(data, labels)
     if condition is None:
         return data
     if condition.transformation is None:
@@ -142,6 +164,12 @@ def _check_posterior(configuration: DictConfig) -> None:
     words = isinstance(sites, ListConfig) and all(isinstance(site, str) for site in sites)
     if not (sites is None or words):
         raise UserError(f"posterior.sites={sites!r}: expected a list of latent sites, such as [z_1], or null for all")
+
+
+def _check_one_model(configuration: DictConfig) -> None:
+    choosing = [name for name in ("auxiliary", "condition", "labels") if configuration.get(name) is not None]
+    if len(choosing) > 1:
+        raise UserError(f"{' and '.join(choosing)} each choose the model; give one of them, and null for the others")
 
 
 def _check_information(configuration: DictConfig) -> None:

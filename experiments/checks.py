@@ -21,7 +21,7 @@ __all__ = ["check_settings"]
 
 BUILT = ("data", "prior", "likelihood", "guide", "objective", "model", "recipe")  # groups that say what to build
 NEEDED = (*BUILT, "network", "trainer", "posterior", "diagnosis", "held_out")
-OPTIONAL = ("auxiliary", "clusters", "condition", "penalty", "annealing", "select")
+OPTIONAL = ("auxiliary", "clusters", "condition", "labels", "penalty", "annealing", "select")
 ADDED = (  # keys that jobs of ours read and config.yaml has not
     *("seeds", "workers", "models", "metrics", "figures", "prepare", "measure", "paper", "title"),
     *("search", "score", "runs", "every", "probe", "classifier", "pretraining", "path"),

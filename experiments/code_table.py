@@ -9,9 +9,12 @@ from omegaconf import DictConfig
 
 from experiments.assemble import Parts
 from experiments.codes import code_deviations, mean_codes
+from experiments.some_labels import label_of, named
 from ppvae import from_pyro_svi
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
+from ppvae.models import UNKNOWN
+from ppvae.pair.untouched import device_of
 from ppvae.plots.labels import latent_names
 
 __all__ = ["code_table", "write_codes"]
@@ -21,16 +24,19 @@ def write_codes(parts: Parts, configuration: DictConfig, directory: Path) -> Non
     """Write ``codes.csv``, where the configuration wants codes."""
     wanted = configuration.get("codes")  # none in a run before there were any
     if wanted is not None and wanted.images:
-        table = code_table(parts, wanted.images, configuration.posterior.batch_size, configuration.seed)
+        labels = configuration.get("labels")
+        table = code_table(parts, wanted.images, configuration.posterior.batch_size, configuration.seed, labels)
         replace_atomically(directory / "codes.csv", lambda path: table.to_csv(path, float_format="%.7g"))
 
 
-def code_table(parts: Parts, images: int, batch_size: int, seed: int) -> pd.DataFrame:
+def code_table(parts: Parts, images: int, batch_size: int, seed: int, labels: DictConfig | None = None) -> pd.DataFrame:
     """A row an image, under its number in the data set: what is known of it, and of each latent q(z | x)'s mean and
     standard deviation, ``z0`` and ``z0_std``; of a feature map the means of its entries'.
 
-    Columns before: ``part`` (train or validation), ``file`` where there are files, and the factors by their values. So
-    many ``images`` at most, those of the training first.
+    Columns before: ``part`` (train or validation), ``file`` where there are files, and the factors by their values; of
+    ``labels`` known for some also ``known_label``, which of them the pair was told, the label that its classifier names
+    and how probable that is, ``named_label`` and ``named_probability``. So many ``images`` at most, those of the
+    training first.
     """
     held = {"train": parts.data} | ({} if parts.validation is None else {"validation": parts.validation})
     tables = []
@@ -38,7 +44,8 @@ def code_table(parts: Parts, images: int, batch_size: int, seed: int) -> pd.Data
         left = images - sum(map(len, tables))
         if left > 0:
             first = data.subset(slice(left))
-            tables.append(_known(first, part).join(_codes(parts, first, batch_size, seed), validate="1:1"))
+            known = _known(first, part).assign(**({} if labels is None else _labels(parts, first, batch_size, labels)))
+            tables.append(known.join(_codes(parts, first, batch_size, seed), validate="1:1"))
     table = pd.concat(tables)
     return table.sort_index() if table.index.is_unique else table
 
@@ -49,6 +56,18 @@ def _known(data: ImageDataset, part: str) -> pd.DataFrame:
     columns = {"part": part} | ({} if data.files is None else {"file": data.files})
     columns |= {str(name): _named(factor) for name, factor in table.data_vars.items()}
     return pd.DataFrame(columns, index=pd.Index(table["image"].values, name="image"))
+
+
+def _labels(parts: Parts, data: ImageDataset, batch_size: int, labels: DictConfig) -> dict[str, np.ndarray]:
+    """Which labels the pair was told, and what its classifier says of each image."""
+    (known,) = data.inputs.values()
+    probabilities = named(parts.guide.classify, data, batch_size, device_of(parts.guide))
+    values = np.array(label_of(data, labels).attrs["values"])
+    return {
+        f"known_{labels.factor}": (known != UNKNOWN).numpy(),
+        f"named_{labels.factor}": values[probabilities.argmax(-1).numpy()],
+        "named_probability": probabilities.amax(-1).numpy(),
+    }
 
 
 def _named(factor: xr.DataArray) -> np.ndarray:

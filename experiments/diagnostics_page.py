@@ -49,7 +49,7 @@ def write_diagnosis(
     if evaluation.information is not None:  # of more images than these
         tree["information"] = xr.DataTree(evaluation.information)
     findings = diagnose(tree)
-    matters = _importance(evaluation, configuration.seed)
+    matters = _importance(evaluation, parts.data, configuration.seed)
     write_report(
         directory,
         page=PAGE,
@@ -68,11 +68,11 @@ def write_diagnosis(
     return findings
 
 
-def _importance(evaluation: Evaluation, seed: int) -> xr.Dataset | None:
+def _importance(evaluation: Evaluation, data: ImageDataset, seed: int) -> xr.Dataset | None:
     """DCI of the mean codes where the data have factors enough; None, logged, where they have not."""
-    if "constant_data" not in evaluation.tree.children:
+    if data.factors is None:
         return None
-    factors = evaluation.tree["constant_data"].to_dataset()
+    factors = evaluation.tree["constant_data"].to_dataset()[list(data.factors.data_vars)]  # no inputs
     if len(factors.data_vars) < 2:  # a label alone
         return None
     try:

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts, held_out
+from experiments.assemble import Parts, held_out, images_apart
 from experiments.codes import mean_codes, of_site, readings
+from experiments.some_labels import accuracy, label_of, named
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
@@ -23,6 +24,7 @@ from ppvae.metrics import (
     knn_explained,
     moment_kl,
 )
+from ppvae.pair.untouched import device_of
 
 __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 
@@ -48,6 +50,7 @@ EVALUATED = {  # what the metrics are called
     "test_negative_elbo": "−ELBO of test images (nats)",
     "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
     "test_effective_samples": "effective samples, median test image",
+    "label_accuracy": "accuracy of the classifier's label, test images",
     "test_pareto_k_too_large": "share of test images whose k̂ is too large",
     "entropy_sampled": "entropy of the variances, sampled latents (nats)",
     "entropy_mean": "entropy of the variances, mean latents (nats)",
@@ -79,6 +82,7 @@ class Evaluation:
     latents: dict[str, xr.Dataset]  # of all codes
     metrics: dict[str, float]
     held_out: xr.Dataset | None  # log p(x) of each test image
+    labels: xr.Dataset | None = None  # how many test images of each label have which named by the classifier
 
     @property
     def counted(self) -> int:
@@ -117,7 +121,7 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     split = _information(parts, configuration)
     if split is not None:
         tree["information"] = xr.DataTree(split)
-    found = _of_held_out(parts, configuration)
+    found, labels = _of_held_out(parts, configuration), _labels_named(parts, configuration)
     return Evaluation(
         tree=tree,
         reconstructions=reconstruct(model, tree.isel(image=slice(64))),
@@ -125,8 +129,10 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         latents=latents,
         metrics=_metrics(tree, latents, factors, configuration.seed)
         | _information_metrics(split)
-        | _held_out_metrics(parts, found),
+        | _held_out_metrics(parts, found)
+        | ({} if labels is None else {"label_accuracy": float(labels["score"])}),
         held_out=found,
+        labels=labels,
     )
 
 
@@ -245,6 +251,18 @@ def _of_held_out(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:
     options["progress"] = configuration.trainer.progress
     found = log_marginal(parts.model, parts.guide, data, configuration.held_out.samples, **options)
     return found.assign_attrs(kind=data.kind)
+
+
+def _labels_named(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:
+    """What the classifier calls test images, where some labels are known and the configuration wants to know."""
+    labels = configuration.get("labels")
+    if labels is None:
+        return None
+    data = images_apart(configuration, "labels.images", labels.images)
+    if data is None:
+        return None
+    found = named(parts.guide.classify, data, configuration.held_out.batch_size, device_of(parts.guide))
+    return accuracy(found, label_of(data, labels))
 
 
 def _held_out_metrics(parts: Parts, found: xr.Dataset | None) -> dict[str, float]:

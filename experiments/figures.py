@@ -4,6 +4,7 @@ import re
 
 import torch
 import xarray as xr
+from torch import nn
 
 from experiments.assemble import Parts
 from experiments.codes import readings
@@ -14,9 +15,10 @@ from experiments.selecting import Selected
 from ppvae.interventions import draw_given
 from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
-from ppvae.models import ConditionalVAE
+from ppvae.models import ConditionalVAE, SemiSupervisedVAE
 from ppvae.networks import LabelCondition
 from ppvae.plots import (
+    plot_confusion,
     plot_covariances,
     plot_image_blocks,
     plot_informative,
@@ -27,7 +29,7 @@ from ppvae.plots import (
     plot_traversals,
 )
 
-__all__ = ["figures_of_run", "figures_of_selection", "named", "samples_by_label"]
+__all__ = ["figures_of_run", "figures_of_selection", "labels_named", "named", "samples_by_label"]
 
 MOST = 24  # latents of one code that a figure redraws
 COLUMNS = 12  # codes drawn under each label
@@ -71,18 +73,41 @@ def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[s
 
 
 def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") -> list[ReportFigure]:
-    """Images drawn under each label, one code a column; nothing for a model that is given none."""
-    if not isinstance(parts.model, ConditionalVAE) or not isinstance(parts.model.condition, LabelCondition):
+    """Images drawn under each label, one code a column; nothing for a model that has none."""
+    labels = _labels(parts.model)
+    if labels is None:
         return []
-    labels = torch.arange(parts.model.condition.levels)
-    drawn = draw_given(parts.model, labels, COLUMNS, seed=seed).rename(given="z_local", draw="z_global")
-    (given,) = parts.data.inputs
+    drawn = draw_given(parts.model, torch.arange(labels), COLUMNS, seed=seed)
+    drawn = drawn.rename(given="z_local", draw="z_global")
+    (given,) = (name.removeprefix("known_") for name in parts.data.inputs)
     caption = (
         f"Drawn by the model: a row for each {given}, the first at the top, a column for each code drawn from the "
         "prior. A row should keep what the label says, a column all else, such as slant and thickness."
     )
     figure = plot_image_blocks({"": drawn}, per_line=1, varied=("z", given))
     return [ReportFigure(name, caption, figure, f"Samples by {given}")]
+
+
+def labels_named(evaluation: Evaluation) -> list[ReportFigure]:
+    """What the classifier calls test images of each label; nothing of a pair without one, or without labels."""
+    found = evaluation.labels
+    if found is None or not found["counts"].any():
+        return []
+    images = int(found["counts"].sum())
+    caption = (
+        f"Labels of {images} images that no training saw, a row each, and what the classifier calls them, a column "
+        "each: numbers of images, in per cent of the row. Off the diagonal: mistakes."
+    )
+    return [ReportFigure("labels", caption, plot_confusion(found), "Labels and what the classifier calls them")]
+
+
+def _labels(model: nn.Module) -> int | None:
+    """How many labels a model draws images under."""
+    if isinstance(model, SemiSupervisedVAE):
+        return model.levels
+    if isinstance(model, ConditionalVAE) and isinstance(model.condition, LabelCondition):
+        return model.condition.levels
+    return None
 
 
 def _pictures(evaluation: Evaluation) -> list[ReportFigure]:

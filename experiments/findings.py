@@ -9,6 +9,7 @@ from experiments.selecting import Selected
 from ppvae.interventions.held import images_of
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.inputs import said_bins
+from ppvae.models import UNKNOWN
 from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names, number
 
@@ -28,7 +29,8 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, dia
         found = [f"{chosen.said()}." + ("" if count == len(chosen.kept) else f" {found[0]}")]
     return [
         *found,
-        *_told(evaluation),
+        *_named(evaluation, parts),
+        *_told(evaluation, parts),
         *_surrogate(parts),
         *_continuous(parts),
         *_hidden(evaluation),
@@ -81,7 +83,17 @@ def _telling(latents: xr.Dataset) -> list[int]:
     return [int(k) for k in np.argsort(-shares) if bool(latents[rule][k]) and shares[k] >= TOLD]
 
 
-def _told(evaluation: Evaluation) -> list[str]:
+def _named(evaluation: Evaluation, parts: Parts) -> list[str]:
+    """How well labels are named of which some were known."""
+    if evaluation.labels is None or not evaluation.labels["counts"].any():
+        return []
+    (known,) = parts.data.inputs.values()
+    right, images = 100 * float(evaluation.labels["score"]), int(evaluation.labels["counts"].sum())
+    told = f"{int((known != UNKNOWN).sum())} of {len(known)} training images"
+    return [f"Told the label of {told}, the classifier names that of {right:.1f} % of {images} test images rightly."]
+
+
+def _told(evaluation: Evaluation, parts: Parts) -> list[str]:
     """Which latent tells which factor, where factors are known."""
     site, latents = next(iter(evaluation.latents.items()))
     if len(evaluation.latents) > 1 or "factor" not in latents:
@@ -91,14 +103,16 @@ def _told(evaluation: Evaluation) -> list[str]:
         return ["No latent that is used tells a tenth of any known factor's entropy."]
     said = [f"{names[k]} ({float(latents['factor_share'][k]):.2f})" for k in telling[:NAMED]]
     more = f" and {len(telling) - NAMED} more" if len(telling) > NAMED else ""
-    missing = sorted(set(_known(evaluation)) - {str(latents["factor"].values[k]) for k in telling})
+    missing = sorted(set(_known(evaluation, parts)) - {str(latents["factor"].values[k]) for k in telling})
     without = f"; none tells most of {', '.join(missing)}" if missing else ""
     return [f"What each tells most of, as a share of that factor's entropy: {', '.join(said)}{more}{without}."]
 
 
-def _known(evaluation: Evaluation) -> list[str]:
-    """The factors that differ in these images."""
-    factors = evaluation.tree["constant_data"].to_dataset()
+def _known(evaluation: Evaluation, parts: Parts) -> list[str]:
+    """The factors of the data that differ in these images."""
+    given = evaluation.tree["constant_data"].to_dataset()
+    others = [name for name in parts.data.inputs if name not in parts.data.factors]
+    factors = given.drop_vars(others)
     return [str(name) for name, factor in factors.data_vars.items() if len(np.unique(factor.values)) > 1]
 
 

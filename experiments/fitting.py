@@ -34,7 +34,8 @@ def fit_configured(
     A run that was ended before its first checkpoint begins anew.
     """
     options = _of_trainer(parts, configuration, directory, resume=resume) | ({"recipe": recipe} if recipe else {})
-    return fit(model, guide, parts.data, parts.objective, epochs=epochs, validation=parts.validation, **options)
+    images = parts.data if parts.repeated is None else parts.repeated
+    return fit(model, guide, images, parts.objective, epochs=epochs, validation=parts.validation, **options)
 
 
 def follow_path(

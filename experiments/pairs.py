@@ -19,7 +19,7 @@ from ppvae.errors import check_whole, one_line
 from ppvae.networks import ConditionalEncoder
 from ppvae.priors import ClusterPrior
 
-__all__ = ["built", "conditional", "one_view", "pair", "two_views"]
+__all__ = ["built", "conditional", "one_view", "pair", "semi_supervised", "two_views"]
 
 type Pair = tuple[nn.Module, nn.Module]  # model and guide
 
@@ -78,6 +78,8 @@ def one_view(
     """One code of an image: p(z) p(x | z) and q(z | x)."""
     if clusters is not None:
         raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    if "classifier" in _open(guide):
+        raise UserError("guide=semi_supervised names a label; give labels=some, or another guide")
     if _open(guide) not in ([], ["prior"]):
         raise UserError(
             "guide=two_view encodes two codes; give auxiliary=shuffle, grey, blur or none, or another guide"
@@ -118,6 +120,29 @@ def conditional(
     return built(program, nn.Module, prior=drawing, likelihood=decoding, condition=reading), encoding
 
 
+def semi_supervised(
+    program: DictConfig,
+    prior: DictConfig,
+    likelihood: DictConfig,
+    guide: DictConfig,
+    classifier: DictConfig,
+    levels: int,
+    clusters: DictConfig | None,
+) -> Pair:
+    """One code and a label of some images: p(y) p(z) p(x | z, y) and q(y | x) q(z | x, y)."""
+    if clusters is not None:
+        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    if "classifier" not in _open(guide):
+        raise UserError(f"guide {guide._target_} names no label; with labels=some give guide=semi_supervised")
+    if _open(prior):
+        name = prior._target_.rpartition(".")[2]
+        raise UserError(f"prior {name} needs a pair of images alone; with labels=some give another, as normal")
+    drawing = built(prior, nn.Module)
+    decoding = _decoding(likelihood, drawing.latents + levels)
+    encoding = _given(guide, classifier=built(classifier, nn.Module), levels=levels)
+    return built(program, nn.Module, prior=drawing, likelihood=decoding, levels=levels), encoding
+
+
 def two_views(
     program: DictConfig,
     site: str,
@@ -133,7 +158,7 @@ def two_views(
 
     One likelihood decodes both codes, another of its kind the local one.
     """
-    if not _open(guide):
+    if "encoder_global" not in _open(guide):
         raise UserError(f"guide {guide._target_} encodes one code, an auxiliary task needs two; give guide=two_view")
     check_whole("auxiliary.latents_local", prior_local.latents, 1)
     priors = _global_prior(prior, site), built(prior_local, nn.Module)

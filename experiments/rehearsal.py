@@ -31,6 +31,7 @@ LEAST = {  # numbers that make what follows quick
     "imputation": {"draws": 2},
     "held_out": {"images": IMAGES, "samples": 2},
     "codes": {"images": IMAGES},
+    "labels": {"images": IMAGES},
 }
 
 

@@ -52,6 +52,10 @@ class SemiSupervisedNormal(Program):
             y = pyro.sample("y", Membership(logits=logits), infer=SUMMED_OUT)
             return pyro.sample("z", self._normal(features, y), infer={"event_dims": ["latent"]})
 
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """q(y | x), the probabilities of each image's levels, (image, level)."""
+        return self.logits(self.classifier(images)).softmax(-1)
+
     def _told(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The logits with those of a known label where there is one; what the classifier gave it is recorded."""
         if labels.is_floating_point() or labels.is_complex():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, ROWS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
+SCRIPT, LOOP, CAREFUL, INPUTS, LABELS, ROWS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
     r"```python\n(.*?)```", README, flags=re.S
 )
 SMALLER = {
@@ -47,6 +47,12 @@ def test_readme_pairs_take_inputs_beside_images(tmp_path, forked):
     done = forked(tmp_path, script)
     assert done.returncode == 0, done.stderr
     assert "'given': 3, 'draw': 8" in done.stdout
+
+
+def test_readme_labels_of_some_images_name_those_of_others(tmp_path, forked):
+    done = forked(tmp_path, _smaller(LABELS).replace("guide.classify", "named = guide.classify") + "\nprint(named)")
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"tensor\(\[[012](, [012]){7}\]\)", done.stdout)
 
 
 def test_readme_rows_are_imputed(tmp_path, forked):
@@ -139,6 +145,7 @@ def test_readme_lists_every_choice_of_every_group_to_swap():
         "auxiliary",
         "clusters",
         "condition",
+        "labels",
         "select",
         "data",
         "model",

@@ -1,4 +1,4 @@
-"""What is given with an image, shown: the digits that a study's conditional models draw under each label."""
+"""What is given with an image, or known of some, shown: the digits that a study's models draw under each label."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ __all__ = ["figures"]
 
 
 def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
-    """Samples by label of the study's conditional models, the first seed."""
+    """Samples by label of the study's models that have one, the first seed."""
     seed, found = configuration.seeds[0], []
     for name in configuration.models:
         parts = trained_parts(directory / name / f"seed{seed}", configuration)

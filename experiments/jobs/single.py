@@ -9,7 +9,7 @@ from experiments.assemble import Parts
 from experiments.diagnostics_page import write_diagnosis
 from experiments.draw_figures import draws_of_run
 from experiments.evaluation import EVALUATED, Evaluation
-from experiments.figures import figures_of_run, figures_of_selection, samples_by_label
+from experiments.figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
 from experiments.findings import of_rows, reconstruction_error, reconstruction_unit, sentences, used
 from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.labels import labelled, metric_labels
@@ -99,6 +99,7 @@ def write_pages(
             *figures_of_hierarchy(parts, evaluation, configuration.seed),
             *draws_of_run(parts, evaluation, configuration.seed),
             *samples_by_label(parts, configuration.seed),
+            *labels_named(evaluation),
         ],
         found=found,
         environment=environment(configuration.seed),

@@ -3,6 +3,7 @@
 from .accuracies import plot_accuracies
 from .assignments import plot_assignments
 from .codes import plot_codes
+from .confusion import plot_confusion
 from .costs import plot_costs
 from .covariances import plot_covariances
 from .draws import plot_draws
@@ -32,6 +33,7 @@ __all__ = [
     "plot_calibration",
     "plot_capacity",
     "plot_codes",
+    "plot_confusion",
     "plot_costs",
     "plot_covariances",
     "plot_draws",

@@ -19,6 +19,8 @@ from experiments.assemble import assemble, training_data
 from experiments.pairs import pair
 from ppvae import VAE, UserError, check_pair, fit, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset
+from ppvae.models import UNKNOWN
+from ppvae.objectives import Supervised
 from ppvae.svi import Plateau
 
 CONF = Path(experiments.__file__).parent / "conf"
@@ -30,12 +32,21 @@ PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
 )
 MAPS = {"categorical": 768, "logistic": 6, "logistic_mixture": 100, "autoregressive": 32}  # for three channels
 MAPS |= {"zero_inflated_poisson": 6, "zero_inflated_negative_binomial": 6}
+LABEL_GUIDE = GUIDES.pop(GUIDES.index("semi_supervised"))
 TWO_VIEW_GUIDE, CLUSTER_PRIOR = GUIDES.pop(GUIDES.index("two_view")), PRIORS.pop(PRIORS.index("cluster"))
 MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.pop(GUIDES.index("bottom_up"))
 DEEP_PRIOR = PRIORS.pop(PRIORS.index("hierarchy"))
 DEEP_GUIDES = [GUIDES.pop(GUIDES.index(name)) for name in ("hierarchy", "ladder")]
 DEEP = [f"prior={DEEP_PRIOR}", "network=hierarchy", "network.hierarchy='4x4:1 8x8:1'", "network.channels=8"]
-OPEN = (TWO_VIEW_GUIDE, MAP_PRIOR, DEEP_PRIOR, *DEEP_GUIDES, "vamp", "ard")  # the pair gives what these leave open
+OPEN = (
+    TWO_VIEW_GUIDE,
+    LABEL_GUIDE,
+    MAP_PRIOR,
+    DEEP_PRIOR,
+    *DEEP_GUIDES,
+    "vamp",
+    "ard",
+)  # the pair gives what these leave open
 TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {
@@ -115,7 +126,7 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters", "condition", "launcher", "model") or choice in OPEN:
+    elif group in ("auxiliary", "clusters", "condition", "labels", "launcher", "model") or choice in OPEN:
         return  # built together below
     elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None
@@ -137,6 +148,8 @@ def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
         composition.data, composition.validation = sprites.copy(), None  # sprites have no splits
         if "condition" in composition and composition.condition is not None:
             composition.condition.input = "shape"  # sprites have no label
+        if composition.get("labels") is not None:
+            composition.labels.update({"factor": "shape", "known": 3, "images": 0})
         model = assemble(composition).model
         prior = getattr(model, "prior", getattr(model, "prior_global", None))
         assert getattr(prior, "top_down", prior).latents == 2, name
@@ -364,6 +377,53 @@ def test_two_views_train_by_every_objective(clusters, objective):
     views = ["auxiliary=shuffle", "auxiliary.latents_local=2", "held_out.images=0", *more]
     overrides = [*overrides_of(prior, TWO_VIEW_GUIDE, "normal", objective), *views]
     trained_but_by_total_correlation(objective, *overrides)
+
+
+SOME_LABELS = ["labels=some", "labels.factor=shape", "labels.known=6", "labels.images=0", "held_out.images=0"]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_labels_known_for_some_go_with_every_objective(objective):
+    """But the total correlation, which is of one code; the classifier's term is there whatever weighs the bound."""
+    overrides = [*overrides_of("normal", LABEL_GUIDE, "normal", objective), *SOME_LABELS]
+    parts = assemble(composed(*overrides))
+    assert isinstance(parts.objective, Supervised)
+    known = (parts.data.inputs["known_shape"] != UNKNOWN).sum()
+    assert (int(known), parts.validation.inputs["known_shape"].unique().tolist()) == (6, [UNKNOWN])
+    if objective == "total_correlation":
+        with pytest.raises(UserError, match="one latent site"):
+            fit(parts.model, parts.guide, parts.data, parts.objective, epochs=1, progress=False, compile=False)
+        return
+    trained_two_steps(parts.data, *overrides)
+
+
+@pytest.mark.parametrize("prior", [prior for prior in PRIORS if prior not in OWN_PAIRS])
+def test_labels_known_for_some_go_with_every_prior_of_one_code(prior):
+    """A VampPrior, which draws by its guide, is refused in one line."""
+    overrides = [*overrides_of(prior, LABEL_GUIDE, "normal", "beta"), *SOME_LABELS]
+    if prior == "vamp":
+        with pytest.raises(UserError, match="with labels=some give another, as normal"):
+            assemble(composed(*overrides))
+        return
+    trained_two_steps(assemble(composed(*overrides)).data, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ([f"guide={LABEL_GUIDE}"], "guide=semi_supervised names a label; give labels=some, or another guide"),
+        (["guide=mean_field", *SOME_LABELS], "MeanFieldNormal names no label; with labels=some give guide="),
+        ([f"guide={LABEL_GUIDE}", *SOME_LABELS, "labels.factor=label"], "labels.factor=label: expected a factor"),
+        ([f"guide={LABEL_GUIDE}", *SOME_LABELS, "labels.images=9"], "labels.images=9 of the validation's 2; give"),
+        ([f"guide={LABEL_GUIDE}", *SOME_LABELS, "validation=null", "labels.images=9"], "validation=0.1, or images=0"),
+        ([f"guide={LABEL_GUIDE}", *SOME_LABELS, "condition=label"], "condition and labels each choose the model; give"),
+        ([f"guide={LABEL_GUIDE}", *SOME_LABELS, "auxiliary=blur"], "auxiliary and labels each choose the model; give"),
+    ],
+)
+def test_words_of_labels_that_do_not_fit_end_in_one_line(overrides, line):
+    with pytest.raises(UserError, match=line) as caught:
+        assemble(composed("prior=normal", *overrides))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

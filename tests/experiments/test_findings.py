@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from experiments.findings import reconstruction_error, reconstruction_unit, sentences, told_names
@@ -16,7 +17,7 @@ from ppvae.priors import NormalPrior
 
 def parts(scale: float) -> SimpleNamespace:
     model = VAE(NormalPrior(3), NormalLikelihood(MLPDecoder(3, (1, 2, 2)), scale=scale))
-    return SimpleNamespace(model=model, data=SimpleNamespace(factors=None))
+    return SimpleNamespace(model=model, data=SimpleNamespace(factors=None, inputs={}))
 
 
 def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
@@ -34,6 +35,7 @@ def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
         reconstructions=(images + error).assign_attrs(shown="mean"),
         latents={"z": latents},
         counted=3,
+        labels=None,
         metrics={"informative_by_ablation": 2, "largest_snr_called_uninformative": float("nan")},
     )
 
@@ -104,3 +106,18 @@ def test_a_scale_too_small_is_no_cause_of_a_code_that_is_not_used():
 def test_nothing_failed():
     said = sentences(parts(0.02), evaluation(0.06), None, diagnosed(tightness="warn", width="not run"))[-1]
     assert said == "No test of the guide failed."
+
+
+def test_labels_known_for_some_are_said_to_be_named():
+    """What the pair was told is no factor of its own, and is missed by no latent."""
+    found, told = evaluation(0.0), parts(0.02)
+    counts = xr.Dataset({"counts": (("label", "named"), [[6, 1], [0, 1]]), "score": 7 / 8})
+    found.labels, told.data.inputs = counts, {"known_hue": torch.tensor([0, -1, -1, 3])}
+    told.data.factors = found.tree["constant_data"].to_dataset()
+    found.tree["constant_data"] = found.tree["constant_data"].to_dataset().assign(known_hue=("image", [0, -1, -1, 3]))
+    _, second, third = sentences(told, found, None, None)
+    assert (
+        second
+        == "Told the label of 2 of 4 training images, the classifier names that of 87.5 % of 8 test images rightly."
+    )
+    assert third.endswith("; none tells most of y.")

@@ -1,0 +1,70 @@
+"""A pair that knows some labels beside a classifier that knows these alone (Kingma et al. 2014, Table 1)."""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from experiments.assemble import Parts, images_apart
+from experiments.labels import labelled, metric_labels
+from experiments.pairs import built
+from experiments.some_labels import accuracy, label_of, named
+from experiments.training import train_and_evaluate
+from guides.encoders import feature_count
+from ppvae import UserError
+from ppvae.models import UNKNOWN
+from ppvae.pair.untouched import device_of
+
+__all__ = ["classifier_of", "train_beside_classifier"]
+
+STEPS = 1000  # of the classifier alone: its training error is zero long before
+BATCH = 100
+LEARNING_RATE = 1e-3
+
+ERRORS = {
+    "label_error": "error of the pair's classifier, test images (per cent)",
+    "label_error_alone": "error of the same classifier, taught the known labels alone (per cent)",
+}
+
+
+@labelled(ERRORS | (metric_labels(train_and_evaluate) or {}))
+def train_beside_classifier(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
+    """As a study's ``measure``: the run, and the same classifier trained on the images whose label is known."""
+    if configuration.get("labels") is None or not configuration.labels.images:
+        raise UserError("this study is of labels known for some; give labels=some, with labels.images above 0")
+    train_and_evaluate(configuration, directory, resume=resume, measure=_errors)
+
+
+def _errors(parts: Parts, configuration: DictConfig) -> dict[str, float]:
+    test = images_apart(configuration, "labels.images", configuration.labels.images)
+    label, device = label_of(test, configuration.labels), device_of(parts.guide)
+    alone = classifier_of(parts, configuration).to(device)
+    wrong = {}
+    for name, classify in (("label_error", parts.guide.classify), ("label_error_alone", alone)):
+        found = accuracy(named(classify, test, configuration.held_out.batch_size, device), label)
+        wrong[name] = 100 * (1 - float(found["score"]))
+    return wrong
+
+
+def classifier_of(parts: Parts, configuration: DictConfig) -> nn.Module:
+    """The pair's classifier, initialised anew and taught the labels that the pair was told, by cross-entropy.
+
+    Gives logits (image, level). Each step is of 100 images drawn with replacement, as the pair sees them.
+    """
+    (known,) = parts.data.inputs.values()
+    labelled_images = torch.nonzero(known != UNKNOWN)[:, 0]
+    told = parts.data.subset(labelled_images)
+    images, labels = told.observed(seed=configuration.seed), known[labelled_images]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(configuration.seed)
+        features = built(configuration.labels.classifier, nn.Module)
+        classifier = nn.Sequential(features, nn.Linear(feature_count(features), configuration.labels.levels))
+        adam = torch.optim.Adam(classifier.parameters(), LEARNING_RATE)
+        for _ in range(STEPS):
+            some = torch.randint(len(images), (BATCH,))
+            adam.zero_grad()
+            cross_entropy(classifier(images[some]), labels[some]).backward()
+            adam.step()
+    return classifier.eval()
