@@ -1,7 +1,7 @@
 """The command line: ``uv run -m experiments [group=choice] [key=value] …``."""
 
-from experiments.endings import ended_in_one_line
-from experiments.signals import obey_signals
+from .endings import ended_in_one_line
+from .signals import obey_signals
 
 __all__ = ["main"]
 
@@ -10,7 +10,7 @@ def main() -> None:
     """Run the command line; a user's mistake, a full disk or a signal ends in one line and an exit code."""
     obey_signals()  # before what takes seconds to import
     with ended_in_one_line():
-        from experiments.command import command_line
+        from .command import command_line
 
         command_line()
 

@@ -7,14 +7,15 @@ import torch
 import xarray as xr
 from omegaconf import DictConfig, ListConfig
 
-from experiments.endings import said_in_one_line
-from experiments.memory import check_data_size, check_draws, check_model_size
-from experiments.pairs import built, pair
-from experiments.some_labels import label_of, repeated, told, untold
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
 from ppvae.svi import Recipe, StoppingRule
+
+from .endings import said_in_one_line
+from .memory import check_data_size, check_draws, check_model_size
+from .pairs import built, pair
+from .some_labels import label_of, repeated, told, untold
 
 __all__ = ["Parts", "assemble", "held_out", "images_apart", "maps_of", "training_data"]
 

@@ -11,11 +11,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.folders import check_name
-from experiments.job_settings import check_job_settings
-from experiments.suggestions import as_it_stands, groups, is_choice, parsed, unknown_key
 from ppvae.errors import UserError, check_choice, check_positive, check_whole
 from ppvae.svi.execution import Wish
+
+from .folders import check_name
+from .job_settings import check_job_settings
+from .suggestions import as_it_stands, groups, is_choice, parsed, unknown_key
 
 __all__ = ["check_settings"]
 

@@ -7,15 +7,16 @@ import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts
-from experiments.codes import code_deviations, mean_codes
-from experiments.some_labels import label_of, named
 from ppvae import from_pyro_svi
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
 from ppvae.models import UNKNOWN
 from ppvae.pair.untouched import device_of
 from ppvae.plots.labels import latent_names
+
+from .assemble import Parts
+from .codes import code_deviations, mean_codes
+from .some_labels import label_of, named
 
 __all__ = ["code_table", "write_codes"]
 

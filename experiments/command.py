@@ -17,12 +17,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.configuration_folders import check_composed, check_configuration_folders
-from experiments.endings import ended_in_one_line, line_of
-from experiments.folders import told_what_is_left, withdrawn_after_a_mistake
-from experiments.launched import check_shareable
-from experiments.resolvers import register_resolvers
 from ppvae.errors import UserError, one_line
+
+from .configuration_folders import check_composed, check_configuration_folders
+from .endings import ended_in_one_line, line_of
+from .folders import told_what_is_left, withdrawn_after_a_mistake
+from .launched import check_shareable
+from .resolvers import register_resolvers
 
 __all__ = ["command_line", "job_of", "run_job"]
 
@@ -46,9 +47,9 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
     Errors: as the job raises them; of a mistake, nothing is left of a folder that was made for this run.
     """
     with withdrawn_after_a_mistake(directory):
-        from experiments.checks import check_settings  # these import torch, during which a signal may come
-        from experiments.record import recorded
-        from experiments.rerun import rerun
+        from .checks import check_settings  # these import torch, during which a signal may come
+        from .record import recorded
+        from .rerun import rerun
 
         settings = HydraConfig.get()
         check_shareable(configuration.job)
@@ -119,7 +120,7 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 def _of_words(error: Exception, arguments: Sequence[str]) -> str:
     """What to say of words that make no configuration: a misspelt key's near neighbour, or else Hydra's own reason."""
-    from experiments.suggestions import as_it_stands, groups, parsed, unknown_key
+    from .suggestions import as_it_stands, groups, parsed, unknown_key
 
     try:
         given = get_args_parser().parse_args(list(arguments))

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.given import Given
-from experiments.plain_yaml import read_plain_yaml
-from experiments.references import check_references
-from experiments.trust import check_names
 from ppvae import UserError
 from ppvae.errors import one_line
+
+from .given import Given
+from .plain_yaml import read_plain_yaml
+from .references import check_references
+from .trust import check_names
 
 __all__ = ["load_configuration"]
 

@@ -12,11 +12,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.given import Given, entries
-from experiments.plain_yaml import read_plain_yaml
-from experiments.references import check_references
 from ppvae import UserError
 from ppvae.errors import one_line
+
+from .given import Given, entries
+from .plain_yaml import read_plain_yaml
+from .references import check_references
 
 __all__ = ["check_composed", "check_configuration_folders"]
 
@@ -74,7 +75,7 @@ def _check_file(path: Path, inside: Path, given: Given) -> None:
             raise ValueError("the output folder is for the command line to say: resume=, or name= without / and $")
         plain = {key: value for key, value in content.items() if key != "hydra"}
         check_references(plain)
-        from experiments.trust import check_names  # and torch, seconds that a command line without such folders saves
+        from .trust import check_names  # and torch, seconds that a command line without such folders saves
 
         check_names(plain, given)
     except ValueError as error:

@@ -6,19 +6,20 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.assemble import Parts
-from experiments.codes import mean_codes, of_site
-from experiments.evaluation import Evaluation
-from experiments.figures import named
-from experiments.provenance import command_line, environment
-from experiments.report import DPI, ReportFigure, Table, write_report
-from experiments.row_figures import is_table
 from ppvae import UserError, examine
 from ppvae.datasets import ImageDataset
 from ppvae.diagnostics import diagnose, importance
 from ppvae.metrics import dci_metric
 from ppvae.pair.untouched import device_of
 from ppvae.plots import plot_calibration, plot_importance, plot_importance_matrix, plot_latent_cards
+
+from .assemble import Parts
+from .codes import mean_codes, of_site
+from .evaluation import Evaluation
+from .figures import named
+from .provenance import command_line, environment
+from .report import DPI, ReportFigure, Table, write_report
+from .row_figures import is_table
 
 __all__ = ["write_diagnosis"]
 

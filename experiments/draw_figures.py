@@ -2,13 +2,14 @@
 
 import xarray as xr
 
-from experiments.assemble import Parts
-from experiments.evaluation import Evaluation
-from experiments.report import ReportFigure
 from ppvae.interventions import draws_from_prior, draws_given_z, in_paint
 from ppvae.interventions.held import PIXELS, images_of
 from ppvae.likelihoods import AutoregressiveLikelihood
 from ppvae.plots import plot_draws
+
+from .assemble import Parts
+from .evaluation import Evaluation
+from .report import ReportFigure
 
 __all__ = ["draws_of_run"]
 

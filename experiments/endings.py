@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from experiments.launched import silent
-from experiments.signals import ignore_signals
 from ppvae.errors import Interrupted, UserError, one_line
 from ppvae.files import explained
 from ppvae.memory import is_out_of_memory
+
+from .launched import silent
+from .signals import ignore_signals
 
 __all__ = ["EXIT_USER_ERROR", "ended_in_one_line", "line_of", "said_in_one_line"]
 

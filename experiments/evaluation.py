@@ -8,9 +8,6 @@ import numpy as np
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts, held_out, images_apart
-from experiments.codes import mean_codes, of_site, readings
-from experiments.some_labels import accuracy, label_of, named
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
 from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
@@ -25,6 +22,10 @@ from ppvae.metrics import (
     moment_kl,
 )
 from ppvae.pair.untouched import device_of
+
+from .assemble import Parts, held_out, images_apart
+from .codes import mean_codes, of_site, readings
+from .some_labels import accuracy, label_of, named
 
 __all__ = ["EVALUATED", "Evaluation", "evaluate"]
 

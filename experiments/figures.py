@@ -6,12 +6,6 @@ import torch
 import xarray as xr
 from torch import nn
 
-from experiments.assemble import Parts
-from experiments.codes import readings
-from experiments.evaluation import Evaluation
-from experiments.findings import of_rows, told_names
-from experiments.report import ReportFigure
-from experiments.selecting import Selected
 from ppvae.interventions import draw_given
 from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
@@ -28,6 +22,13 @@ from ppvae.plots import (
     plot_reconstructions,
     plot_traversals,
 )
+
+from .assemble import Parts
+from .codes import readings
+from .evaluation import Evaluation
+from .findings import of_rows, told_names
+from .report import ReportFigure
+from .selecting import Selected
 
 __all__ = ["figures_of_run", "figures_of_selection", "labels_named", "named", "samples_by_label"]
 

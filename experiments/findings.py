@@ -3,15 +3,16 @@
 import numpy as np
 import xarray as xr
 
-from experiments.assemble import Parts
-from experiments.evaluation import Evaluation
-from experiments.selecting import Selected
 from ppvae.interventions.held import images_of
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.inputs import said_bins
 from ppvae.models import UNKNOWN
 from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names, number
+
+from .assemble import Parts
+from .evaluation import Evaluation
+from .selecting import Selected
 
 __all__ = ["of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
 

@@ -10,10 +10,11 @@ import xarray as xr
 from omegaconf import DictConfig
 from torch import nn
 
-from experiments.assemble import Parts
 from ppvae import Objective, fit, path, read_posterior, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.svi import Recipe
+
+from .assemble import Parts
 
 __all__ = ["fit_configured", "follow_path"]
 

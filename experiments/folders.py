@@ -14,10 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from experiments.endings import ended_in_one_line
-from experiments.launched import another
 from ppvae.errors import Interrupted, UserError
 from ppvae.files import claimed, explained, locked
+
+from .endings import ended_in_one_line
+from .launched import another
 
 __all__ = ["RunFolder", "as_path", "check_name", "check_run", "told_what_is_left", "withdrawn_after_a_mistake"]
 

@@ -6,14 +6,15 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from experiments.assemble import Parts
-from experiments.evaluation import Evaluation
-from experiments.report import ReportFigure, Table
 from ppvae import UserError
 from ppvae.diagnostics import information_by_group, information_by_scale
 from ppvae.interventions import draw_images, interpolate, keep_groups, reestimate
 from ppvae.interventions.held import data_of, images_of
 from ppvae.plots import plot_groups, plot_interpolations, plot_kept_groups, plot_temperatures
+
+from .assemble import Parts
+from .evaluation import Evaluation
+from .report import ReportFigure, Table
 
 __all__ = ["figures_of_hierarchy", "groups_table"]
 

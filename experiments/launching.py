@@ -17,8 +17,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.members import outcome_of
 from ppvae.errors import UserError, check_whole, one_line
+
+from .members import outcome_of
 
 __all__ = ["Members", "check_workers", "launch"]
 

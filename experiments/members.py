@@ -22,10 +22,11 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.endings import line_of
-from experiments.resolvers import register_resolvers
 from ppvae.errors import one_line
 from ppvae.files import locked, replace_atomically
+
+from .endings import line_of
+from .resolvers import register_resolvers
 
 __all__ = ["Outcome", "attempt", "metrics_of", "outcome_of", "say_what_is_left"]
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.provenance import as_markdown, command_line
-from experiments.report import ReportFigure, Table, write_report
 from ppvae.files import replace_atomically
+
+from .provenance import as_markdown, command_line
+from .report import ReportFigure, Table, write_report
 
 __all__ = ["publish"]
 

@@ -11,10 +11,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from experiments.endings import line_of
-from experiments.provenance import command_line, device_name, environment, peak_memory
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
+
+from .endings import line_of
+from .provenance import command_line, device_name, environment, peak_memory
 
 __all__ = ["read_record", "recorded"]
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.assemble import Parts
-from experiments.code_table import write_codes
-from experiments.endings import said_in_one_line
-from experiments.evaluation import Evaluation, evaluate
 from ppvae import fit, write_posterior
+
+from .assemble import Parts
+from .code_table import write_codes
+from .endings import said_in_one_line
+from .evaluation import Evaluation, evaluate
 
 __all__ = ["Follow", "rehearse"]
 

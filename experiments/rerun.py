@@ -9,13 +9,14 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.configuration_files import load_configuration
-from experiments.folders import check_run
-from experiments.provenance import environment
-from experiments.record import read_record
-from experiments.report import Table
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
+
+from .configuration_files import load_configuration
+from .folders import check_run
+from .provenance import environment
+from .record import read_record
+from .report import Table
 
 __all__ = ["compared", "numbers_of", "rerun"]
 
@@ -26,7 +27,7 @@ SAME = ("commit", "machine", "python", "torch", "pyro-ppl", "lightning-fabric") 
 
 def rerun(configuration: DictConfig, directory: Path) -> Table:
     """Repeat the run that ``rerun`` names, in ``directory``, and print its numbers beside those of the first time."""
-    from experiments.command import job_of
+    from .command import job_of
 
     first = _first(configuration)
     before = numbers_of(first)

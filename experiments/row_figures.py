@@ -9,14 +9,15 @@ import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts
-from experiments.evaluation import Evaluation
-from experiments.report import ReportFigure, Table
 from ppvae import impute, write_posterior
 from ppvae.datasets import ImageDataset, Rows, in_units
 from ppvae.files import replace_atomically
 from ppvae.interventions.held import images_of
 from ppvae.plots import plot_row_traversals, plot_rows, plot_table
+
+from .assemble import Parts
+from .evaluation import Evaluation
+from .report import ReportFigure, Table
 
 __all__ = ["figures_of_rows", "imputed", "is_table", "keep_columns", "rows_table"]
 

@@ -9,17 +9,18 @@ from typing import NamedTuple
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts, assemble
-from experiments.configuration_files import load_configuration
-from experiments.endings import said_in_one_line
-from experiments.fitting import follow_path
-from experiments.pairs import built
 from ppvae import Objective, read_posterior
 from ppvae.files import replace_atomically
 from ppvae.selection import chosen_plateau, entrance, keep_latents, say_plateau
 from ppvae.selection.first import first_images
 from ppvae.selection.selecting import pair_of_level
 from ppvae.svi import load_pair
+
+from .assemble import Parts, assemble
+from .configuration_files import load_configuration
+from .endings import said_in_one_line
+from .fitting import follow_path
+from .pairs import built
 
 __all__ = [
     "SELECTED",

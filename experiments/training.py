@@ -13,19 +13,20 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from experiments.assemble import Parts, assemble
-from experiments.code_table import write_codes
-from experiments.configuration_files import load_configuration
-from experiments.evaluation import EVALUATED, Evaluation, evaluate
-from experiments.fitting import fit_configured
-from experiments.labels import labelled
-from experiments.launched import end_here
-from experiments.rehearsal import Follow, rehearse
-from experiments.row_figures import keep_columns
-from experiments.selecting import SELECTED, check_selection, numbers_of_selection, selected
 from ppvae import UserError, write_posterior
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
+
+from .assemble import Parts, assemble
+from .code_table import write_codes
+from .configuration_files import load_configuration
+from .evaluation import EVALUATED, Evaluation, evaluate
+from .fitting import fit_configured
+from .labels import labelled
+from .launched import end_here
+from .rehearsal import Follow, rehearse
+from .row_figures import keep_columns
+from .selecting import SELECTED, check_selection, numbers_of_selection, selected
 
 __all__ = [
     "TRAINED",

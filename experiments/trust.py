@@ -13,10 +13,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import ppvae.datasets
-from experiments import pairs
-from experiments.given import Given
 from ppvae import Objective
 from ppvae.svi import Recipe, StoppingRule
+
+from . import pairs
+from .given import Given
 
 __all__ = ["check_names"]
 

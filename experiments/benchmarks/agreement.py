@@ -4,11 +4,12 @@ import pyro
 import torch
 from torch import nn
 
-from experiments.benchmarks.pixel_setup import PixelSetup
-from experiments.benchmarks.pythae_vae import build_pythae, pythae_parts
-from experiments.benchmarks.setups import Setup
-from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO
+
+from .pixel_setup import PixelSetup
+from .pythae_vae import build_pythae, pythae_parts
+from .setups import Setup
+from .two_view_setup import TwoViewSetup
 
 __all__ = ["check_agreement", "disagreement"]
 

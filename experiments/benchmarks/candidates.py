@@ -9,13 +9,14 @@ from lightning_fabric import Fabric
 from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
-from experiments.benchmarks.pixel_setup import PixelSetup
-from experiments.benchmarks.pythae_vae import build_pythae, pythae_version
-from experiments.benchmarks.setups import Kind, Setup
-from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO, Objective
 from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
+
+from .pixel_setup import PixelSetup
+from .pythae_vae import build_pythae, pythae_version
+from .setups import Kind, Setup
+from .two_view_setup import TwoViewSetup
 
 __all__ = [
     "BASELINE",

@@ -20,7 +20,6 @@ import pyro
 import torch
 from torch import nn
 
-from experiments.provenance import as_markdown, command_line, environment
 from guides import MeanFieldNormal
 from ppvae import VAE, from_pyro_svi, log_marginal
 from ppvae.datasets import ImageDataset, binarised_mnist
@@ -28,6 +27,8 @@ from ppvae.datasets.images import RenderedImages
 from ppvae.likelihoods import BernoulliLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.priors import NormalPrior
+
+from ..provenance import as_markdown, command_line, environment
 
 __all__ = ["main"]
 

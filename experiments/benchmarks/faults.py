@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae import UserError, read_posterior
 from ppvae.svi.checkpoints import load_checkpoint
+
+from ..provenance import as_markdown, command_line, environment
 
 __all__ = ["main"]
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from experiments.benchmarks.hand_written_hierarchy import HandWrittenHierarchy
 from guides import HierarchyGuide
 from ppvae import VAE
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import BottomUp, HierarchyDecoder, TopDown
 from ppvae.priors import HierarchyPrior
+
+from .hand_written_hierarchy import HandWrittenHierarchy
 
 __all__ = ["HIERARCHIES", "HierarchySetup"]
 

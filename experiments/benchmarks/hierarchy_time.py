@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import torch
 from torch import nn
 
-from experiments.benchmarks.agreement import check_agreement
-from experiments.benchmarks.candidates import LEARNING_RATE, UNCOMPILED, Candidate, hand_written, ours
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
-from experiments.benchmarks.step_time import Clock, Times, milliseconds, provenance, quartiles, verdict
 from ppvae import BetaELBO
 from ppvae.svi.capture import capture
 from ppvae.svi.step import Step
+
+from .agreement import check_agreement
+from .candidates import LEARNING_RATE, UNCOMPILED, Candidate, hand_written, ours
+from .command import command, started
+from .hierarchies import HIERARCHIES, HierarchySetup
+from .step_time import Clock, Times, milliseconds, provenance, quartiles, verdict
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from experiments.benchmarks.hostile_nodes import NODES
-from experiments.configuration_files import GROUPS, load_configuration
-from experiments.configuration_folders import check_configuration_folders
+from ..configuration_files import GROUPS, load_configuration
+from ..configuration_folders import check_configuration_folders
+from .hostile_nodes import NODES
 
 __all__ = ["CONFIGURATIONS", "FOLDERS", "load_folder", "load_run"]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments.benchmarks.hostile_nodes import NODES, sparse
 from ppvae.datasets import binarised_mnist, celeba, dsprites, image_folder, mnist, npz
+
+from .hostile_nodes import NODES, sparse
 
 __all__ = ["AMATS", "ARCHIVES", "FOLDERS", "PUBLISHED", "load_amat", "load_archive", "load_folder", "load_published"]
 

@@ -15,12 +15,13 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from experiments.benchmarks import hostile_configurations, hostile_data
-from experiments.provenance import as_markdown, environment
-from experiments.resolvers import register_resolvers
 from ppvae import UserError
 from ppvae.files import replace_atomically
 from ppvae.memory import readable_size
+
+from ..provenance import as_markdown, environment
+from ..resolvers import register_resolvers
+from . import hostile_configurations, hostile_data
 
 __all__ = ["KINDS", "Outcome", "main", "tried"]
 

@@ -17,9 +17,6 @@ import numpy as np
 import torch
 from scipy import stats
 
-from experiments.benchmarks.ppca import PPCA, fit_ppca
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.report import Table
 from guides import MeanFieldNormal
 from ppvae import VAE, fit, impute
 from ppvae.datasets import ImageDataset, rows
@@ -27,6 +24,10 @@ from ppvae.likelihoods import RealLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder, RowEncoder
 from ppvae.priors import NormalPrior
 from ppvae.svi import Recipe
+
+from ..provenance import as_markdown, command_line, environment
+from ..report import Table
+from .ppca import PPCA, fit_ppca
 
 __all__ = ["linear_table", "main", "spectra_table"]
 

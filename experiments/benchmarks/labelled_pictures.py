@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from experiments.provenance import as_markdown, environment
-from experiments.report import Table
+from ..provenance import as_markdown, environment
+from ..report import Table
 
 PICTURES, ROWS, COLUMNS = 500, 48, 64
 WORDS = ["data=image_folder", "data.path=cells", "data.table=labels.csv", "trainer.accelerator=cpu"]

@@ -19,13 +19,14 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
-from experiments.benchmarks.candidates import Candidate, plain_torch
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
-from experiments.benchmarks.step_time import Times, milliseconds, provenance, quartiles
 from ppvae import BetaELBO
 from ppvae.svi.segments import segmented
 from ppvae.svi.step import Step
+
+from .candidates import Candidate, plain_torch
+from .command import command, started
+from .hierarchies import HIERARCHIES, HierarchySetup
+from .step_time import Times, milliseconds, provenance, quartiles
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments.provenance import as_markdown, environment
 from ppvae.datasets import image_folder
 from ppvae.errors import UserError
+
+from ..provenance import as_markdown, environment
 
 __all__ = ["FORMATS", "main", "of_mode", "png", "tiff", "write_pictures"]
 

@@ -19,12 +19,12 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.assemble import maps_of
-from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
-from experiments.command import CONF
-from experiments.pairs import pair
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.resolvers import register_resolvers
+from ..assemble import maps_of
+from ..command import CONF
+from ..pairs import pair
+from ..provenance import as_markdown, command_line, environment
+from ..resolvers import register_resolvers
+from .hierarchies import HIERARCHIES, HierarchySetup
 
 __all__ = ["Cost", "cost", "main", "of_paper"]
 

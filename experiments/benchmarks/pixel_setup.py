@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from experiments.benchmarks.hand_written import HandWrittenVAE, bernoulli_distortion
 from guides import MeanFieldNormal
 from ppvae import VAE
 from ppvae.likelihoods import AutoregressiveLikelihood
 from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.priors import NormalPrior
+
+from .hand_written import HandWrittenVAE, bernoulli_distortion
 
 __all__ = ["PIXELS", "WINDOWS", "PixelDistortion", "PixelSetup"]
 

@@ -11,12 +11,13 @@ from typing import get_args
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.agreement import check_agreement
-from experiments.benchmarks.candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
-from experiments.benchmarks.command import command, started, write_section
-from experiments.benchmarks.pixel_setup import PIXELS, WINDOWS, PixelSetup
-from experiments.benchmarks.step_time import Clock, milliseconds, over_fastest, provenance, table
 from ppvae import BetaELBO
+
+from .agreement import check_agreement
+from .candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
+from .command import command, started, write_section
+from .pixel_setup import PIXELS, WINDOWS, PixelSetup
+from .step_time import Clock, milliseconds, over_fastest, provenance, table
 
 __all__ = ["main", "pixel_candidates"]
 

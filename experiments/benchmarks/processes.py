@@ -17,10 +17,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae import fit
 from ppvae.files import replace_atomically
+
+from ..provenance import as_markdown, command_line, environment
+from .setups import SETUPS, Setup
 
 __all__ = ["MACHINES", "Machine", "computed", "efficiency", "main", "measured", "sent"]
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from experiments.benchmarks.setups import Setup
+from .setups import Setup
 
 __all__ = ["INSTALL", "build_pythae", "pythae_parts", "pythae_version"]
 

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.command import command, started, write_section
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae.datasets import binarised_mnist
 from ppvae.distributions import AutoregressiveImage, pixel_output
 from ppvae.networks.causal import CAUSAL_NETWORKS
+
+from ..provenance import as_markdown, command_line, environment
+from .command import command, started, write_section
 
 __all__ = [
     "HOW",

@@ -21,10 +21,6 @@ import pyro
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.benchmarks.step_time import quartiles
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae import BetaELBO, fit
 from ppvae.datasets.conversion import Conversion
 from ppvae.svi import Recipe
@@ -33,6 +29,11 @@ from ppvae.svi.logs import Logs
 from ppvae.svi.loop import Loop
 from ppvae.svi.progress import bar
 from ppvae.svi.run import Run, Settings
+
+from ..provenance import as_markdown, command_line, environment
+from .command import command, started
+from .setups import SETUPS, Setup
+from .step_time import quartiles
 
 __all__ = ["RECIPES", "Training", "main"]
 

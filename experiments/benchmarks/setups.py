@@ -7,17 +7,18 @@ from typing import Literal
 import torch
 from torch import nn
 
-from experiments.benchmarks.hand_written import (
-    HandWrittenNGVAE,
-    HandWrittenVAE,
-    bernoulli_distortion,
-    normal_distortion,
-)
 from guides import MeanFieldNormal, NormalGammaGuide
 from ppvae import VAE
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
+
+from .hand_written import (
+    HandWrittenNGVAE,
+    HandWrittenVAE,
+    bernoulli_distortion,
+    normal_distortion,
+)
 
 __all__ = ["CONV", "MLP", "SETUPS", "Kind", "Setup"]
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.agreement import check_agreement
-from experiments.benchmarks.candidates import (
+from ..provenance import as_markdown, command_line, environment
+from .agreement import check_agreement
+from .candidates import (
     BASELINE,
     CAPTURED,
     LEARNING_RATE,
@@ -26,10 +27,9 @@ from experiments.benchmarks.candidates import (
     Candidate,
     candidates,
 )
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.pythae_vae import INSTALL, pythae_version
-from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.provenance import as_markdown, command_line, environment
+from .command import command, started
+from .pythae_vae import INSTALL, pythae_version
+from .setups import SETUPS, Setup
 
 __all__ = [
     "WAYS",

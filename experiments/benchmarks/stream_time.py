@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.recipe_time import Training
-from experiments.benchmarks.setups import SETUPS, Setup
-from experiments.benchmarks.step_time import provenance, quartiles
 from ppvae.datasets import ImageDataset, RenderedImages, npy, sprites, write_zarr, zarr
 from ppvae.memory import readable_size
 from ppvae.svi import Recipe
+
+from .command import command, started
+from .recipe_time import Training
+from .setups import SETUPS, Setup
+from .step_time import provenance, quartiles
 
 __all__ = ["SOURCES", "Cost", "main", "measured", "table", "written"]
 

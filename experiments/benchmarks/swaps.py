@@ -14,10 +14,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 import guides
-from experiments.benchmarks.candidates import Candidate, ours
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.setups import LATENTS, MLP, Setup
-from experiments.benchmarks.step_time import Times, milliseconds, provenance
 from ppvae import (
     VAE,
     Annealed,
@@ -31,6 +27,11 @@ from ppvae import (
     priors,
 )
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
+
+from .candidates import Candidate, ours
+from .command import command, started
+from .setups import LATENTS, MLP, Setup
+from .step_time import Times, milliseconds, provenance
 
 __all__ = ["Swap", "main", "swapped", "swaps", "table"]
 

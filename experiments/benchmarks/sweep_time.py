@@ -17,8 +17,8 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-from experiments.provenance import as_markdown, environment
-from experiments.report import Table
+from ..provenance import as_markdown, environment
+from ..report import Table
 
 MEMBERS = 8
 TINY = [

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from experiments.benchmarks.hand_written_two_view import Clusters, HandWrittenTwoView
 from guides import EnumeratedClusters, OptimalClusters, RelaxedClusters, TwoViewGuide
 from ppvae import TwoViewVAE
 from ppvae.likelihoods import DiscretisedLogisticLikelihood
 from ppvae.models.transformations import PatchShuffle
 from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.priors import ClusterPrior, NormalPrior
+
+from .hand_written_two_view import Clusters, HandWrittenTwoView
 
 __all__ = ["TWO_VIEW", "TwoViewSetup"]
 

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from lightning_fabric import Fabric
 
-from experiments.benchmarks.agreement import check_agreement
-from experiments.benchmarks.candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
-from experiments.benchmarks.command import command, started
-from experiments.benchmarks.hand_written_two_view import CLUSTERS, Clusters
-from experiments.benchmarks.step_time import (
+from ppvae import BetaELBO
+
+from .agreement import check_agreement
+from .candidates import BASELINE, LEARNING_RATE, UNCOMPILED, Candidate, Way, hand_written, ours
+from .command import command, started
+from .hand_written_two_view import CLUSTERS, Clusters
+from .step_time import (
     WAYS,
     Times,
     fastest,
@@ -24,8 +26,7 @@ from experiments.benchmarks.step_time import (
     quartiles,
     table,
 )
-from experiments.benchmarks.two_view_setup import TWO_VIEW, TwoViewSetup
-from ppvae import BetaELBO
+from .two_view_setup import TWO_VIEW, TwoViewSetup
 
 __all__ = ["main", "two_view_candidates", "two_view_verdicts"]
 

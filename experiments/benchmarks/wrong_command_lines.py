@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.benchmarks.command_lines import RIGHT, WRONG, words_of
-from experiments.benchmarks.forked import Outcome, run_forked
-from experiments.provenance import as_markdown, environment
-from experiments.report import Table
 from ppvae.files import replace_atomically
+
+from ..provenance import as_markdown, environment
+from ..report import Table
+from .command_lines import RIGHT, WRONG, words_of
+from .forked import Outcome, run_forked
 
 __all__ = ["KINDS", "main", "tried", "verdict"]
 

@@ -16,9 +16,10 @@ import pyro
 import pyro.distributions as dist
 import torch
 
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae import examine
 from ppvae.diagnostics import diagnose
+
+from ..provenance import as_markdown, command_line, environment
 
 __all__ = ["GUIDES", "draw_images", "guide_with", "main", "model", "table"]
 

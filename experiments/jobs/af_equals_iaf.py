@@ -7,14 +7,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from experiments.assemble import assemble
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import Table
-from experiments.training import train
 from guides import InverseAutoregressiveGuide, MeanFieldNormal
 from ppvae import VAE, BetaELBO, UserError
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
+
+from ..assemble import assemble
+from ..provenance import environment
+from ..publication import publish
+from ..report import Table
+from ..training import train
 
 __all__ = ["FlowFirst", "matching_iaf", "run"]
 

@@ -7,18 +7,19 @@ from statistics import fmean
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.assemble import Parts, assemble
-from experiments.codes import mean_codes
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import ReportFigure, Table
-from experiments.training import train
 from ppvae import UserError, from_pyro_svi
 from ppvae.errors import check_whole
 from ppvae.files import replace_atomically
 from ppvae.metrics import knn_explained
 from ppvae.objectives import Capacity
 from ppvae.plots import plot_capacity, plot_latent_history
+
+from ..assemble import Parts, assemble
+from ..codes import mean_codes
+from ..provenance import environment
+from ..publication import publish
+from ..report import ReportFigure, Table
+from ..training import train
 
 __all__ = ["run"]
 

@@ -20,17 +20,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from experiments.codes import mean_codes
-from experiments.evaluation import EVALUATED
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import ReportFigure, Table
-from experiments.training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice, check_positive, check_whole
 from ppvae.files import replace_atomically
 from ppvae.metrics import DISENTANGLEMENT_METRICS
 from ppvae.plots import plot_search
+
+from ..codes import mean_codes
+from ..evaluation import EVALUATED
+from ..provenance import environment
+from ..publication import publish
+from ..report import ReportFigure, Table
+from ..training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 
 __all__ = ["run"]
 

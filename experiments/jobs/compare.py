@@ -9,11 +9,12 @@ from arviz_plots import plot_compare
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import ReportFigure, Table
 from ppvae import UserError, compare, read_posterior
 from ppvae.files import replace_atomically
+
+from ..provenance import environment
+from ..publication import publish
+from ..report import ReportFigure, Table
 
 __all__ = ["comparison_table", "held_out_of", "run"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from experiments.figures import samples_by_label
-from experiments.report import ReportFigure
-from experiments.selecting import trained_parts
+from ..figures import samples_by_label
+from ..report import ReportFigure
+from ..selecting import trained_parts
 
 __all__ = ["figures"]
 

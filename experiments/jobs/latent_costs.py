@@ -7,11 +7,12 @@ import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.configuration_files import load_configuration
-from experiments.report import ReportFigure
 from ppvae import UserError
 from ppvae.plots import plot_costs
 from ppvae.selection import NormalGammaPath, latent_costs
+
+from ..configuration_files import load_configuration
+from ..report import ReportFigure
 
 __all__ = ["figures"]
 

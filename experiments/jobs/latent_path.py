@@ -7,13 +7,6 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import Parts, assemble
-from experiments.codes import mean_codes
-from experiments.configuration_files import load_configuration
-from experiments.fitting import follow_path
-from experiments.labels import labelled
-from experiments.report import ReportFigure
-from experiments.training import keep_configuration
 from ppvae import from_pyro_svi, read_posterior
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
@@ -25,6 +18,14 @@ from ppvae.selection import chosen_plateau, plateaus, say_plateaus
 from ppvae.selection.first import first_images
 from ppvae.selection.plateaus import strength
 from ppvae.selection.selecting import pair_of_level
+
+from ..assemble import Parts, assemble
+from ..codes import mean_codes
+from ..configuration_files import load_configuration
+from ..fitting import follow_path
+from ..labels import labelled
+from ..report import ReportFigure
+from ..training import keep_configuration
 
 __all__ = ["figures", "follow"]
 

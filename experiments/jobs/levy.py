@@ -5,12 +5,13 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.codes import sampled_codes
-from experiments.report import ReportFigure
-from experiments.selecting import trained_parts
 from ppvae import read_posterior
 from ppvae.interventions import latent_grid
 from ppvae.plots import plot_codes, plot_latent_grid
+
+from ..codes import sampled_codes
+from ..report import ReportFigure
+from ..selecting import trained_parts
 
 __all__ = ["figures"]
 

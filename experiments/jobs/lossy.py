@@ -8,18 +8,19 @@ import xarray as xr
 from omegaconf import DictConfig
 from torch.nn.functional import adaptive_avg_pool2d
 
-from experiments.assemble import Parts, held_out
-from experiments.configuration_files import load_configuration
-from experiments.evaluation import EVALUATED
-from experiments.labels import labelled
-from experiments.report import ReportFigure
-from experiments.selecting import trained_parts
-from experiments.training import TRAINED, train_and_evaluate
 from ppvae import from_pyro_svi
 from ppvae.interventions import draws_given_z
 from ppvae.interventions.held import images_of
 from ppvae.models import GreyScale
 from ppvae.plots import plot_draws
+
+from ..assemble import Parts, held_out
+from ..configuration_files import load_configuration
+from ..evaluation import EVALUATED
+from ..labels import labelled
+from ..report import ReportFigure
+from ..selecting import trained_parts
+from ..training import TRAINED, train_and_evaluate
 
 __all__ = ["figures", "kept", "train_and_look"]
 

@@ -7,15 +7,16 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from experiments.assemble import Parts, images_apart
-from experiments.labels import labelled, metric_labels
-from experiments.pairs import built
-from experiments.some_labels import accuracy, label_of, named
-from experiments.training import train_and_evaluate
 from guides.encoders import feature_count
 from ppvae import UserError
 from ppvae.models import UNKNOWN
 from ppvae.pair.untouched import device_of
+
+from ..assemble import Parts, images_apart
+from ..labels import labelled, metric_labels
+from ..pairs import built
+from ..some_labels import accuracy, label_of, named
+from ..training import train_and_evaluate
 
 __all__ = ["classifier_of", "train_beside_classifier"]
 

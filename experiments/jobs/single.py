@@ -5,21 +5,22 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.assemble import Parts
-from experiments.diagnostics_page import write_diagnosis
-from experiments.draw_figures import draws_of_run
-from experiments.evaluation import EVALUATED, Evaluation
-from experiments.figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
-from experiments.findings import of_rows, reconstruction_error, reconstruction_unit, sentences, used
-from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
-from experiments.labels import labelled, metric_labels
-from experiments.provenance import command_line, environment
-from experiments.report import DPI, Table, write_report
-from experiments.row_figures import figures_of_rows, imputed, rows_table
-from experiments.selecting import read_selected
-from experiments.training import train_and_evaluate
 from ppvae.files import replace_atomically
 from ppvae.plots.labels import latent_names
+
+from ..assemble import Parts
+from ..diagnostics_page import write_diagnosis
+from ..draw_figures import draws_of_run
+from ..evaluation import EVALUATED, Evaluation
+from ..figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
+from ..findings import of_rows, reconstruction_error, reconstruction_unit, sentences, used
+from ..hierarchy_figures import figures_of_hierarchy, groups_table
+from ..labels import labelled, metric_labels
+from ..provenance import command_line, environment
+from ..report import DPI, Table, write_report
+from ..row_figures import figures_of_rows, imputed, rows_table
+from ..selecting import read_selected
+from ..training import train_and_evaluate
 
 __all__ = ["run", "train_and_report", "write_pages"]
 

@@ -8,15 +8,16 @@ import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.assemble import assemble
-from experiments.labels import labelled
-from experiments.report import ReportFigure
-from experiments.training import train
 from ppvae import check_pair
 from ppvae.errors import Diverged, one_line
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
 from ppvae.plots import plot_rate_distortion
+
+from ..assemble import assemble
+from ..labels import labelled
+from ..report import ReportFigure
+from ..training import train
 
 __all__ = ["figures", "stability", "train_and_watch"]
 

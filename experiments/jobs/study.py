@@ -11,22 +11,23 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.cells import listed, mean_and_deviation, surrogate_sentence
-from experiments.codes import sampled_codes
-from experiments.figures import figures_of_selection
-from experiments.labels import metric_labels
-from experiments.launching import check_workers, launch
-from experiments.members import attempt, metrics_of, outcome_of, say_what_is_left
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import ReportFigure, Table
-from experiments.selecting import read_selected
-from experiments.training import RUNNING, check_same_configuration, train_and_evaluate
 from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
 from ppvae.files import replace_atomically
 from ppvae.metrics import scaled_covariance
 from ppvae.plots import plot_covariances, plot_latent_history
+
+from ..cells import listed, mean_and_deviation, surrogate_sentence
+from ..codes import sampled_codes
+from ..figures import figures_of_selection
+from ..labels import metric_labels
+from ..launching import check_workers, launch
+from ..members import attempt, metrics_of, outcome_of, say_what_is_left
+from ..provenance import environment
+from ..publication import publish
+from ..report import ReportFigure, Table
+from ..selecting import read_selected
+from ..training import RUNNING, check_same_configuration, train_and_evaluate
 
 __all__ = ["run"]
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from experiments.launching import Members
+from ..launching import Members
 
 __all__ = ["name_members", "varied_keys"]
 

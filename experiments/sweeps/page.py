@@ -8,14 +8,15 @@ import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.cells import listed, mean_and_deviation, surrogate_sentence
-from experiments.evaluation import EVALUATED
-from experiments.provenance import environment
-from experiments.publication import publish
-from experiments.report import ReportFigure, Table
-from experiments.training import TRAINED
 from ppvae.metrics import DISENTANGLEMENT_METRICS
 from ppvae.plots import plot_sweep
+
+from ..cells import listed, mean_and_deviation, surrogate_sentence
+from ..evaluation import EVALUATED
+from ..provenance import environment
+from ..publication import publish
+from ..report import ReportFigure, Table
+from ..training import TRAINED
 
 __all__ = ["axis_of", "labels_of", "publish_sweep", "settings_table"]
 

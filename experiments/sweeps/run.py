@@ -10,18 +10,19 @@ import pandas as pd
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.configuration_folders import check_composed
-from experiments.evaluation import EVALUATED
-from experiments.launching import Members, check_workers, launch
-from experiments.members import metrics_of, outcome_of, say_what_is_left
-from experiments.sweeps.names import name_members, varied_keys
-from experiments.sweeps.page import publish_sweep
-from experiments.sweeps.task import Scores, own_configuration, run_member
-from experiments.training import RUNNING, TRAINED, check_same_configuration
 from ppvae import UserError
 from ppvae.errors import check_choice, one_line
 from ppvae.files import locked, replace_atomically
 from ppvae.metrics import DISENTANGLEMENT_METRICS
+
+from ..configuration_folders import check_composed
+from ..evaluation import EVALUATED
+from ..launching import Members, check_workers, launch
+from ..members import metrics_of, outcome_of, say_what_is_left
+from ..training import RUNNING, TRAINED, check_same_configuration
+from .names import name_members, varied_keys
+from .page import publish_sweep
+from .task import Scores, own_configuration, run_member
 
 __all__ = ["collect", "run_sweep"]
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig
 
-from experiments.codes import mean_codes
-from experiments.command import run_job
-from experiments.sweeps.task import Scores, own_configuration
 from ppvae import UserError, read_posterior
 from ppvae.metrics import DISENTANGLEMENT_METRICS
+
+from ..codes import mean_codes
+from ..command import run_job
+from .task import Scores, own_configuration
 
 __all__ = ["train_and_score"]
 

@@ -8,8 +8,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from experiments.members import attempt, outcome_of
 from ppvae.files import replace_atomically
+
+from ..members import attempt, outcome_of
 
 __all__ = ["Scores", "own_configuration", "run_member"]
 

@@ -14,17 +14,16 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-import experiments
-from experiments.benchmarks.on_gpu.evaluation import evaluation_units, memory_units
-from experiments.benchmarks.on_gpu.page import page, written
-from experiments.benchmarks.on_gpu.sizes import FULL, SMALL, Sizes
-from experiments.benchmarks.on_gpu.steps import bf16_units, capture_units, compilation_units, time_units
-from experiments.benchmarks.on_gpu.training import batch_units, main_job_units, moving_units, recipe_units
-from experiments.benchmarks.on_gpu.trial import Part, Row, carried_out
+from .evaluation import evaluation_units, memory_units
+from .page import page, written
+from .sizes import FULL, SMALL, Sizes
+from .steps import bf16_units, capture_units, compilation_units, time_units
+from .training import batch_units, main_job_units, moving_units, recipe_units
+from .trial import Part, Row, carried_out
 
 __all__ = ["main", "parts_of"]
 
-RESULTS = Path(experiments.__file__).parent / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def parts_of(sizes: Sizes, fabric: Fabric, accelerator: str) -> list[Part]:

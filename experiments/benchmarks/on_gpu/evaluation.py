@@ -10,11 +10,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from experiments.benchmarks.candidates import Way, ours
-from experiments.benchmarks.on_gpu.sizes import Sizes
-from experiments.benchmarks.on_gpu.trial import Found, Unit
 from ppvae import BetaELBO, from_pyro_svi, log_marginal
 from ppvae.svi.recipe import Precision
+
+from ..candidates import Way, ours
+from .sizes import Sizes
+from .trial import Found, Unit
 
 __all__ = ["evaluation_units", "memory_units"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.on_gpu.trial import Part, Row
-from experiments.provenance import as_markdown, command_line, environment
 from ppvae.files import replace_atomically
+
+from ...provenance import as_markdown, command_line, environment
+from .trial import Part, Row
 
 __all__ = ["NO_GPU", "page", "written"]
 

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-from experiments.benchmarks.hand_written_two_view import CLUSTERS, Clusters
-from experiments.benchmarks.hierarchies import HIERARCHIES, HierarchySetup
-from experiments.benchmarks.setups import CONV, MLP, Setup
-from experiments.benchmarks.swaps import PLAIN, swapped
-from experiments.benchmarks.two_view_setup import TWO_VIEW, TwoViewSetup
 from ppvae import Annealed, Balanced, BetaELBO, Objective, Penalised
 from ppvae.datasets import ImageDataset, sprites
 from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+
+from ..hand_written_two_view import CLUSTERS, Clusters
+from ..hierarchies import HIERARCHIES, HierarchySetup
+from ..setups import CONV, MLP, Setup
+from ..swaps import PLAIN, swapped
+from ..two_view_setup import TWO_VIEW, TwoViewSetup
 
 __all__ = ["FULL", "SMALL", "Sizes", "Trained"]
 

@@ -10,18 +10,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from experiments.benchmarks.candidates import BASELINE, UNCOMPILED, Candidate, candidates, ours
-from experiments.benchmarks.hierarchies import HierarchySetup
-from experiments.benchmarks.on_gpu.sizes import Sizes, Trained
-from experiments.benchmarks.on_gpu.trial import Found, Unit
-from experiments.benchmarks.setups import Setup
-from experiments.benchmarks.step_time import milliseconds
-from experiments.benchmarks.two_view_setup import TwoViewSetup
 from ppvae import BetaELBO, Objective
 from ppvae.svi.agreement import rehearsed
 from ppvae.svi.compilation import compile_graph
 from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
+
+from ..candidates import BASELINE, UNCOMPILED, Candidate, candidates, ours
+from ..hierarchies import HierarchySetup
+from ..setups import Setup
+from ..step_time import milliseconds
+from ..two_view_setup import TwoViewSetup
+from .sizes import Sizes, Trained
+from .trial import Found, Unit
 
 __all__ = ["bf16_units", "capture_units", "compilation_units", "time_units"]
 

@@ -11,12 +11,13 @@ import torch
 import xarray as xr
 from torch import nn
 
-from experiments.benchmarks.on_gpu.sizes import Sizes
-from experiments.benchmarks.on_gpu.trial import Found, Unit
 from ppvae import fit
 from ppvae.datasets import ImageDataset
 from ppvae.datasets.images import RenderedImages
 from ppvae.svi import Recipe, batches
+
+from .sizes import Sizes
+from .trial import Found, Unit
 
 __all__ = ["TOLERANCE", "batch_units", "main_job_units", "moving_units", "recipe_units"]
 

@@ -9,10 +9,11 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
-from experiments.assemble import training_data
 from ppvae import UserError
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
+
+from ...assemble import training_data
 
 __all__ = ["Classifier", "accuracy", "labels_of", "load", "prepare"]
 

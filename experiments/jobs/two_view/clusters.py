@@ -9,16 +9,17 @@ from omegaconf import DictConfig
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from experiments.jobs.two_view.classifier import labels_of
-from experiments.jobs.two_view.pretraining import pretrain
-from experiments.jobs.two_view.runs import TRAINED_PAIR, TwoViewRun, bounds, checked, train_pair, write_metrics
-from experiments.labels import labelled
-from experiments.report import ReportFigure
 from ppvae import UserError, from_pyro_svi, read_posterior, two_codes, vary, write_posterior
 from ppvae.datasets import ImageDataset
 from ppvae.metrics import adjusted_rand_index, clustering_accuracy, normalised_mutual_information
 from ppvae.plots import plot_assignments, plot_image_blocks
 from ppvae.priors import ClusterPrior
+
+from ...labels import labelled
+from ...report import ReportFigure
+from .classifier import labels_of
+from .pretraining import pretrain
+from .runs import TRAINED_PAIR, TwoViewRun, bounds, checked, train_pair, write_metrics
 
 __all__ = ["assigned", "figures", "train_and_cluster"]
 

@@ -10,13 +10,14 @@ from omegaconf import DictConfig
 from pyro.poutine.messenger import Messenger
 from torch import nn
 
-from experiments.assemble import Parts
-from experiments.fitting import fit_configured
 from ppvae import Program, TwoViewVAE
 from ppvae.errors import check_whole
 from ppvae.interventions.codes import global_moments
 from ppvae.pair.untouched import device_of
 from ppvae.priors import ClusterPrior, NormalPrior
+
+from ...assemble import Parts
+from ...fitting import fit_configured
 
 __all__ = ["LocalGuide", "pretrain"]
 

@@ -8,13 +8,14 @@ import xarray as xr
 from omegaconf import DictConfig
 from pyro import poutine
 
-from experiments.assemble import Parts, assemble, held_out
-from experiments.evaluation import EVALUATED
-from experiments.training import TRAINED, told, train
 from ppvae import TwoViewVAE, UserError, check_pair, log_marginal, write_posterior
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
+
+from ...assemble import Parts, assemble, held_out
+from ...evaluation import EVALUATED
+from ...training import TRAINED, told, train
 
 __all__ = [
     "BOUNDS",

@@ -6,7 +6,13 @@ import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.jobs.two_view.runs import (
+from guides import RelaxedClusters
+from ppvae import redraw, transfer_style, vary
+from ppvae.plots import plot_image_blocks, plot_rate_distortion, plot_reconstructions, plot_style_transfer
+
+from ...provenance import command_line, environment
+from ...report import ReportFigure, Table, write_report
+from .runs import (
     BOUNDS,
     RATES,
     TwoViewRun,
@@ -16,11 +22,6 @@ from experiments.jobs.two_view.runs import (
     train_pair,
     write_metrics,
 )
-from experiments.provenance import command_line, environment
-from experiments.report import ReportFigure, Table, write_report
-from guides import RelaxedClusters
-from ppvae import redraw, transfer_style, vary
-from ppvae.plots import plot_image_blocks, plot_rate_distortion, plot_reconstructions, plot_style_transfer
 
 __all__ = ["figures_of_codes", "run"]
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
-from experiments.jobs.two_view.classifier import accuracy, labels_of, load
-from experiments.jobs.two_view.runs import TRAINED_PAIR, bounds, checked, train_pair, write_metrics
-from experiments.labels import labelled
-from experiments.report import ReportFigure
 from ppvae import redraw
 from ppvae.plots import plot_accuracies
+
+from ...labels import labelled
+from ...report import ReportFigure
+from .classifier import accuracy, labels_of, load
+from .runs import TRAINED_PAIR, bounds, checked, train_pair, write_metrics
 
 __all__ = ["figures", "train_and_swap"]
 
