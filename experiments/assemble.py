@@ -1,6 +1,5 @@
 """From a composed configuration to data, pair and objective."""
 
-import pkgutil
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +13,7 @@ from ppvae.svi import Recipe, StoppingRule
 
 from .endings import said_in_one_line
 from .memory import check_data_size, check_draws, check_model_size
+from .own_names import named
 from .pairs import built, pair
 from .some_labels import label_of, repeated, told, untold
 
@@ -188,7 +188,7 @@ def _check_information(configuration: DictConfig) -> None:
 def maps_of(likelihood: DictConfig, channels: int) -> int:
     """Maps that the decoder must give: as the likelihood's class says, else one for each channel."""
     try:
-        kind = pkgutil.resolve_name(likelihood._target_)
+        kind = named(likelihood._target_)
     except (ImportError, AttributeError, ValueError, TypeError):
         return channels  # building it will say what is wrong
     settings = {key: value for key, value in likelihood.items() if key not in ("_target_", "decoder")}

@@ -23,6 +23,7 @@ from .configuration_folders import check_composed, check_configuration_folders
 from .endings import ended_in_one_line, line_of
 from .folders import told_what_is_left, withdrawn_after_a_mistake
 from .launched import check_shareable
+from .own_names import importable
 from .resolvers import register_resolvers
 
 __all__ = ["command_line", "job_of", "run_job"]
@@ -65,7 +66,8 @@ def job_of(configuration: DictConfig) -> Callable[[DictConfig, Path], object]:
     name = configuration.job
     try:
         module, _, function = name.rpartition(".")
-        job = getattr(importlib.import_module(module), function)  # not pkgutil's: it hides an import that fails inside
+        own = importlib.import_module(importable(module))  # not pkgutil's: it hides an import that fails inside
+        job = getattr(own, function)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"job={name}: {one_line(error)}") from None
     if not _takes_two(job):

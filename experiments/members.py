@@ -2,7 +2,6 @@
 
 import json
 import os
-import pkgutil
 import signal
 import sys
 import threading
@@ -26,13 +25,14 @@ from ppvae.errors import one_line
 from ppvae.files import locked, replace_atomically
 
 from .endings import line_of
+from .own_names import named
 from .resolvers import register_resolvers
 
 __all__ = ["Outcome", "attempt", "metrics_of", "outcome_of", "say_what_is_left"]
 
 FILE = "outcome.json"
 OUTPUT = "output.log"
-PRELOADED = ["experiments.jobs.single", "ppvae.svi.loop", "torch._dynamo", "dask.array", "torch.utils.tensorboard"]
+PRELOADED = [f"{__package__}.jobs.single", "ppvae.svi.loop", "torch._dynamo", "dask.array", "torch.utils.tensorboard"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _alone(work: str, configuration: str, directory: Path, state: bytes) -> None
 def _outcome(work: str, configuration: DictConfig, directory: Path) -> Outcome:
     try:
         with locked(directory):
-            pkgutil.resolve_name(work)(configuration, directory)
+            named(work)(configuration, directory)
     except Exception as error:
         return Outcome("failed", _line(error))
     return Outcome("done")

@@ -4,7 +4,6 @@ A part's ``???`` is what other parts of the pair give: the guide of a prior that
 """
 
 import inspect
-import pkgutil
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,8 @@ from ppvae import UserError
 from ppvae.errors import check_whole, one_line
 from ppvae.networks import ConditionalEncoder
 from ppvae.priors import ClusterPrior
+
+from .own_names import importable, named
 
 __all__ = ["built", "conditional", "one_view", "pair", "semi_supervised", "two_views"]
 
@@ -37,7 +38,7 @@ def built(group: DictConfig, kind: type = object, /, **more: Any) -> Any:
     """
     _check_target(group, kind)
     try:
-        thing = instantiate(group, **{"_convert_": "all", **more})
+        thing = instantiate(group, **{"_convert_": "all", "_target_": importable(group._target_), **more})
     except InstantiationException as error:
         cause: BaseException | None = error
         while isinstance(cause, InstantiationException):
@@ -61,7 +62,7 @@ def _check_target(group: Any, kind: type = object) -> None:
     of = "a class or function" if kind is object else f"a kind of {kind.__name__}, or of a function that gives one"
     expected = f"expected the name of {of}: package.module.name"
     try:
-        target = pkgutil.resolve_name(name)
+        target = named(name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{where}={name}: {one_line(error)}; {expected}") from None
     if not (issubclass(target, kind) if inspect.isclass(target) else inspect.isfunction(target)):

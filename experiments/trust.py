@@ -1,7 +1,6 @@
 """Which names a configuration that somebody else may have written can have run."""
 
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from ppvae.svi import Recipe, StoppingRule
 
 from . import pairs
 from .given import Given
+from .own_names import importable, named
 
 __all__ = ["check_names"]
 
@@ -98,14 +98,14 @@ def _is_part(name: str) -> bool:
 
 def _is_job(name: str) -> bool:
     thing = _resolved(name, (JOBS,))
-    return inspect.isfunction(thing) and _is_below(thing.__module__, (JOBS,))
+    return inspect.isfunction(thing) and _is_below(thing.__module__, (importable(JOBS),))
 
 
 def _resolved(name: str, packages: tuple[str, ...]) -> Any:
     if not DOTTED.fullmatch(name) or not _is_below(name, packages):
         return None
     try:
-        return pkgutil.resolve_name(name)
+        return named(name)
     except (ImportError, AttributeError, ValueError):
         return None
 

@@ -1,6 +1,5 @@
 """A study: several models over several seeds, one table, beside a paper's numbers where the configuration has them."""
 
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..figures import figures_of_selection
 from ..labels import metric_labels
 from ..launching import check_workers, launch
 from ..members import attempt, metrics_of, outcome_of, say_what_is_left
+from ..own_names import named
 from ..provenance import environment
 from ..publication import publish
 from ..report import ReportFigure, Table
@@ -194,7 +194,7 @@ def _named(configuration: DictConfig, key: str, default: Callable | None) -> Cal
     if name is None:
         return default
     try:
-        return pkgutil.resolve_name(name)
+        return named(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{key}={name}: {error}; give a function by its name, package.module.function") from None
 

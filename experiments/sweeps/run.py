@@ -1,6 +1,5 @@
 """A sweep from its members' overrides to its table and page."""
 
-import pkgutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..configuration_folders import check_composed
 from ..evaluation import EVALUATED
 from ..launching import Members, check_workers, launch
 from ..members import metrics_of, outcome_of, say_what_is_left
+from ..own_names import named
 from ..training import RUNNING, TRAINED, check_same_configuration
 from .names import name_members, varied_keys
 from .page import publish_sweep
@@ -67,7 +67,7 @@ def _check(config: DictConfig) -> None:
 @cache
 def _check_job(job: str) -> None:
     try:
-        pkgutil.resolve_name(job)
+        named(job)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"job={job}: {one_line(error)}") from None
 

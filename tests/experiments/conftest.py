@@ -25,6 +25,7 @@ def _hydra() -> Iterator[None]:
     HydraConfig.instance().cfg = None
     OmegaConf.clear_resolver("or")
     OmegaConf.clear_resolver("console_level")
+    OmegaConf.clear_resolver("own_name")
 
 
 COMMAND_LINE = """

@@ -1,11 +1,16 @@
 """The sweeper of every ``--multirun``."""
 
+from importlib import import_module
+from pathlib import Path
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 __all__ = ["PublishingSweeper"]
+
+PACKAGE = Path(__file__).parents[3].name  # experiments or, where it is installed, ppvae_experiments
 
 
 class PublishingSweeper(BasicSweeper):
@@ -18,9 +23,8 @@ class PublishingSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is missing and publishes; see :func:`experiments.sweeps.run.run_sweep`."""
-        from experiments.sweeps.run import run_sweep  # imports torch, and Hydra imports this module for every command
-
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (members,) = self.split_arguments(overrides, None)
-        run_sweep(members, self.config, self.hydra_context.config_loader)
+        run = import_module(f"{PACKAGE}.sweeps.run")  # here: it imports torch, and every command imports this module
+        run.run_sweep(members, self.config, self.hydra_context.config_loader)
