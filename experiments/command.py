@@ -122,8 +122,10 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 def _of_words(error: Exception, arguments: Sequence[str]) -> str:
     """What to say of words that make no configuration: a misspelt key's near neighbour, or else Hydra's own reason."""
-    from .suggestions import as_it_stands, groups, parsed, unknown_key
+    from .suggestions import as_it_stands, groups, parsed, unknown_choice, unknown_key
 
+    if said := unknown_choice(error):
+        return said
     try:
         given = get_args_parser().parse_args(list(arguments))
         with initialize_config_dir(str(CONF), version_base="1.3"):

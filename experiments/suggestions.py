@@ -7,9 +7,10 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["as_it_stands", "groups", "is_choice", "parsed", "unknown_key"]
+__all__ = ["as_it_stands", "groups", "is_choice", "parsed", "unknown_choice", "unknown_key"]
 
 LISTED = 12  # keys that a line lists
 
@@ -34,6 +35,15 @@ def as_it_stands(overrides: Sequence[Override], config_name: str = "config") -> 
     known = set(groups())
     chosen = [one.input_line for one in overrides if is_choice(one, known) and not one.is_delete()]
     return compose(config_name, chosen)
+
+
+def unknown_choice(error: Exception) -> str | None:
+    """What to say of a choice that its group has not, as ``prior=vmap``, where another is near; else None."""
+    if not isinstance(error, MissingConfigException) or not error.options:
+        return None
+    group, _, given = str(error.missing_cfg_file).rpartition("/")
+    near = difflib.get_close_matches(given, list(error.options), n=1)
+    return f"there is no {group}={given}; did you mean {group}={near[0]}?" if group and near else None
 
 
 def unknown_key(path: str, configuration: DictConfig, beside: Iterable[str] = ()) -> str | None:

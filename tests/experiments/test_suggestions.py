@@ -2,8 +2,9 @@
 
 import hydra
 import pytest
+from hydra.errors import MissingConfigException
 
-from experiments.suggestions import as_it_stands, parsed, unknown_key
+from experiments.suggestions import as_it_stands, parsed, unknown_choice, unknown_key
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,21 @@ def test_what_stands_is_what_the_groups_say():
     standing = as_it_stands(parsed(["prior=student_t", "latents=3", "~annealing", "trainer.epochs=1"]))
     assert standing.prior._target_.endswith("StudentTPrior")
     assert (standing.latents, standing.trainer.epochs) == (15, 20)
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("prior=vmap", "there is no prior=vmap; did you mean prior=vamp?"),
+        ("trainer/stopping=patient", "there is no trainer/stopping=patient; did you mean trainer/stopping=patience?"),
+        ("prior=zzz", None),
+    ],
+)
+def test_an_unknown_choice_is_told_with_its_near_neighbour(word, line):
+    with pytest.raises(MissingConfigException) as error:
+        hydra.compose("config", [word])
+    assert unknown_choice(error.value) == line
+
+
+def test_other_errors_are_of_no_choice():
+    assert unknown_choice(ValueError("prior")) is None
