@@ -11,6 +11,10 @@ from pathlib import Path
 
 import torch
 
+from ppvae import __version__
+
+from .own_names import WRITTEN
+
 try:
     import resource
 except ImportError:  # not a Unix: the peak of memory is not told there
@@ -20,8 +24,9 @@ __all__ = ["as_markdown", "command_line", "device_name", "environment", "peak_me
 
 
 def command_line(module: str = "experiments") -> str:
-    """The command that runs this again, from the checkout's root."""
-    return shlex.join(["uv", "run", "-m", module, *sys.argv[1:]])
+    """The command that runs this again: from the checkout's root or, where this is installed, from anywhere."""
+    program = ["uv", "run", "-m", module] if __package__ == WRITTEN else ["ppvae", "train"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def environment(seed: int | list[int]) -> dict[str, str]:
@@ -33,6 +38,7 @@ def environment(seed: int | list[int]) -> dict[str, str]:
         "commit": _commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, GPU: {gpu}",
         "python": platform.python_version(),
+        "ppvae": __version__,
         **{package: version(package) for package in packages},
     }
 
@@ -62,8 +68,9 @@ def as_markdown(facts: dict[str, str]) -> str:
 
 @cache
 def _commit() -> str:
-    """Short commit of the checkout, with a + where files differ from it."""
+    """Short commit of the checkout, with a + where files differ from it; of none that an installation lies in."""
     try:
+        _git("ls-files", "--error-unmatch", __file__)
         return _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -22,7 +22,10 @@ __all__ = ["compared", "numbers_of", "rerun"]
 
 TIMES = {"seconds", "images_per_second", "execution_seconds"}  # what no two runs share
 BESIDE = ("rerun", "allow", "name")  # words that may be given
-SAME = ("commit", "machine", "python", "torch", "pyro-ppl", "lightning-fabric")  # what may explain a difference
+SAME = (  # what may explain a difference
+    *("commit", "machine", "python", "ppvae"),
+    *("torch", "pyro-ppl", "lightning-fabric"),
+)
 
 
 def rerun(configuration: DictConfig, directory: Path) -> Table:

@@ -43,6 +43,8 @@ from .posterior import from_pyro_svi, read_posterior, write_posterior
 from .selection import path, select
 from .svi import fit
 
+__version__: str
+
 __all__ = [
     "GECO",
     "VAE",
