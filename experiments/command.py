@@ -26,7 +26,7 @@ from .launched import check_shareable
 from .own_names import importable
 from .resolvers import register_resolvers
 
-__all__ = ["command_line", "job_of", "run_job"]
+__all__ = ["command_line", "demo", "job_of", "run_job", "train"]
 
 CONF = Path(__file__).parent / "conf"
 
@@ -99,6 +99,17 @@ def command_line() -> None:
         if not _raised_by_hydra(error):
             raise
         raise UserError(_of_words(error, sys.argv[1:])) from error
+
+
+def train(words: Sequence[str]) -> None:
+    """``ppvae train WORDS``."""
+    sys.argv[1:] = words  # where Hydra reads them
+    command_line()
+
+
+def demo(words: Sequence[str]) -> None:
+    """``ppvae demo WORDS``."""
+    train(["experiment=demo", *words])
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
