@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-.PHONY: install demo test test-all lint requirements clean
+.PHONY: install demo test test-all lint dist requirements clean
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
@@ -11,6 +11,7 @@ help:
 	@echo "make test       lint, import contracts and the fast tests"
 	@echo "make test-all   the long trials too"
 	@echo "make install    only create .venv"
+	@echo "make dist       the wheel and the sdist, into dist"
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
@@ -42,9 +43,13 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
+dist: install
+	rm -rf dist
+	$(PYTHON) -m hatchling build
+
 # pins what was tested; no registry is named
 requirements: $(filter .uv/bin/uv,$(UV))
 	$(UV) pip compile --quiet --upgrade --extra test --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.12 pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf .venv .uv runs multirun
+	rm -rf .venv .uv dist runs multirun

@@ -27,6 +27,7 @@ LONGEST = (  # few tests of many seconds each
     "test_command_line.py",
     "test_on_gpu.py",
     "test_readme.py",
+    "test_wheel.py",
     "test_two_view.py",
     "test_rehearsal.py",
     "test_benchmarks.py",
