@@ -161,6 +161,24 @@ def test_the_command_trains_in_an_empty_folder(command, tmp_path):
     assert "ppvae_experiments" not in (run / "config.yaml").read_text()  # a checkout reads it too
 
 
+OTHER = """
+import hydra
+
+@hydra.main(version_base="1.3", config_path=None, config_name=None)
+def application(configuration):
+    print(configuration.prior._target_)
+
+application()
+"""
+
+
+def test_another_hydra_application_finds_the_groups(environment, tmp_path):
+    (tmp_path / "application.py").write_text(OTHER)
+    words = ["+prior=normal", "hydra.searchpath=[pkg://ppvae_experiments.conf]", "hydra.run.dir=."]
+    done = said([environment / "python", "application.py", *words], tmp_path)
+    assert (done.stdout, done.stderr) == ("ppvae.priors.NormalPrior\n", "")
+
+
 @pytest.mark.long
 def test_the_command_repeats_a_checkout_s_run(command, tmp_path):
     first = [sys.executable, "-m", "experiments", *TINY, "hydra.run.dir=first"]
