@@ -64,6 +64,6 @@ def _look_at(pattern: str, most: int, root: Path) -> None:
 
 def _commands(name: str, split: str, root: str) -> str:
     options = [f"data.split={split}"] * (split != "train") + [f"data.root={shlex.quote(str(root))}"] * (root != "data")
-    command = " ".join(["uv run -m experiments", f"data={name}", *options, "data.download=true"])
+    command = " ".join(["ppvae train", f"data={name}", *options, "data.download=true"])
     python = f"ppvae.datasets.{name}({split!r}, root={str(root)!r}, download=True)"
     return f"download it with `{command}` or {python}; delete broken files first"

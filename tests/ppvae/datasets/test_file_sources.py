@@ -237,7 +237,7 @@ def test_missing_files_end_in_the_command_that_downloads_them(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         function()
-    assert f"`uv run -m experiments data={name} data.download=true`" in str(caught.value)
+    assert f"`ppvae train data={name} data.download=true`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

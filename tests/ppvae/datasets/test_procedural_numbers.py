@@ -255,7 +255,7 @@ def test_missing_files_end_in_the_command_that_downloads_mnist(tmp_path):
     root = str(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"house_numbers 'test' .*MNIST") as caught:
         house_numbers("test", root=root)
-    command = f"uv run -m experiments data=house_numbers data.split=test data.root={root} data.download=true"
+    command = f"ppvae train data=house_numbers data.split=test data.root={root} data.download=true"
     assert f"`{command}`" in str(caught.value)
     assert f"ppvae.datasets.house_numbers('test', root={root!r}, download=True)" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -160,7 +160,7 @@ def test_missing_files_end_in_the_command_that_downloads_them(tmp_path):
     for name, (function, _, _) in SOURCES.items():
         with pytest.raises(UserError) as caught:
             function()
-        assert f"`uv run -m experiments data={name} data.download=true`" in str(caught.value)
+        assert f"`ppvae train data={name} data.download=true`" in str(caught.value)
         assert f"ppvae.datasets.{name}('train', root='data', download=True)" in str(caught.value)
         assert "\n" not in str(caught.value)
         with pytest.raises(UserError, match=r"data\.split=test .*data\.root='?.*with space'? data\.download=true"):
