@@ -1,6 +1,7 @@
 """Images decoded once, into a Zarr store that is whole or not there."""
 
 import logging
+import os
 import re
 import zlib
 from contextlib import suppress
@@ -46,8 +47,8 @@ def write_zarr(data: ImageDataset, path: PathLike[str] | str) -> None:
 def cached(data: ImageDataset, folder: PathLike[str] | str | None) -> ImageDataset:
     """The dataset with its images read from a store of its own in `folder`, which is written first where there is none.
 
-    None: the dataset as it is. Another set, other files, another shape, or pictures brought into shape otherwise, have
-    another store there. That a file of the same name now holds another picture is not noticed: remove the store then.
+    None: the dataset as it is. Another set, other files, files written anew, another shape, or pictures brought into
+    shape otherwise, have another store there.
     """
     if folder is None:
         return data
@@ -115,9 +116,21 @@ def _write_column(group: "Group", name: str, values: xr.Variable) -> None:
 
 
 def _made_of(data: ImageDataset) -> str:
-    """What tells the images from others: their name, number and shape, their files' names and how these are read."""
+    """What tells the images from others: their name, number and shape, their files' names, when these were written and
+    how they are read."""
     kind = "real numbers" if data.images.real else "bytes"
-    paths = data.files if data.files is not None else getattr(data.images, "files", np.array([], dtype=str))
-    names = [file.replace("\\", "/").rsplit("/", 1)[-1] for file in paths.tolist()]
-    digest = zlib.crc32("\n".join([shown(getattr(data.images, "decode", None)), *names]).encode())
+    paths = getattr(data.images, "files", np.array([], dtype=str)).tolist()
+    names = [file.replace("\\", "/").rsplit("/", 1)[-1] for file in (paths if data.files is None else data.files)]
+    states = [*map(_state, paths)]
+    digest = zlib.crc32("\n".join([shown(getattr(data.images, "decode", None)), *names, *states]).encode())
     return f"{data.name}, {' × '.join(map(str, data.images.shape))} {kind}, {digest:08x}"
+
+
+def _state(path: str) -> str:
+    """Size and time of the file on disk, or of the archive that the path goes through."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a member of an archive, whose path names that first
+        above = os.path.dirname(path)
+        return _state(above) if above not in ("", path) else ""
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -87,6 +87,7 @@ def test_pictures_are_decoded_once(folder, tmp_path, monkeypatch):
 
 CHANGES = {
     "another name": lambda folder: (folder / "olive" / "9.png").rename(folder / "olive" / "ten.png"),
+    "another picture of the same name": lambda folder: shutil.copy(folder / "cone/0.png", folder / "olive/0.png"),
     "fewer": lambda folder: (folder / "olive" / "9.png").unlink(),
 }
 
