@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ppvae.errors import UserError
@@ -13,6 +15,8 @@ __all__ = ["RESERVED", "factor", "factor_of", "factor_table"]
 
 RESERVED = ("image", "images", "channel", "row", "column", "file")
 """Names that no factor can have: those of the images' axes, and of their files."""
+
+PLAIN = (str, bytes, bool, np.bool_, Number)  # what a level is made of
 
 
 def factor(index: Any, values: Sequence[Any], **attrs: Any) -> xr.DataArray:
@@ -47,12 +51,20 @@ def _column(name: str, values: np.ndarray, images: int) -> np.ndarray:
         raise UserError(f"factor {name!r} has shape {values.shape}: expected ({images},), one level or number an image")
     if column.dtype.kind not in "OTSUbiuf":
         raise UserError(f"factor {name!r} has dtype {column.dtype}: expected numbers, text or booleans")
-    gaps = [one is None or one != one or one in (math.inf, -math.inf) for one in column.tolist()]
-    if any(gaps):
-        raise UserError(f"factor {name!r} has no finite value for {sum(gaps)} of {images} images: fill these in")
+    if (gaps := _gaps(column)).any():
+        raise UserError(f"factor {name!r} has no finite value for {gaps.sum()} of {images} images: fill these in")
+    odd = [one for one in column.tolist() if not isinstance(one, PLAIN)]
+    if odd:
+        kind, example = type(odd[0]).__name__, str(odd[0])[:20]
+        raise UserError(f"factor {name!r} holds {kind}, such as {example!r}: expected numbers, text or booleans")
     if column.dtype.kind in "OTS":
         return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in column.tolist()])
     return column
+
+
+def _gaps(column: np.ndarray) -> np.ndarray:
+    """(N,) where there is no finite value: None, NaN, pandas's NA or an infinity."""
+    return pd.isna(column) | [isinstance(one, float) and math.isinf(one) for one in column.tolist()]
 
 
 def factor_table(factors: xr.Dataset | Mapping[str, Any], n: int) -> xr.Dataset:

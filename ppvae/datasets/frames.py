@@ -24,6 +24,7 @@ ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet", ".pq")
 
 LARGEST = 2**32  # bytes of a file, and of what one unpacks to
 LONGEST = 2**20  # of its first line
+ENTRY = 8  # bytes of a number, or of where a text stands
 COPIES = 2  # of the bytes, while they become columns
 
 
@@ -59,10 +60,21 @@ def imported(package: str, path: str | PathLike[str]) -> Any:
 
 
 def _parquet(path: str | PathLike[str]) -> pd.DataFrame:
+    """An index that has a name is a column, as it is where pandas writes CSV."""
     imported("pyarrow", path)
+    parquet = import_module("pyarrow.parquet")
     remedy = "give a file written by pandas or pyarrow"
     with reading(path, "Parquet table", remedy), open_ordinary(path, LARGEST) as file:
-        return pd.read_parquet(file, engine="pyarrow")
+        check_memory(str(path), COPIES * _unpacked_size(parquet.read_metadata(file)))
+        file.seek(0)
+        frame = pd.read_parquet(file, engine="pyarrow")
+        return frame if frame.index.name is None else frame.reset_index()
+
+
+def _unpacked_size(metadata: Any) -> int:
+    """Bytes of the columns in memory, at least: what compression and repeated values saved comes back."""
+    groups = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    return max(sum(groups), ENTRY * metadata.num_rows * metadata.num_columns)
 
 
 def _unpacked(file: BinaryIO) -> BinaryIO:

@@ -1,10 +1,11 @@
 """Tables in files: CSV, Parquet, .npz and AnnData."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from ppvae.memory import check_memory
 from ppvae.ordinary import open_ordinary
 
 __all__ = ["read_table"]
+
+TIMES = ("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period")  # as pandas calls them
 
 
 def read_table(path: str | PathLike[str], array: str, labels: Sequence[str] = ()) -> pd.DataFrame:
@@ -58,18 +61,35 @@ def _npz(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
 
 def _anndata(path: Path, array: str, labels: Sequence[str]) -> pd.DataFrame:
     anndata = imported("anndata", path)
-    with reading(path, "AnnData table", "give a file written by AnnData.write_h5ad"):
+    with reading(path, "AnnData table", "give a file written by AnnData.write_h5ad"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package's own calls, and of names that come twice, which are refused
         open_ordinary(path).close()
         data = anndata.read_h5ad(path)
-        if array not in ("X", "table", *data.layers):
-            layers = ", ".join(["X", *data.layers])
-            raise UserError(f"{str(path)!r} has no layer {array!r}: give one of {layers} as array")
-        values = data.layers.get(array, data.X)
+        values = _layer(data, array, path)
         check_memory(str(path), 8 * int(np.prod(data.shape)))
         dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         frame = pd.DataFrame(dense, columns=data.var_names.astype(str))
-        aside = data.obs[[name for name in labels if name in data.obs]].reset_index(drop=True)
-        return pd.concat([frame, aside], axis=1)
+        return pd.concat([frame, _observed(data, labels, path)], axis=1)
+
+
+def _layer(data: Any, array: str, path: Path) -> Any:
+    """AnnData's X or the layer of that name, dense or sparse; UserError where it has none."""
+    layers = {"X": data.X, **{name: layer for name, layer in data.layers.items() if name is not None}}
+    found = layers.get(array, layers["X"] if array == "table" else None)
+    if found is None:
+        names = ", ".join(name for name, layer in layers.items() if layer is not None) or "none"
+        raise UserError(f"{str(path)!r} has no layer {array!r}: give one of {names} as array")
+    return found
+
+
+def _observed(data: Any, labels: Sequence[str], path: Path) -> pd.DataFrame:
+    """The columns of AnnData's ``obs`` that are labels; the other labels are variables."""
+    for name in labels:
+        if name not in data.obs and name not in data.var_names:
+            raise UserError(f"{str(path)!r} has no column {name!r} in obs: name one of {_listed(data.obs.columns)}")
+        if name in data.obs and name in data.var_names:
+            raise UserError(f"{str(path)!r}: {name!r} is a column of obs and a variable: rename one")
+    return data.obs[[name for name in labels if name in data.obs]].reset_index(drop=True)
 
 
 def numbers_of(frame: pd.DataFrame, path: str | PathLike[str], aside: Sequence[str]) -> pd.DataFrame:
@@ -77,20 +97,33 @@ def numbers_of(frame: pd.DataFrame, path: str | PathLike[str], aside: Sequence[s
     for name in aside:
         if name not in frame:
             raise UserError(f"{str(path)!r} has no column {name!r}: name one of {_listed(frame.columns)}")
-    numbers = frame.drop(columns=list(aside))
-    words = [name for name, kind in numbers.dtypes.items() if not (pd.api.types.is_numeric_dtype(kind))]
+    numbers = _plain(frame.drop(columns=list(aside)))
+    words = [name for name, kind in numbers.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if words:
-        first = numbers[words[0]].dropna()
-        example = f" ({str(first.iloc[0])[:20]!r})" if len(first) else ""
-        raise UserError(
-            f"{str(path)!r}: column {words[0]!r}{example} is not of numbers; give it as a label, labels=[{words[0]}], "
-            f"or leave it out, leave_out=[{words[0]}]"
-        )
+        _refuse(numbers[words[0]], path)
     if not len(numbers.columns) or not len(numbers):
         raise UserError(
             f"{str(path)!r} holds {len(numbers)} rows of {len(numbers.columns)} columns of numbers: give some"
         )
     return numbers
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """With numbers for columns of Python objects that are some: booleans with gaps, decimals, and gaps alone."""
+    objects = [name for name, kind in frame.dtypes.items() if pd.api.types.is_object_dtype(kind)]
+    found = [name for name in objects if pd.api.types.infer_dtype(frame[name]) in ("boolean", "decimal", "empty")]
+    return frame.astype(dict.fromkeys(found, float))
+
+
+def _refuse(column: pd.Series, path: str | PathLike[str]) -> NoReturn:
+    """UserError that says what to do with a column that is not of numbers."""
+    name, first = column.name, column.dropna()
+    example = f" ({str(first.iloc[0])[:20]!r})" if len(first) else ""
+    if pd.api.types.infer_dtype(column) in TIMES:
+        remedy = "is of times: write them as numbers, such as days since the first"
+    else:
+        remedy = f"is not of numbers; give it as a label, labels=[{name}]"
+    raise UserError(f"{str(path)!r}: column {name!r}{example} {remedy}, or leave it out, leave_out=[{name}]")
 
 
 def _listed(names: Any, most: int = 12) -> str:

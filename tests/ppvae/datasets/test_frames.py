@@ -46,12 +46,29 @@ def test_spreadsheets_end_lines_with_a_comma(tmp_path):
 
 
 def test_parquet_is_read_as_it_was_written(tmp_path):
-    pytest.importorskip("pyarrow")
     for ending in ("parquet", "pq"):
         path = tmp_path / f"t.{ending}"
         WRITTEN.to_parquet(path)
         pd.testing.assert_frame_equal(read_frame(path), WRITTEN)
         assert read_frame(path, text=True)["name"].tolist() == ["007", "8"]
+
+
+def test_an_index_of_a_parquet_file_is_a_column_where_it_has_a_name(tmp_path):
+    """As in the CSV that pandas writes; what is left of rows that were dropped has none."""
+    WRITTEN.set_index("name").to_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(read_frame(tmp_path / "t.parquet"), WRITTEN)
+    assert read_frame(tmp_path / "t.parquet", text=True)["name"].tolist() == ["007", "8"]
+    WRITTEN[1:].to_parquet(tmp_path / "t.parquet")
+    assert read_frame(tmp_path / "t.parquet").to_dict("list") == WRITTEN[1:].to_dict("list")
+
+
+def test_a_parquet_file_that_does_not_fit_once_unpacked_is_not_read(tmp_path, monkeypatch):
+    """A million equal numbers take little on disk, and eight bytes each in memory."""
+    pd.DataFrame({"x": np.ones(10**6)}).to_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10**5
+    monkeypatch.setattr("ppvae.memory.available_memory", lambda: 10**6)
+    with pytest.raises(UserError, match=r"needs 15\.3 MiB of memory"):
+        read_frame(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -177,10 +177,12 @@ def test_parquet_names_the_package_it_needs(folder, monkeypatch):
 
 
 def test_parquet_is_read_as_csv_is(folder):
-    pytest.importorskip("pyarrow")
     TABLE.to_parquet(folder.parent / "l.parquet")
     found = image_folder(folder, table=folder.parent / "l.parquet").factors
     assert found.identical(image_folder(folder, table=write(folder, TABLE)).factors)
+    typed = TABLE.convert_dtypes().set_index("picture")  # nullable types, and the files' names as the index
+    typed.to_parquet(folder.parent / "l.parquet")
+    assert found.equals(image_folder(folder, table=folder.parent / "l.parquet").factors)
     (folder.parent / "l.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read as Parquet table"):
         image_folder(folder, table=folder.parent / "l.parquet")

@@ -2,14 +2,21 @@
 wrong input ends in one line."""
 
 import sys
+import warnings
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 import xarray as xr
+from scipy import sparse
 
 from guides import MeanFieldNormal
 from ppvae import VAE, UserError, check_pair, fit, from_pyro_svi, read_posterior, write_posterior
@@ -86,27 +93,145 @@ def test_archives_name_their_columns(tmp_path, frame):
     assert table(path, array="mine").to_xarray()["column"].values.tolist() == ["0", "1", "2", "3"]
 
 
-def test_anndata_gives_a_matrix_or_a_layer_and_labels(tmp_path, monkeypatch):
-    """By its documented attributes: a stand-in for the package, which is not installed here."""
-    counts = np.arange(12.0).reshape(4, 3)
-    stored = SimpleNamespace(
-        X=SimpleNamespace(toarray=lambda: counts),
-        layers={"doubled": 2 * counts},
-        var_names=pd.Index(["Actb", "Gapdh", "Sox2"]),
-        obs=pd.DataFrame({"tissue": ["a", "b", "b", "a"], "depth": [1, 2, 3, 4]}, index=list("wxyz")),
-        shape=(4, 3),
+def test_parquet_keeps_types_and_gaps(tmp_path):
+    """Whole numbers and booleans with gaps, decimals and categories, as pandas and as Arrow write them."""
+    nullable = pd.DataFrame(
+        {
+            "flux": [0.5, np.nan, 2.5, 4.0],
+            "count": pd.array([None, 3, 4, 5], dtype="Int64"),
+            "good": pd.array([True, False, None, True], dtype="boolean"),
+            "price": [Decimal("1.5"), None, Decimal("2.25"), Decimal("0")],
+            "seen": [True, False, True, True],
+            "species": pd.Categorical(["owl", "ant", "owl", "ant"], categories=["owl", "bee", "ant"]),
+            "ring": pd.array([7, 8, 8, 7], dtype="Int64"),
+        }
     )
-    monkeypatch.setitem(sys.modules, "anndata", SimpleNamespace(read_h5ad=lambda _: stored))
-    path = tmp_path / "cells.h5ad"
-    path.touch()
-    data = table(path, kind="counts", labels=["tissue"])
+    arrow = pyarrow.table(
+        {
+            "flux": pyarrow.array([0.5, None, 2.5, 4.0], pyarrow.float32()),
+            "count": pyarrow.array([None, 3, 4, 5], pyarrow.uint8()),
+            "good": [True, False, None, True],
+            "price": [Decimal("1.5"), None, Decimal("2.25"), Decimal("0")],
+            "seen": [True, False, True, True],
+            "species": pyarrow.array(["owl", "ant", "owl", "ant"]).dictionary_encode(),
+            "ring": pyarrow.array([7, 8, 8, 7], pyarrow.int16()),
+        }
+    )
+    nullable.to_parquet(tmp_path / "pandas.parquet")
+    pyarrow.parquet.write_table(arrow, tmp_path / "arrow.parquet")
+    for name in ("pandas", "arrow"):
+        data = table(tmp_path / f"{name}.parquet", labels=["species", "ring"])
+        np.testing.assert_array_equal(
+            data.to_xarray()["rows"],
+            [[0.5, np.nan, 1, 1.5, 1], [np.nan, 3, 0, np.nan, 0], [2.5, 4, np.nan, 2.25, 1], [4, 5, 1, 0, 1]],
+        )
+        assert data.factors["species"].attrs["values"] == ["ant", "owl"]  # and not the category without a row
+        assert data.factors["species"].values.tolist() == [1, 0, 1, 0]
+        assert data.factors["ring"].attrs["values"] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.date_range("2020-01-01", periods=4),
+        pd.date_range("2020-01-01", periods=4, tz="UTC"),
+        pd.date_range("2020-01-01", periods=4).date,
+        pd.to_timedelta([1, 2, 3, 4], unit="s"),
+    ],
+    ids=["naive", "zoned", "dates", "durations"],
+)
+def test_times_are_neither_numbers_nor_labels(tmp_path, times):
+    path = tmp_path / "nights.parquet"
+    pd.DataFrame({"flux": [1.0, 2, 3, 4], "night": times}).to_parquet(path)
+    with pytest.raises(UserError, match=r"'night' \('.+'\) is of times: write them as numbers, .*leave_out=\[night\]$"):
+        table(path)
+    with pytest.raises(UserError, match=r"factor 'night' .*: expected numbers, text or booleans$"):
+        table(path, labels=["night"])
+    assert table(path, leave_out=["night"]).image_shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pd.array([1, None, 2, 1], dtype="Int64"),
+        pd.array([True, None, False, True], dtype="boolean"),
+        pd.array(["a", None, "b", "a"], dtype="string"),
+        pd.Categorical(["a", None, "b", "a"]),
+    ],
+    ids=["whole", "boolean", "text", "categorical"],
+)
+def test_labels_with_gaps_are_refused_whatever_their_type(tmp_path, label):
+    pd.DataFrame({"flux": [1.0, 2, 3, 4], "label": label}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="factor 'label' has no finite value for 1 of 4 images"):
+        table(tmp_path / "t.parquet", labels=["label"])
+
+
+def test_a_list_is_no_label(tmp_path):
+    pd.DataFrame({"flux": [1.0, 2], "spectrum": [[1, 2], [3, 4]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"factor 'spectrum' holds ndarray, such as .*: expected numbers, text or"):
+        table(tmp_path / "t.parquet", labels=["spectrum"])
+
+
+COUNTS = np.arange(12.0).reshape(4, 3)
+
+
+@pytest.fixture
+def cells(tmp_path) -> Callable[..., Path]:
+    """Writes an .h5ad of four cells and three genes."""
+
+    def write(x: Any, genes: Sequence[str] = ("Actb", "Gapdh", "Sox2"), **layers: Any) -> Path:
+        obs = {"tissue": pd.Categorical(["gut", "eye", "eye", "gut"]), "depth": [0.5, 1, 2, 4], "batch": [1, 2, 1, 2]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the package's own calls of pandas
+            names = pd.DataFrame(obs, index=list("wxyz")), pd.DataFrame(index=list(genes))
+            anndata.AnnData(x, *names, layers=layers).write_h5ad(tmp_path / "cells.h5ad")
+        return tmp_path / "cells.h5ad"
+
+    return write
+
+
+@pytest.mark.parametrize("held_as", [np.asarray, sparse.csr_matrix, sparse.csc_array], ids=["dense", "rows", "columns"])
+def test_anndata_gives_a_matrix_or_a_layer_and_labels(cells, held_as):
+    path = cells(held_as(COUNTS.astype(np.float32)), doubled=held_as(2 * COUNTS))
+    data = table(path, kind="counts", labels=["tissue", "depth", "batch"])
     assert data.kind == "counts"
-    assert data.factors["tissue"].values.tolist() == [0, 1, 1, 0]
-    np.testing.assert_array_equal(data.observed()[:, 0, 0].numpy(), counts)  # counts keep their units
-    layer = table(path, kind="counts", array="doubled")
-    np.testing.assert_array_equal(layer.to_xarray()["rows"], 2 * counts)
-    with pytest.raises(UserError, match="no layer 'raw': give one of X, doubled as array"):
-        table(path, array="raw")
+    assert data.to_xarray()["column"].values.tolist() == ["Actb", "Gapdh", "Sox2"]
+    assert data.factors["tissue"].values.tolist() == [1, 0, 0, 1]
+    assert data.factors["tissue"].attrs["values"] == ["eye", "gut"]
+    assert data.factors["depth"].values.tolist() == [0.5, 1, 2, 4]
+    assert data.factors["batch"].attrs["values"] == [1, 2]
+    np.testing.assert_array_equal(data.observed()[:, 0, 0].numpy(), COUNTS)  # counts keep their units
+    layer = table(path, kind="counts", array="doubled", leave_out=["Gapdh"])
+    np.testing.assert_array_equal(layer.to_xarray()["rows"], 2 * COUNTS[:, [0, 2]])
+
+
+def test_anndata_without_x_has_its_layers(cells):
+    path = cells(None, raw=COUNTS)
+    with pytest.raises(UserError, match="no layer 'table': give one of raw as array"):
+        table(path)
+    np.testing.assert_array_equal(table(path, array="raw").to_xarray()["rows"], COUNTS)
+
+
+def test_anndata_names_what_it_holds(cells):
+    path = cells(sparse.csr_matrix(COUNTS), raw=COUNTS)
+    with pytest.raises(UserError, match="no layer 'log': give one of X, raw as array"):
+        table(path, array="log")
+    with pytest.raises(UserError, match="no column 'organ' in obs: name one of tissue, depth, batch"):
+        table(path, labels=["organ"])
+    with pytest.raises(UserError, match="column 'Actb' is there twice"):
+        table(cells(COUNTS, genes=("Actb", "Actb", "Sox2")))
+    with pytest.raises(UserError, match="'depth' is a column of obs and a variable: rename one"):
+        table(cells(COUNTS, genes=("Actb", "depth", "Sox2")), labels=["depth"])
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"cells\.h5ad' cannot be read as AnnData table .*truncated"):
+        table(path)
+
+
+def test_a_sparse_matrix_that_does_not_fit_once_dense_is_not_made_dense(cells, monkeypatch):
+    path = cells(sparse.csr_matrix(COUNTS))
+    monkeypatch.setattr("ppvae.memory.available_memory", lambda: 8 * COUNTS.size - 1)
+    with pytest.raises(UserError, match="needs 96 bytes of memory, 95 bytes are left"):
+        table(path)
 
 
 def test_some_rows_are_drawn_by_the_seed(csv):
