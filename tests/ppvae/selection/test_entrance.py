@@ -5,7 +5,7 @@ import torch
 
 from ppvae import VAE, UserError
 from ppvae.datasets import sprites
-from ppvae.likelihoods import BernoulliLikelihood, CategoricalLikelihood, NormalLikelihood
+from ppvae.likelihoods import BernoulliLikelihood, CategoricalLikelihood, NormalLikelihood, RealLikelihood
 from ppvae.networks import MLPDecoder
 from ppvae.priors import NormalPrior
 from ppvae.selection import entrance
@@ -53,6 +53,62 @@ def test_of_bernoulli_pixels_it_is_the_correlations_eigenvalue():
     assert entrance(model(BernoulliLikelihood), same) == pytest.approx(4.0, rel=1e-9)
 
 
+def table(count: int = 3000) -> torch.Tensor:
+    """Rows of 16 columns that two factors move, in units that differ, a constant one among them."""
+    random = torch.Generator().manual_seed(5)
+    weight, units = torch.randn(2, 16, generator=random), 10 ** torch.linspace(-1, 2, 16)
+    values = torch.randn(count, 2, generator=random) @ weight + torch.randn(count, 16, generator=random)
+    values[:, 3] = 1.0
+    return (units * values)[:, None, None]
+
+
+def real(noise: str = "column", tails: str = "normal") -> VAE:
+    decoder = MLPDecoder(2, (1, 1, 16), hidden=[4], maps=2 if noise == "entry" else 1)
+    return VAE(NormalPrior(2), RealLikelihood(decoder, tails, noise=noise))
+
+
+def test_of_real_columns_it_is_the_eigenvalue_of_their_correlation_whatever_their_units():
+    seen = table()[:2048].flatten(1).double()[:, torch.arange(16) != 3]
+    correlation, covariance = torch.corrcoef(seen.T), torch.cov(seen.T, correction=0)
+    assert entrance(real(), table()) == pytest.approx(float(torch.linalg.eigvalsh(correlation)[-1]), rel=1e-5)
+    expected = 16 * torch.linalg.eigvalsh(covariance)[-1] / covariance.trace()  # over all 16 columns' mean variance
+    assert entrance(real("all"), table()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_below_it_a_linear_code_pays_though_the_scales_are_learned_and_above_it_none_does():
+    """Against all of one latent, t = aᵀx and noise that leaves it a share y of its variance: column j is then left
+    1 − y·c_j of its own, c_j its squared correlation with aᵀx, and the rate is −½·log(1 − y)."""
+    seen = table()[:2048].flatten(1).double()[:, torch.arange(16) != 3]
+    correlation = torch.corrcoef(seen.T)
+    top = torch.linalg.eigh(correlation)[1][:, -1]
+    random = torch.randn(4000, 15, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    codes = torch.cat([top[None], top + 0.3 * random, random])
+    squared = (codes @ correlation) ** 2 / ((codes @ correlation) * codes).sum(1, keepdim=True)
+    share = torch.logspace(-6, -0.001, 60, dtype=torch.float64)
+    gain = -0.5 * torch.log1p(-share[:, None, None] * squared.clamp(max=1)).sum(-1)
+    worth = gain / (-0.5 * torch.log1p(-share))[:, None]
+    assert float(worth.max()) == pytest.approx(entrance(real(), table()), rel=1e-4)
+
+
+def test_with_missing_entries_a_linear_code_starts_to_pay_there():
+    """−ELBO at weight β of x = W z + ε with the best guide given what is observed of a row, Gaussian integrals: at
+    W = 0 it curves up in all directions above the entrance, and down in one below."""
+    gaps = torch.rand(400, 1, 1, 16, generator=torch.Generator().manual_seed(9)) < torch.linspace(0.0, 0.6, 16)
+    holed = torch.where(gaps, torch.nan, table(400))
+    seen = holed.flatten(1).double()[:, torch.arange(16) != 3]
+    seen = (seen - seen.nanmean(0)) / ((seen - seen.nanmean(0)) ** 2).nanmean(0).sqrt()
+    there, values = (~seen.isnan()).double(), seen.nan_to_num(0.0)
+
+    def loss(weight: torch.Tensor, beta: float) -> torch.Tensor:
+        precision, pull = 1 + there @ weight**2 / beta, values @ weight / beta
+        return beta * (0.5 * precision.log() - 0.5 * pull**2 / precision).mean()
+
+    start, nothing = entrance(real(), holed), torch.zeros(15, dtype=torch.float64)
+    for factor, pays in ((1.001, False), (0.999, True)):
+        curvature = torch.autograd.functional.hessian(lambda w, beta=factor * start: loss(w, beta), nothing)
+        assert bool(torch.linalg.eigvalsh(curvature)[0] < 0) is pays
+
+
 def test_a_data_set_is_read_as_the_model_reads_it():
     data = sprites(size=64, image_size=32, seed=0)
     program = VAE(NormalPrior(2), NormalLikelihood(MLPDecoder(2, data.image_shape, hidden=[4]), scale=0.1))
@@ -65,6 +121,8 @@ def test_a_data_set_is_read_as_the_model_reads_it():
         (model(), torch.full((9, *SHAPE), 0.5), "the images do not differ"),
         (model(CategoricalLikelihood), images(9), "start: .*not for CategoricalLikelihood; give start="),
         (model(scale_mode="learned"), images(9), "normal pixels of a fixed scale.*give start="),
+        (real(tails="student_t"), table(9), "noise=column or all, not for RealLikelihood; give start="),
+        (real("entry"), table(9), "noise=column or all, not for RealLikelihood; give start="),
     ],
 )
 def test_what_has_no_known_entrance_is_said_in_one_line(program, data, match):
