@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig
 from ppvae import Objective
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError, check_whole
+from ppvae.likelihoods import CountLikelihood
 from ppvae.svi import Recipe, StoppingRule
 
 from .endings import said_in_one_line
@@ -37,8 +38,9 @@ class Parts:
 def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
-    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. The penalty, then
-    the annealing, which leaves it alone, then the term of the labels, get ``objective=``.
+    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. Counts start at the
+    means of the training rows. The penalty, then the annealing, which leaves it alone, then the term of the labels, get
+    ``objective=``.
     """
     _check_posterior(configuration)
     _check_one_model(configuration)
@@ -60,6 +62,7 @@ def assemble(configuration: DictConfig) -> Parts:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         model, guide = pair(configuration)
+    _start_at(model, data)
     check_draws(configuration, data.image_shape, len(data), model)
     objective = built(configuration.objective, Objective)
     labels = configuration.get("labels")
@@ -68,6 +71,13 @@ def assemble(configuration: DictConfig) -> Parts:
             objective = built(around, Objective)(objective=objective)
     again = None if labels is None else repeated(data, labels)
     return Parts(data, validation, model, guide, objective, _recipe(configuration), again)
+
+
+def _start_at(model: torch.nn.Module, data: ImageDataset) -> None:
+    """Counts start at the means of the training rows' columns, as real columns do by their scaling."""
+    for part in model.modules():
+        if isinstance(part, CountLikelihood):
+            part.start_at(data.observed())
 
 
 def _recipe(configuration: DictConfig) -> Recipe:

@@ -21,9 +21,10 @@ MOST = 30.0  # of a log-rate: beyond it the density is no longer finite in float
 class CountLikelihood(Described, nn.Module):
     """p(x | z) of whole numbers, independent over entries; NaN is a missing one.
 
-    The decoder gives the log of the mean μ. ``poisson``: the variance is μ. ``negative_binomial``: it is μ + μ²/r, with
-    r learned for each column. ``zero_inflated_…``: with probability π, whose logit the decoder gives as well, the entry
-    is zero for another reason, so that its mean is (1 − π)·μ.
+    The decoder gives log μ, the mean's, over ``log_start`` of each column, which is zero until :meth:`start_at`.
+    ``poisson``: the variance is μ. ``negative_binomial``: it is μ + μ²/r, with r learned for each column.
+    ``zero_inflated_…``: with probability π, whose logit the decoder gives as well, the entry is zero for another reason,
+    so that its mean is (1 − π)·μ.
 
     Shapes: z (..., latents) → distribution with batch shape (...) and event shape (C, H, W); the decoder gives
     (..., C, H, W), zero-inflated (..., 2·C, H, W), log-means first.
@@ -43,6 +44,7 @@ class CountLikelihood(Described, nn.Module):
             raise UserError(f"decoder {type(decoder).__name__} has no image_shape; set it to (channels, rows, columns)")
         check_maps(decoder, lambda channels: self.decoder_maps(channels, counts=counts))
         self.decoder, self.counts = decoder, counts
+        self.register_buffer("log_start", torch.zeros(decoder.image_shape))
         if counts.endswith("negative_binomial"):
             self.log_total = nn.Parameter(torch.zeros(decoder.image_shape))
 
@@ -51,11 +53,24 @@ class CountLikelihood(Described, nn.Module):
         """Maps that the decoder must give: the log-mean of each channel, zero-inflated the gate's logit, too."""
         return 2 * channels if counts.startswith("zero_inflated") else channels
 
+    def start_at(self, rows: torch.Tensor) -> None:
+        """Let a decoder that gives zeros draw each column's mean: it then learns what differs between rows alone.
+
+        rows (row, C, H, W), NaN where missing; half a count is added to each column. Without it the first epochs go to
+        the means, codes that say nothing meanwhile cost least, and the latents enter late.
+        """
+        there = (~rows.isnan()).sum(0).clamp(min=1)
+        mean = (rows.nansum(0) + 0.5) / there
+        self.log_start.copy_((2 * mean if self._gated else mean).log())  # a gate of logit zero halves it
+
+    @property
+    def _gated(self) -> bool:
+        return self.counts.startswith("zero_inflated")
+
     def forward(self, z: torch.Tensor) -> PartlyObserved:
-        maps = self.decoder(z)
-        gated = self.counts.startswith("zero_inflated")
+        maps, gated = self.decoder(z), self._gated
         log_mean, gate = split_maps(maps, 2).unbind(-4) if gated else (maps, None)
-        log_mean = log_mean.clamp(max=MOST)
+        log_mean = (log_mean + self.log_start).clamp(max=MOST)
         if self.counts.endswith("poisson"):
             rate = log_mean.exp()
             counts = ZeroInflatedPoisson(rate, gate_logits=gate) if gated else dist.Poisson(rate)

@@ -54,6 +54,15 @@ def test_mean_and_variance_are_those_of_the_probabilities(constant, counts):
     np.testing.assert_allclose(distribution.variance.detach().numpy().ravel(), spread, rtol=1e-8)
 
 
+def test_it_starts_at_the_means_of_the_columns(constant, counts):
+    """Of the entries that are there, with half a count added: also of a column of zeros, or of gaps."""
+    likelihood = CountLikelihood(constant(torch.zeros(1 + counts.startswith("zero_inflated"), 1, 4), 1), counts)
+    rows = torch.tensor([[0, 1, 0, torch.nan], [3, torch.nan, 0, torch.nan], [6, 2, 0, torch.nan]])
+    likelihood.start_at(rows.reshape(-1, *SHAPE))
+    mean = likelihood(Z).mean.flatten().tolist()
+    assert mean == pytest.approx([9.5 / 3, 3.5 / 2, 0.5 / 3, 0.5])
+
+
 def test_a_log_mean_beyond_all_bounds_keeps_the_loss_finite(constant, counts):
     likelihood = likelihood_of(constant, counts)
     likelihood.decoder.drawn = likelihood.decoder.drawn.float() + 1000
