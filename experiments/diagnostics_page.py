@@ -32,7 +32,7 @@ def write_diagnosis(
     parts: Parts, evaluation: Evaluation, configuration: DictConfig, directory: Path, *, dpi: int = DPI
 ) -> xr.Dataset:
     """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings."""
-    wanted = configuration.diagnosis
+    wanted, noun = configuration.diagnosis, parts.data.images.noun
     device = device_of(parts.guide)
     images = slice(min(wanted.images, len(parts.data)))
     data = tuple(values.to(device) for values in parts.data.arguments(images, configuration.seed))
@@ -49,7 +49,7 @@ def write_diagnosis(
     )
     if evaluation.information is not None:  # of more images than these
         tree["information"] = xr.DataTree(evaluation.information)
-    findings = diagnose(tree)
+    findings = diagnose(tree, noun=noun)
     matters = _importance(evaluation, parts.data, configuration.seed)
     write_report(
         directory,
@@ -57,8 +57,9 @@ def write_diagnosis(
         dpi=dpi,
         links={"back to the report": "report.html"},
         title="Diagnostics",
-        lead=f"{len(data[0])} training images, {wanted.draws} draws each; {wanted.simulations} simulated images for "
+        lead=f"{len(data[0])} training {noun}s, {wanted.draws} draws each; {wanted.simulations} simulated {noun}s for "
         "the calibration.",
+        noun=noun,
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
@@ -104,7 +105,7 @@ def _figures(
             "importance",
             "k̂, image by image, of the importance weights p(x, z) / q(z | x): above the dashed line the guide misses "
             "part of the posterior, and log p(x) by importance sampling is too low by an unknown amount.",
-            plot_importance(importance(tree)),
+            plot_importance(importance(tree).assign_attrs(noun=data.images.noun)),
             "Importance weights",
         )
     ]

@@ -3,6 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from ppvae.datasets import Rows
+from ppvae.datasets.images import Images
+from ppvae.diagnostics.nouns import said_of
 from ppvae.interventions.held import images_of
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.inputs import said_bins
@@ -14,7 +17,7 @@ from .assemble import Parts
 from .evaluation import Evaluation
 from .selecting import Selected
 
-__all__ = ["of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
+__all__ = ["noun_of", "of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
 
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
@@ -34,7 +37,7 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, dia
         *_told(evaluation, parts),
         *_surrogate(parts),
         *_continuous(parts),
-        *_hidden(evaluation),
+        *(said_of(noun_of(evaluation), one) for one in _hidden(evaluation)),
         *_faults(parts, evaluation, diagnosed),
     ]
 
@@ -61,6 +64,11 @@ def reconstruction_unit(evaluation: Evaluation) -> str:
         return "RMSE of a pixel in [0, 1]"
     scaled = bool((images_of(evaluation.tree)["column_scale"] != 1).any())
     return f"RMSE of an entry in its column's {'standard deviations' if scaled else 'units'}"
+
+
+def noun_of(evaluation: Evaluation) -> str:
+    """What one of the things is called that the pair is of."""
+    return Rows.noun if of_rows(evaluation) else Images.noun
 
 
 def of_rows(evaluation: Evaluation) -> bool:
@@ -121,8 +129,8 @@ def _surrogate(parts: Parts) -> list[str]:
     if unit_of(parts.model) == "nats":
         return []
     return [
-        f"{type(parts.model.likelihood).__name__} is no density of these pixels: every number in nats on this page is "
-        "of a surrogate, and comparable with no log-likelihood."
+        f"{type(parts.model.likelihood).__name__} is no density of these {parts.data.images.noun}s: every number in "
+        "nats on this page is of a surrogate, and comparable with no log-likelihood."
     ]
 
 
@@ -165,10 +173,10 @@ def _cause(names: list[str], parts: Parts, evaluation: Evaluation) -> str:
     if error < FAR * scale or OF_THE_CODE.issuperset(names):
         return ""
     behind = "them" if OF_THE_CODE.isdisjoint(names) else "all but what is of the code alone"
-    one, each = ("an entry", "entry") if of_rows(evaluation) else ("a pixel", "pixel")
-    return (
-        f" One cause stands behind {behind}: σ = {scale:.2g} of {one} is {error / scale:.1f} times below the error "
-        f"that remains, {error:.2g}, so that the model is surer of every {each} than its decoder is right. Learn σ "
+    return said_of(
+        noun_of(evaluation),
+        f" One cause stands behind {behind}: σ = {scale:.2g} of a pixel is {error / scale:.1f} times below the error "
+        f"that remains, {error:.2g}, so that the model is surer of every pixel than its decoder is right. Learn σ "
         "(likelihood.scale_mode=learned), weight the rate by "
-        f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide."
+        f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide.",
     )

@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
+from ppvae.diagnostics.nouns import said_of
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
@@ -69,17 +70,19 @@ def write_report(
     page: str = "report",
     links: Mapping[str, str] | None = None,
     dpi: int = DPI,
+    noun: str = "image",
 ) -> Path:
     """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
 
     page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
     found: sentences that come before all numbers;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
+    noun: what the tables' and figures' words say for image, such as row; cells are left as they are;
     environment: versions, machine, seed, commit; dpi: dots an inch of the figures. Every text is escaped. Files appear
     whole or not at all.
     UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
     """
-    entries = [ReportFigure(*entry) for entry in figures]
+    entries = [_entry(ReportFigure(*entry), noun) for entry in figures]
     _check(tables, [entry.name for entry in entries])
     target = Path(directory)
     (target / "figures").mkdir(parents=True, exist_ok=True)
@@ -88,13 +91,13 @@ def write_report(
         png = _png(entry.figure, dpi)
         _write(target / "figures" / f"{entry.name}.png", png)
         pictures.append(_picture(entry, png))
-    cards = [_card(name, value) for name, value in (summary or {}).items()]
+    cards = [_card(said_of(noun, name), value) for name, value in (summary or {}).items()]
     text = _template().render(
         title=title,
         lead=lead,
         links=links or {},
         cards=cards,
-        tables=[_table(table) for table in tables],
+        tables=[_table(_of_noun(table, noun)) for table in tables],
         pictures=pictures,
         found=found,
         command=command.strip(),
@@ -103,6 +106,15 @@ def write_report(
     )
     _write(target / f"{page}.html", text.encode())
     return target / f"{page}.html"
+
+
+def _entry(entry: ReportFigure, noun: str) -> ReportFigure:
+    return entry._replace(caption=said_of(noun, entry.caption), title=said_of(noun, entry.title))
+
+
+def _of_noun(table: Table, noun: str) -> Table:
+    title, *columns, caption = (said_of(noun, text) for text in (table.title, *table.columns, table.caption))
+    return replace(table, title=title, columns=columns, caption=caption)
 
 
 def format_value(value: Value) -> str:

@@ -173,9 +173,9 @@ def _page(lines: Sequence[tuple], chosen: argparse.Namespace) -> str:
     how = (
         f"{ROWS} rows of {COLUMNS} columns to train on, {TEST} held apart, of which all numbers are, nats per row. "
         f"{__doc__.split(chr(10) * 2)[-1].strip()} VAE: {LATENTS} latents, two hidden layers of {HIDDEN[0]}, "
-        f"Adam 1e-3, batches of 64; −log p(x) by importance sampling, {SAMPLES} draws a row; a latent is used where its "
-        "KL is above 0.1 nats; R² is that of the four factors and the log size, linear in the mean codes. PPCA: an upper bound of "
-        f"−log p(x), of x and uniform noise, for these rows the best of "
+        f"Adam 1e-3, batches of 64; −log p(x) by importance sampling, {SAMPLES} draws a row; a latent is used where "
+        "its KL is above 0.1 nats; R² is that of the four factors and the log size, linear in the mean codes. PPCA: an "
+        f"upper bound of −log p(x), of x and uniform noise, for these rows the best of "
         f"{', '.join(map(str, COMPONENTS))} components."
     )
     table = Table("", columns, shown).as_markdown()

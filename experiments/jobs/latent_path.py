@@ -40,7 +40,7 @@ FOLLOWED = {
     "dci": "DCI disentanglement of these (quick)",
     "mig": "MIG of these (quick)",
     "rate": "rate (nats)",
-    "error": "RMSE of a pixel at the plateau's end",
+    "error": "RMSE of a reconstruction at the plateau's end",
     "in_at_last": "latents at the last weight",
     "seconds": "training time (s)",
 }

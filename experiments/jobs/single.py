@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
+from ppvae.diagnostics.nouns import said_of
 from ppvae.files import replace_atomically
 from ppvae.plots.labels import latent_names
 
@@ -13,7 +14,7 @@ from ..diagnostics_page import write_diagnosis
 from ..draw_figures import draws_of_run
 from ..evaluation import EVALUATED, Evaluation
 from ..figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
-from ..findings import of_rows, reconstruction_error, reconstruction_unit, sentences, used
+from ..findings import noun_of, reconstruction_error, reconstruction_unit, sentences, used
 from ..hierarchy_figures import figures_of_hierarchy, groups_table
 from ..labels import labelled, metric_labels
 from ..provenance import command_line, environment
@@ -88,7 +89,7 @@ def write_pages(
         summary=_summary(history, evaluation),
         tables=[
             _metrics_table(evaluation, ngvae="p" in history),
-            *_information_table(evaluation.information),
+            *_information_table(evaluation.information, noun_of(evaluation)),
             *groups_table(evaluation),
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
             *rows_table(parts.data, imputed(parts, configuration, directory)),
@@ -105,16 +106,17 @@ def write_pages(
         found=found,
         environment=environment(configuration.seed),
         dpi=dpi,
+        noun=noun_of(evaluation),
     )
     return page, found
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
-    images = evaluation.tree["sample_stats"].sizes["image"]
+    count = evaluation.tree["sample_stats"].sizes["image"]
     return (
         f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s "
         f"({history.attrs['execution']} steps), "
-        f"measured on the first {images} training images."
+        f"measured on the first {count} training {noun_of(evaluation)}s."
     )
 
 
@@ -123,7 +125,7 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
     rule, number = used(metrics)
     summary = {
         f"latents used, by {rule}": (number, f"of {evaluation.counted}"),
-        "rate": (metrics["rate"], "nats per image"),
+        "rate": (metrics["rate"], f"nats per {noun_of(evaluation)}"),
     }
     if evaluation.information is not None:
         split = evaluation.information
@@ -140,7 +142,7 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
         )
     if "disentanglement" in metrics:
         summary["β-VAE metric"] = (metrics["disentanglement"], "preset locatello")
-    summary["speed"] = (float(history["images_per_second"].median()), "images per second")
+    summary["speed"] = (float(history["images_per_second"].median()), f"{noun_of(evaluation)}s per second")
     return summary
 
 
@@ -149,19 +151,19 @@ def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
     names = [name for name in EVALUATED if name in measured]
     if evaluation.hierarchical:  # the groups have a table of their own
         names = [name for name in names if not name.startswith("rate_")]
-    known = [(EVALUATED[name], measured[name], PAPER.get(name)) for name in names]
+    known = [(said_of(noun_of(evaluation), EVALUATED[name]), measured[name], PAPER.get(name)) for name in names]
     if not ngvae:
         return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
     caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
     return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
 
 
-def _information_table(split: xr.Dataset | None) -> list[Table]:
+def _information_table(split: xr.Dataset | None, noun: str) -> list[Table]:
     """The rate and the log likelihood in parts, with the verdict."""
     if split is None:
         return []
     rows = [
-        (words, float(split[name]), float(split[f"{name}_error"]))
+        (said_of(noun, words), float(split[name]), float(split[f"{name}_error"]))
         for name, words in INFORMATION.items()
         if name in split
     ]
@@ -189,7 +191,7 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
         "factor_share": "share of its entropy",
         "worsening": "ablation (nats)",
         "relative": "ablation (relative)",
-        "relevance": f"relevance (squared {'entries' if of_rows(evaluation) else 'pixel values'})",
+        "relevance": "relevance (squared pixel values)",
     }
     columns = {name: title for name, title in columns.items() if name in latents}
     sorted_by = "kl" if "kl" in columns else "signal_to_noise"
@@ -204,7 +206,8 @@ def _said(evaluation: Evaluation) -> str:
     rule, number = used(metrics)
     return (
         f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
-        f"nats per image; {number} of {evaluation.counted} latents used, by {rule}" + _verdict(evaluation.information)
+        f"nats per {noun_of(evaluation)}; {number} of {evaluation.counted} latents used, by {rule}"
+        + _verdict(evaluation.information)
     )
 
 

@@ -27,6 +27,8 @@ class Images(Described, abc.ABC):
     """Whether every pixel is 0 or 255."""
     real: bool = False
     """Whether floats are kept, float32 in [0, 1] of images, and no grey levels."""
+    noun: str = "image"
+    """What one of them is called in reports."""
 
     @property
     def kind(self) -> Kind:

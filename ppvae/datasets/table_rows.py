@@ -26,6 +26,7 @@ class Rows(Images):
     """
 
     real = True
+    noun = "row"
 
     def __init__(self, values: np.ndarray, columns: np.ndarray, kind: Kind, scaling: Scaling) -> None:
         self.values, self.columns, self.scaling = values, columns, scaling

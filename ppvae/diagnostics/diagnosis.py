@@ -10,6 +10,7 @@ import xarray as xr
 
 from ppvae.diagnostics import draw_findings, information_findings, rank_findings, weight_findings
 from ppvae.diagnostics.findings import Finding
+from ppvae.diagnostics.nouns import said_of
 from ppvae.diagnostics.weights import importance
 from ppvae.errors import UserError
 
@@ -47,11 +48,12 @@ COLUMNS = {
 }
 
 
-def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
+def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str = "image") -> xr.Dataset:
     """Every test that the tree's groups allow, over dim ``test``; print it with :func:`verdicts`.
 
     Variables: ``statistic``, ``threshold`` (where passing ends), ``limit`` (where failing begins), ``verdict`` (pass,
     warn, fail or not run), ``basis`` of the threshold, ``what`` was found and ``advice``, empty where it passed.
+    ``noun``: what is said for image, such as row of a table.
 
     The chance that any of the seven tests of chance (pareto k, calibration, bias, width, aggregate, posterior and prior
     predictive) warns or fails where the guide is the model's posterior and the model the data's source is at most
@@ -81,6 +83,7 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01) -> xr.Dataset:
         raise UserError(f"false_alarm={false_alarm!r}: expected a probability between 0 and 1")
     reading = cache(lambda read: _tried(read, tree))
     findings = [_run(test, reading(read), false_alarm / BY_CHANCE) for read, test in TESTS.values()]
+    findings = [replace(one, what=said_of(noun, one.what), advice=said_of(noun, one.advice)) for one in findings]
     variables = {
         name: ("test", [getattr(finding, name) for finding in findings], {"long_name": long_name})
         for name, long_name in COLUMNS.items()

@@ -23,8 +23,8 @@ class CountLikelihood(Described, nn.Module):
 
     The decoder gives log μ, the mean's, over ``log_start`` of each column, which is zero until :meth:`start_at`.
     ``poisson``: the variance is μ. ``negative_binomial``: it is μ + μ²/r, with r learned for each column.
-    ``zero_inflated_…``: with probability π, whose logit the decoder gives as well, the entry is zero for another reason,
-    so that its mean is (1 − π)·μ.
+    ``zero_inflated_…``: with probability π, whose logit the decoder gives as well, the entry is zero for another
+    reason, so that its mean is (1 − π)·μ.
 
     Shapes: z (..., latents) → distribution with batch shape (...) and event shape (C, H, W); the decoder gives
     (..., C, H, W), zero-inflated (..., 2·C, H, W), log-means first.

@@ -36,7 +36,7 @@ class Criterion:
 CRITERIA = (
     Criterion("by_probability", "probability", "probability p", "p of being uninformative", 0.5),
     Criterion("by_variance", "variance_ratio", "posterior variance", "variance / prior variance"),
-    Criterion("by_kl", "kl", "KL divergence", "nats per image"),
+    Criterion("by_kl", "kl", "KL divergence", "nats"),
     Criterion("by_ablation", "relative", "ablation", "relative increase of squared error"),
     Criterion("by_relevance", "relevance", "relevance", "squared Jacobian × variance"),
 )
@@ -47,7 +47,7 @@ def plot_informative(dataset: xr.Dataset) -> Figure:
     """A panel a criterion, a row a latent (largest KL on top): full dots are counted as informative, hollow not.
 
     dataset, dim latent, as from `informative_latents`: booleans `by_probability`, `by_variance`, `by_kl`,
-    `by_ablation` and `by_relevance` with their numbers `probability`, `variance_ratio`, `kl` (nats per image),
+    `by_ablation` and `by_relevance` with their numbers `probability`, `variance_ratio`, `kl` (nats),
     `relative` and `relevance` (squared pixel values). Missing criteria are left out; the threshold that a boolean's
     `rule` attribute states is drawn; rows with a disagreement are shaded.
     UserError for other dims or when there is no criterion at all.

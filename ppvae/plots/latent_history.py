@@ -12,7 +12,7 @@ from ppvae.plots.style import MUTED, finish, house_style, new_figure, shades
 
 __all__ = ["plot_latent_history"]
 
-LABELS = {"p": "probability p of being uninformative", "kl": "KL(q ‖ p), nats per image"}
+LABELS = {"p": "probability p of being uninformative", "kl": "KL(q ‖ p)"}
 UNUSED = "#b4bcc6"
 LABEL_INCHES = 0.155
 MOST_NAMES = 24
@@ -38,7 +38,7 @@ def plot_latent_history(history: xr.Dataset, variable: str = "p") -> Figure:
     for line, colour, name in zip(lines.T, colours, names, strict=True):
         look = {"zorder": 1, "linewidth": 1.0} if colour == UNUSED else {"zorder": 2}
         axes.plot(epochs, line, color=colour, label=name, marker="o" if len(epochs) < 4 else None, **look)
-    _frame(axes, epochs, lines, variable)
+    _frame(axes, epochs, lines, variable, history[variable].attrs.get("units", "nats per image"))
     _name_lines(axes, lines, names, colours, rising=variable != "p")
     return finish(figure)
 
@@ -66,7 +66,7 @@ def _colours(lines: np.ndarray, grey_above: float) -> list:
     return colours
 
 
-def _frame(axes: Axes, epochs: np.ndarray, lines: np.ndarray, variable: str) -> None:
+def _frame(axes: Axes, epochs: np.ndarray, lines: np.ndarray, variable: str, units: str) -> None:
     axes.margins(x=0.01)
     epoch_axis(axes, epochs)
     if variable == "p":
@@ -75,7 +75,7 @@ def _frame(axes: Axes, epochs: np.ndarray, lines: np.ndarray, variable: str) -> 
         axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         return
     axes.grid(axis="y")
-    axes.set_ylabel(LABELS["kl"] if variable == "kl" or variable.startswith("kl_") else variable)
+    axes.set_ylabel(f"{LABELS['kl']}, {units}" if variable == "kl" or variable.startswith("kl_") else variable)
     scale_axis(axes, lines)
 
 

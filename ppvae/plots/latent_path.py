@@ -118,7 +118,7 @@ def _errors(axes: Axes, path: xr.Dataset, weights: np.ndarray) -> None:
         return
     right = axes.twinx()
     right.plot(weights, require_variable(path, "error", ("level",), "path"), color=ACCENT, linewidth=1.2)
-    right.set_ylabel("RMSE of a pixel", color=ACCENT)
+    right.set_ylabel(path["error"].attrs.get("long_name", "RMSE of a pixel"), color=ACCENT)
     right.set_ylim(0, None)
     right.tick_params(axis="y", colors=ACCENT)
     right.spines["right"].set_visible(False)

@@ -19,7 +19,7 @@ PANELS = (("distortion", "distortion  E[−log p(x | z)]", INK), ("rate", "rate 
 
 @house_style()
 def plot_rate_distortion(history: xr.Dataset) -> Figure:
-    """Distortion above rate, nats per image, over the epochs, with the steps down of the learning rate.
+    """Distortion above rate, in nats per image or row, over the epochs, with the steps down of the learning rate.
 
     history: `rate` and `distortion` (epoch); optional are `learning_rate`, and `validation_rate` and
     `validation_distortion`, drawn dashed. An axis whose values span orders of magnitude becomes logarithmic above a
@@ -30,7 +30,7 @@ def plot_rate_distortion(history: xr.Dataset) -> Figure:
     figure = new_figure(8.2, 5.0)
     panels = figure.subplots(len(PANELS), 1, sharex=True)
     for axes, (name, label, colour) in zip(panels, PANELS, strict=True):
-        _draw(axes, epochs, curves[name].values.astype(float), label, colour)
+        _draw(axes, epochs, curves[name], label, colour)
         if f"validation_{name}" in history:
             _draw_validation(axes, epochs, require_variable(history, f"validation_{name}", ("epoch",), "history"))
     _mark_drops(panels, epochs, history)
@@ -39,12 +39,13 @@ def plot_rate_distortion(history: xr.Dataset) -> Figure:
     return finish(figure)
 
 
-def _draw(axes: Axes, epochs: np.ndarray, values: np.ndarray, title: str, colour: str) -> None:
+def _draw(axes: Axes, epochs: np.ndarray, curve: xr.DataArray, title: str, colour: str) -> None:
+    values = curve.values.astype(float)
     axes.plot(epochs, values, color=colour, marker="o" if len(epochs) < 4 else None, markersize=4)
     axes.grid(axis="y")
     scale_axis(axes, values)
     axes.set_title(title, color=colour)
-    axes.set_ylabel("nats per image")
+    axes.set_ylabel(curve.attrs.get("units", "nats per image"))
     axes.margins(x=0.02)
     if np.isfinite(values[-1]):
         axes.plot(epochs[-1:], values[-1:], "o", color=colour, markersize=4)

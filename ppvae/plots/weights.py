@@ -19,29 +19,31 @@ def plot_importance(importance: xr.Dataset) -> Figure:
     """Two panels: how many images have which k̂, the threshold dashed, and which share of draws is effective.
 
     importance, dim image, as from `importance` or `log_marginal`: `pareto_k` with its attribute `good`,
-    `effective_samples`, and the attribute `num_samples`. Images without a fit (NaN) and those of an exact guide (−inf)
-    or with one draw that holds all weight (inf) are counted in the title. UserError where one of these is missing.
+    `effective_samples`, and the attribute `num_samples`; an attribute `noun` says what they are if no images. Those
+    without a fit (NaN), of an exact guide (−inf) or with one draw that holds all weight (inf) are counted in the title.
+    UserError where one of these is missing.
     """
     shape = require_variable(importance, "pareto_k", ("image",), "importance")
     effective = require_variable(importance, "effective_samples", ("image",), "importance")
     if "good" not in shape.attrs or "num_samples" not in importance.attrs:
         raise UserError("importance lacks the attribute good of pareto_k or num_samples; make it with importance(tree)")
+    noun = importance.attrs.get("noun", "image")
     figure = new_figure(8.2, 3.0)
     left, right = figure.subplots(1, 2)
-    _draw_shapes(left, shape.values.astype(float), float(shape.attrs["good"]))
+    _draw_shapes(left, shape.values.astype(float), float(shape.attrs["good"]), noun)
     shares = effective.values / importance.attrs["num_samples"]
     right.hist(shares[np.isfinite(shares)], bins=np.linspace(0, 1, BINS + 1), color=ACCENT)
-    right.set(xlabel="effective share of the draws", ylabel="images", xlim=(0, 1))
+    right.set(xlabel="effective share of the draws", ylabel=f"{noun}s", xlim=(0, 1))
     right.set_title(f"median {np.nanmedian(shares):.0%} of {importance.attrs['num_samples']} draws")
     return finish(figure)
 
 
-def _draw_shapes(axes: Axes, shape: np.ndarray, good: float) -> None:
+def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: str) -> None:
     finite = shape[np.isfinite(shape)]
     low, high = min(0.0, *finite.tolist(), good), max(1.0, *finite.tolist(), good)
     axes.hist(finite, bins=np.linspace(low, high, BINS + 1), color=ACCENT)
     axes.axvline(good, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel="images")
+    axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel=f"{noun}s")
     others = {"exact": np.isneginf(shape), "infinite": np.isposinf(shape), "without a fit": np.isnan(shape)}
     notes = [f"{int(which.sum())} {name}" for name, which in others.items() if which.any()]
-    axes.set_title(", ".join([f"k̂ too large for {int((shape > good).sum())} of {len(shape)} images", *notes]))
+    axes.set_title(", ".join([f"k̂ too large for {int((shape > good).sum())} of {len(shape)} {noun}s", *notes]))

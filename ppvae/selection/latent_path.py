@@ -11,6 +11,7 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.diagnostics import informative_latents
 from ppvae.diagnostics.contents import chosen_code, event_dims_of, rate_of
+from ppvae.diagnostics.nouns import said_of
 from ppvae.errors import UserError, check_whole
 from ppvae.files import replace_atomically
 from ppvae.interventions import ablate, relevance
@@ -185,10 +186,17 @@ class _Looks:
         found["rate"] = rate_of(tree, site)
         found["distortion"] = -sum(term.mean() for term in tree["log_likelihood"].to_dataset().data_vars.values())
         if "squared_error" in ablation.attrs:
-            found["error"] = (ablation.attrs["squared_error"] / _entries(tree)) ** 0.5
+            found["error"] = self._error(float(ablation.attrs["squared_error"]), few)
         if "constant_data" in tree.children and not event_dims_of(tree, site)[1:]:
             found["explained"] = self._explained(tree, site)
         return found.drop_attrs(deep=False).assign_attrs(site=site)
+
+    def _error(self, squared_error: float, few: xr.DataTree) -> xr.DataArray:
+        """Of an entry that is there; ``squared_error`` is an image's, summed."""
+        observed = next(iter(few["observed_data"].data_vars.values()))
+        there = float(observed.notnull().sum()) / observed.sizes["image"]
+        part = said_of(getattr(getattr(self.data, "images", None), "noun", "image"), "a pixel")
+        return xr.DataArray((squared_error / there) ** 0.5, attrs={"long_name": f"RMSE of {part}"})
 
     def _factors(self) -> xr.Dataset | None:
         factors = getattr(self.data, "factors", None)
@@ -207,9 +215,3 @@ class _Looks:
         save_checkpoint(level_file(self.directory, level, ".pt"), states)
         text = json.dumps(self.found[level].to_dict())
         replace_atomically(where, lambda temporary: temporary.write_text(text))
-
-
-def _entries(tree: xr.DataTree) -> int:
-    """Pixels × channels of an image."""
-    observed = next(iter(tree["observed_data"].data_vars.values()))
-    return observed[0].size

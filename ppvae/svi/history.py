@@ -64,11 +64,11 @@ def _in_nats(name: str) -> bool:
 
 @dataclass
 class History:
-    """Epoch means in nats per image, with the learning rate and the speed; grows by one row an epoch."""
+    """Epoch means in nats per image or row, with the learning rate and the speed; grows by one row an epoch."""
 
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: dict[str, list[Any]] = field(default_factory=dict)
-    units: str = "nats"
+    units: str = "nats per image"
     execution: str = "none"  # how the last steps ran: eager, captured or compiled
 
     def append(self, means: torch.Tensor, layout: Layout, **scalars: float) -> None:
@@ -99,7 +99,7 @@ class History:
         return {name: {"dims": list(self.dims[name]), "rows": rows} for name, rows in self.rows.items()}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], units: str = "nats") -> Self:
+    def from_state(cls, state: dict[str, Any], units: str = "nats per image") -> Self:
         dims = {name: tuple(entry["dims"]) for name, entry in state.items()}
         return cls(dims, {name: list(entry["rows"]) for name, entry in state.items()}, units)
 
@@ -109,7 +109,7 @@ class History:
             name: (
                 ("epoch", *self.dims[name]),
                 np.asarray(rows),
-                {"units": f"{self.units} per image"} if _in_nats(name) else {},
+                {"units": self.units} if _in_nats(name) else {},
             )
             for name, rows in self.rows.items()
         }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ppvae.pair.untouched import unit_of
 from ppvae.svi.batches import Batches
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.coordination import Coordination
@@ -121,7 +120,7 @@ class Keeping:
             self.optimisation.lower(now["learning_rate"] / then["learning_rate"])
         if self.optimisation.average is not None:
             self.optimisation.average.restore(content["training"])
-        self.position.restore(content, self.run.settings.recipe.stopping, unit_of(self.run.model))
+        self.position.restore(content, self.run.settings.recipe.stopping, self.run.units)
         return content["execution"]
 
     def _pair(self) -> dict[str, dict[str, torch.Tensor]]:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ppvae.errors import Diverged, Interrupted, UserError
 from ppvae.pair.finite import check_finite
-from ppvae.pair.untouched import parameter_store_kept, unit_of
+from ppvae.pair.untouched import parameter_store_kept
 from ppvae.processes import from_first, sharing
 from ppvae.svi.batches import Batches, mixed
 from ppvae.svi.coordination import Coordination, Wishes
@@ -74,7 +74,7 @@ class Loop:
             self.validation = Validation(run.validation, objective, settings.batch_size, device, *ranks)
         self.settles = settled(objective, run.model, run.guide, warmup=self.recipe.warmup)
         self.position = Position(
-            History(units=unit_of(run.model)),
+            History(units=run.units),
             torch.full((self.batches.steps,), math.nan, device=device),
             stable_from=math.ceil(self.settles / self.batches.steps),
         )

@@ -18,6 +18,7 @@ from ppvae.errors import UserError
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
 from ppvae.pair.settings import settings_of
+from ppvae.pair.untouched import unit_of
 from ppvae.svi.execution import Wish
 from ppvae.svi.recipe import Recipe
 
@@ -56,6 +57,11 @@ class Run:
     settings: Settings
     directory: Path | None
     resume: bool
+
+    @property
+    def units(self) -> str:
+        """Of what is summed over an image, or over a row of a table."""
+        return f"{unit_of(self.model)} per {getattr(self.pixels, 'noun', 'image')}"
 
     @property
     def checkpoint(self) -> Path:

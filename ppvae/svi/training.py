@@ -24,7 +24,7 @@ from ppvae.launchers import Launched, launched
 from ppvae.objectives import BetaELBO, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.pair.terms import pair_traces
-from ppvae.pair.untouched import device_of, evaluating, unit_of
+from ppvae.pair.untouched import device_of, evaluating
 from ppvae.svi.checkpoints import load_checkpoint, load_states, save_checkpoint
 from ppvae.svi.execution import Wish
 from ppvae.svi.history import History
@@ -150,7 +150,7 @@ def _spawned(run: Run, accelerator: str, processes: int) -> xr.Dataset:
         spawn(partial(_train_share, run=run, outcome=outcome), accelerator, processes)
         content = load_checkpoint(outcome)
     load_states(outcome, content, model=model, guide=guide)
-    history = History.from_state(content["history"], unit_of(model))
+    history = History.from_state(content["history"], run.units)
     history.execution = content["execution"]
     return history.to_xarray()
 

@@ -1,11 +1,13 @@
 """A table from the command's configuration to the report: names, units, gaps and files."""
 
+import re
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from experiments.jobs.single import run
 from ppvae import UserError, read_posterior
@@ -55,11 +57,28 @@ def test_a_table_is_trained_reported_and_imputed(spectra, tmp_path, network):
     assert not figures & {"reconstructions", "cards"}  # which are of pictures
 
 
+def test_the_pages_of_a_table_speak_of_rows_and_entries(tmp_path, capsys):
+    path = tmp_path / "numbers.csv"
+    pd.DataFrame(np.random.default_rng(0).normal(size=(60, 5))).to_csv(path, index=False)
+    words = ["data=table", f"data.path={path}", "likelihood=real", "network=rows", "diagnosis.images=20"]
+    run(hydra.compose("config", [*words, *TINY]), tmp_path / "run")
+    assert "nats per row" in capsys.readouterr().out
+    for name in ("report", "diagnostics"):
+        page = (tmp_path / "run" / f"{name}.html").read_text()
+        prose = re.sub(r"<style.*?</style>|<pre.*?</pre>|<[^>]*>", " ", page, flags=re.DOTALL)
+        assert " rows" in prose
+        assert not re.findall(r"[^.]*\b(?:image|pixel)s?\b[^.]*", prose)
+
+
 def test_a_table_without_gaps_has_nothing_imputed(tmp_path):
     path = tmp_path / "counts.csv"
     pd.DataFrame(np.random.default_rng(0).poisson(4, (40, 5))).to_csv(path, index=False)
     words = ["data=table", f"data.path={path}", "data.kind=counts", "likelihood=poisson", "network=rows"]
     run(hydra.compose("config", [*words, *TINY]), tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=False)["model"]
+    training, _ = table(path, kind="counts").split(0.1, seed=0)
+    start = state["likelihood.log_start"].exp().flatten().tolist()  # and half a count
+    assert start == pytest.approx((training.images.values.mean(0) + 0.5 / len(training)).tolist())
     assert not (tmp_path / "run" / "imputed.csv").exists()
     assert (tmp_path / "run" / "columns.csv").exists()
 

@@ -293,7 +293,7 @@ def test_informative_shows_numbers_counts_thresholds_and_disputes() -> None:
 
 def test_informative_without_a_criterion_leaves_its_panel_out() -> None:
     figure = plots.plot_informative(informative().drop_vars(["by_probability", "probability"]))
-    assert [axes.get_xlabel() for axes in figure.axes][:2] == ["variance / prior variance", "nats per image"]
+    assert [axes.get_xlabel() for axes in figure.axes][:2] == ["variance / prior variance", "nats"]
 
 
 def test_codes_are_one_dot_an_image_in_its_labels_colour() -> None:
