@@ -6,10 +6,11 @@ import torch
 import xarray as xr
 
 from guides import MeanFieldNormal
-from ppvae import VAE, BetaELBO, UserError, fit, path
-from ppvae.datasets import ImageDataset, sprites
-from ppvae.likelihoods import NormalLikelihood
-from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae import VAE, BetaELBO, UserError, fit, from_pyro_svi, path
+from ppvae.datasets import ImageDataset, rows, sprites
+from ppvae.interventions import reconstruct
+from ppvae.likelihoods import NormalLikelihood, RealLikelihood
+from ppvae.networks import MLPDecoder, MLPEncoder, RowEncoder
 from ppvae.priors import NormalPrior
 from ppvae.selection import chosen_plateau, entrance, latent_path, say_plateau
 from ppvae.selection.latent_path import level_file
@@ -59,6 +60,20 @@ def test_rate_rises_and_error_falls(followed):
     """The rate but for the noise of training, a few hundredths of a nat at a level; the error over all of them."""
     assert (np.diff(followed.rate) > -0.05).all()
     assert float(followed.error[-1]) < 0.2 * float(followed.error[0])
+
+
+def test_the_error_of_a_table_is_of_the_entries_that_are_there():
+    """Beside the reconstruction of the first rows, half of whose entries are missing."""
+    random = torch.Generator().manual_seed(2)
+    values = torch.randn(64, 8, generator=random).masked_fill(torch.rand(64, 8, generator=random) < 0.5, torch.nan)
+    data, shape = rows(values), (1, 1, 8)
+    model = VAE(NormalPrior(2), RealLikelihood(MLPDecoder(2, shape, hidden=[4])))
+    guide = MeanFieldNormal(RowEncoder(shape), 2)
+    found = path(model, guide, data, levels=2, epochs=2, batch_size=32, ablated=40, **SETTINGS)
+    seen = data.observed(slice(40)).flatten(1).numpy()
+    redrawn = reconstruct(model, from_pyro_svi(model, guide, data.subset(slice(40)), 1)).values.reshape(40, 8)
+    assert float(found.error[-1]) == pytest.approx(np.nanmean((redrawn - seen) ** 2) ** 0.5, rel=1e-5)
+    assert found.error.attrs["long_name"] == "RMSE of an entry"
 
 
 def test_a_warm_start_ends_where_fresh_runs_do(followed):
