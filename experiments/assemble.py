@@ -38,9 +38,9 @@ class Parts:
 def assemble(configuration: DictConfig) -> Parts:
     """Instantiate each group; networks are initialised from ``seed``, whatever was drawn before.
 
-    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. Counts start at the
-    means of the training rows. The penalty, then the annealing, which leaves it alone, then the term of the labels, get
-    ``objective=``.
+    Fills in what the networks refer to: ``image_shape`` from the data, ``maps`` from the likelihood. Counts start at
+    the means of the training rows. The penalty, then the annealing, which leaves it alone, then the term of the labels,
+    get ``objective=``.
     """
     _check_posterior(configuration)
     _check_one_model(configuration)

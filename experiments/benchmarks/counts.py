@@ -18,15 +18,16 @@ import torch
 from scipy import optimize, stats
 from sklearn.linear_model import LinearRegression
 
-from experiments.benchmarks.ppca import PPCA, fit_ppca
-from experiments.provenance import as_markdown, command_line, environment
-from experiments.report import Table
 from guides import MeanFieldNormal
 from ppvae import VAE, fit, log_marginal
 from ppvae.datasets import ImageDataset, rows
 from ppvae.likelihoods import CountLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder, RowEncoder
 from ppvae.priors import NormalPrior
+
+from ..provenance import as_markdown, command_line, environment
+from ..report import Table
+from .ppca import PPCA, fit_ppca
 
 __all__ = ["counts_table", "main"]
 
