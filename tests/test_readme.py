@@ -122,7 +122,7 @@ def test_readme_auto_guide_script_runs(tmp_path, forked):
     assert "theta[7]" in done.stdout
 
 
-@pytest.mark.parametrize("command", re.findall(r"uv run -m experiments ([^#\n]*)", README))
+@pytest.mark.parametrize("command", re.findall(r"(?:uv run -m experiments|ppvae train) ([^#`\n]*)", README))
 def test_readme_commands_name_what_exists(command):
     """Every `group=choice` of the README is a file of the configuration."""
     conf = Path(__file__).parents[1] / "experiments/conf"
