@@ -33,7 +33,8 @@ def _of_subcommand(before: Sequence[str], line: str, words: Sequence[str]) -> No
     name, *after = before
     offered = SUBCOMMANDS[name].offered
     if offered == HYDRA:
-        os.environ["COMP_LINE"] = f"ppvae {line.split(name, 1)[1].lstrip()}"
+        _, _, *rest = line.split(maxsplit=2)
+        os.environ["COMP_LINE"] = " ".join(["ppvae", *(rest or [""])])
         _hydra(words)
     elif offered:
         _print(named(offered)(after), words)

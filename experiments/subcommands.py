@@ -1,5 +1,6 @@
 """The command ``ppvae``: its subcommands, each imported when it is called."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,6 @@ class Subcommand:
 
 
 HYDRA = "hydra"
-
-
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "demo": Subcommand(
         "how many latents do sprites need? two models side by side, in minutes",
@@ -56,7 +55,11 @@ def main() -> None:
     """Run ``ppvae WORDS`` of ``sys.argv``; a user's mistake or a signal ends in one line and an exit code."""
     obey_signals()  # before what takes seconds to import
     with ended_in_one_line():
-        _run(sys.argv[1:])
+        try:
+            _run(sys.argv[1:])
+            sys.stdout.flush()
+        except BrokenPipeError:  # what reads it, as head does, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
 
 
 def _run(words: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The command ``ppvae``: its subcommands, its help and what it says of words that are none."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -78,6 +79,16 @@ def test_a_training_takes_the_words_behind_it(words, given, ppvae, monkeypatch):
     assert taken == given
 
 
+def test_a_reader_that_has_enough_ends_it_in_silence():
+    script = "import sys; sys.stdin.read(); sys.argv[1:] = ['list']; from ppvae.__main__ import main; main()"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()  # now it may begin
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_the_nearest_name_is_told():
     assert nearest("lst", ["list", "train"], "nothing") == "did you mean list?"
     assert nearest("lst", ["train"], "nothing") == "nothing"
@@ -111,6 +122,8 @@ def test_a_shell_is_offered_subcommands_and_groups(line, offered, shell, ppvae, 
     [
         ("ppvae train prior=va", "ppvae prior=va"),
         ("/bin/ppvae  demo  train", "ppvae train"),
+        ("/home/train/ppvae train prior=va", "ppvae prior=va"),
+        ("ppvae train prior=vamp ", "ppvae prior=vamp "),
         ("ppvae train ", "ppvae "),
     ],
 )
