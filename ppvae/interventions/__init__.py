@@ -3,7 +3,7 @@
 from ppvae.interventions.batch_statistics import reestimate
 from ppvae.interventions.codes import redraw, transfer_style, two_codes, vary
 from ppvae.interventions.conditions import draw_given
-from ppvae.interventions.draws import draw_images, draws_from_prior, draws_given_z
+from ppvae.interventions.draws import draw_images, draws_from_prior, draws_given_z, sample
 from ppvae.interventions.imputation import impute
 from ppvae.interventions.in_painting import in_paint
 from ppvae.interventions.kept_groups import keep_groups
@@ -30,6 +30,7 @@ __all__ = [
     "redraw",
     "reestimate",
     "relevance",
+    "sample",
     "shown",
     "transfer_style",
     "traverse",

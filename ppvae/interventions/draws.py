@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from pyro import validation_enabled
 
+from ppvae.distributions.means import mean_of
 from ppvae.errors import UserError, check_choice, check_whole
 from ppvae.interventions.decoding import called_with, drawn_until, in_parts, joined, labelled, sites_before
 from ppvae.interventions.held import PIXELS, data_of, held, images_of
@@ -17,7 +18,7 @@ from ppvae.pair.sites import Site, sample_sites
 from ppvae.pair.untouched import device_of, evaluating
 from ppvae.posterior.handlers import Unobserved, traced
 
-__all__ = ["draw_images", "draws_from_prior", "draws_given_z"]
+__all__ = ["draw_images", "draws_from_prior", "draws_given_z", "sample"]
 
 AT_ONCE = 256  # images drawn at a time
 
@@ -80,6 +81,38 @@ def draw_images(
     if pixels == "draw":
         attributes["long_name"] = "draws of p(x)"
     return labelled(joined(parts), ("draw",), {}, **attributes)
+
+
+def sample(
+    model: Callable,
+    n: int = 1,
+    *,
+    temperature: float = 1.0,
+    sites: Collection[str] | None = None,
+    like: Data | None = None,
+    pixels: Pixels | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
+    """``n`` draws of any pair's model: (draw, channel, row, column).
+
+    ``pixels``: the ``mean`` of p(x | z) of each, or a ``draw`` of it; by default its mean where there is one, else a
+    draw, each of noise of its own (:func:`draw_images` lends all one noise, to show what their latents say).
+    ``temperature`` of the latents, of ``sites`` alone where they are named, ``like``, what a model takes that is given
+    more than images, and errors: as for :func:`draw_images`.
+    """
+    check_whole("n", n, 1)
+    if pixels is None:
+        pixels = "mean" if _has_mean(model, like) else "draw"
+    options = {"temperature": temperature, "sites": sites, "like": like, "pixels": pixels, "seed": seed}
+    return draw_images(model, n, **options)
+
+
+def _has_mean(model: Callable, like: Data | None) -> bool:
+    """Whether p(x | z) has one."""
+    device = device_of(model)
+    with evaluating(model, device=device, seed=0), validation_enabled(False):
+        data, options = called_with(like, 0, 1, device)
+        return mean_of(drawn_until(model, "x", {}, *data, **options)[-1]["fn"]) is not None
 
 
 def _seen(site: Site, pixels: Pixels) -> Shown:

@@ -14,12 +14,16 @@ from ppvae.errors import UserError, check_not_negative
 __all__ = ["Tempered"]
 
 
+VIEW = "x_shuffled"  # that two-view models draw beside the images
+
+
 class Tempered(Messenger):
     """Around any program: latents are drawn from N(μ, (t·σ)²) where it says N(μ, σ²), with t the ``temperature``.
 
     1 leaves the program as it is, bit for bit under one seed; 0 takes the means and draws nothing. In between, the
     noise is the same for every t. ``sites``: which, by name; by default all that the program draws but ``images``, the
-    site of the images. What is observed stays as it is. Densities are those of what is drawn; at 0 a point.
+    site of the images, and a view of them. What is observed stays as it is. Densities are those of what is drawn; at 0
+    a point.
 
     A multivariate normal keeps its correlations. Of any other distribution there is no temperature:
     :class:`~ppvae.errors.UserError` names the site, unless the temperature is 1. Also for a temperature below zero.
@@ -39,7 +43,7 @@ class Tempered(Messenger):
         if self.temperature == 1 or msg["is_observed"] or type(msg["fn"]).__name__ == "_Subsample":
             return
         name = msg["name"]
-        if name in self.sites if self.sites is not None else name != self.images:
+        if name in self.sites if self.sites is not None else name not in (self.images, VIEW):
             msg["fn"] = _tempered(msg["fn"], self.temperature, name)
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 
 from ppvae import UserError, from_pyro_svi
 from ppvae.distributions import AutoregressiveImage, pixel_output
-from ppvae.interventions import draws_from_prior, draws_given_z, in_paint
+from ppvae.interventions import draw_images, draws_from_prior, draws_given_z, in_paint, sample
 from ppvae.networks.causal import GatedPixels
 
 IMAGES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).double().reshape(16, 1, 2, 2)
@@ -30,10 +30,13 @@ def few() -> SimpleNamespace:
         parameter.data *= 4
     context = 3 * torch.randn(3, 2, 2, 2).double()
 
+    def decode(z: torch.Tensor) -> AutoregressiveImage:
+        return AutoregressiveImage(network, output, context[z])
+
     def model(images: torch.Tensor) -> None:
         with pyro.plate("image", len(images), dim=-1):
             z = pyro.sample("z", dist.Categorical(PRIOR))
-            pyro.sample("x", AutoregressiveImage(network, output, context[z]), obs=images)
+            pyro.sample("x", decode(z), obs=images)
 
     def guide(images: torch.Tensor) -> None:
         logits = images.flatten(1).sum(1)[:, None] * torch.tensor([1.0, -0.5, 0.3]).double()
@@ -42,7 +45,7 @@ def few() -> SimpleNamespace:
 
     with torch.no_grad():
         joint = (PRIOR.log()[:, None] + AutoregressiveImage(network, output, context[:, None]).log_prob(IMAGES)).exp()
-    return SimpleNamespace(model=model, guide=guide, joint=joint)
+    return SimpleNamespace(model=model, guide=guide, joint=joint, decode=decode)
 
 
 @pytest.mark.parametrize("sweeps", [0, 2])
@@ -130,3 +133,30 @@ def test_draws_take_any_likelihood_and_one_seed_is_one_result(build):
         draws_given_z(pair.model, tree, 0)
     with pytest.raises(UserError, match="draw=7"):
         draws_given_z(pair.model, tree, 1, draw=7)
+
+
+def test_a_sample_has_noise_of_its_own_where_there_is_no_mean(few):
+    """Against p(x) by the sum over z; draws that share one noise would be alike wherever their z are."""
+
+    def model(images=None, *, size: int = 1) -> torch.Tensor:
+        with pyro.plate("image", size if images is None else len(images), dim=-1):
+            z = pyro.sample("z", dist.Categorical(PRIOR))
+            return pyro.sample("x", few.decode(z), obs=images)
+
+    drawn = sample(model, 4000, seed=3)
+    assert drawn.attrs["shown"] == "draws"
+    shares = np.array([(drawn.values == image.numpy()).all((1, 2, 3)).mean() for image in IMAGES])
+    exact = few.joint.sum(0).numpy()
+    assert (np.abs(shares - exact) < 5 * np.sqrt(exact * (1 - exact) / 4000) + 1e-3).all()
+    assert exact.max() < 0.9
+
+
+def test_a_sample_is_the_mean_where_there_is_one_or_the_models_own_draw(build):
+    pair = build("normal")
+    assert sample(pair.model, 3, seed=1).equals(draw_images(pair.model, 3, seed=1))
+    drawn = sample(pair.model, 3, pixels="draw", seed=1)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        assert torch.equal(torch.from_numpy(drawn.values), pair.model(size=3))
+    with pytest.raises(UserError, match="n=0: expected a whole number"):
+        sample(pair.model, 0)

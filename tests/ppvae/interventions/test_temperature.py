@@ -9,10 +9,11 @@ import pytest
 import torch
 from pyro import poutine
 
-from ppvae import ConditionalVAE, UserError, from_pyro_svi
+from ppvae import ConditionalVAE, TwoViewVAE, UserError, from_pyro_svi
 from ppvae.distributions import IsotropicNormal
 from ppvae.interventions import Tempered, draw_given, draw_images, draws_from_prior
-from ppvae.likelihoods import NormalLikelihood
+from ppvae.likelihoods import DiscretisedLogisticLikelihood, NormalLikelihood
+from ppvae.models import PatchShuffle
 from ppvae.networks import LabelCondition, MLPDecoder
 from ppvae.priors import NormalPrior
 
@@ -183,3 +184,14 @@ def test_draws_given_labels_take_a_temperature_too():
     cold, own = (draw_given(model, torch.arange(3), 4, temperature=t).values for t in (0.0, 1.0))
     np.testing.assert_allclose(cold, np.broadcast_to(cold[:, :1], cold.shape), rtol=1e-6)
     assert not np.allclose(own, cold)
+
+
+def test_a_view_beside_the_image_is_left_as_it_is():
+    """A two-view model whose likelihoods have no temperature is drawn colder by its latents alone."""
+    decoders = (MLPDecoder(latents, (1, 4, 4), (8,), maps=2) for latents in (5, 3))
+    likelihoods = [DiscretisedLogisticLikelihood(decoder) for decoder in decoders]
+    priors = NormalPrior(2, site="z_global"), NormalPrior(3, site="z_local")
+    model = TwoViewVAE(*priors, *likelihoods, PatchShuffle(1))
+    own, cold, mean = (draw_images(model, 3, temperature=temperature).values for temperature in (1.0, 0.5, 0.0))
+    assert np.ptp(mean, 0).max() < 1e-6  # rounding
+    assert 1e-3 < np.abs(cold - mean).max() < np.abs(own - mean).max()
