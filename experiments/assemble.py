@@ -18,7 +18,16 @@ from .own_names import named
 from .pairs import built, pair
 from .some_labels import label_of, repeated, told, untold
 
-__all__ = ["Parts", "assemble", "held_out", "images_apart", "maps_of", "training_data"]
+__all__ = [
+    "Parts",
+    "assemble",
+    "held_out",
+    "images_apart",
+    "maps_of",
+    "stopping_rule",
+    "training_data",
+    "untrained_pair",
+]
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,7 @@ def assemble(configuration: DictConfig) -> Parts:
     data, validation = training_data(configuration)
     configuration.image_shape = list(data.image_shape)
     configuration.maps = maps_of(configuration.likelihood, data.image_shape[0])
-    check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(configuration.seed)
-        model, guide = pair(configuration)
+    model, guide = untrained_pair(configuration)
     _start_at(model, data)
     check_draws(configuration, data.image_shape, len(data), model)
     objective = built(configuration.objective, Objective)
@@ -80,11 +86,24 @@ def _start_at(model: torch.nn.Module, data: ImageDataset) -> None:
             part.start_at(data.observed())
 
 
+def untrained_pair(configuration: DictConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Model and guide as they begin, initialised from ``seed``; UserError where they do not fit into memory."""
+    check_model_size(lambda: pair(configuration), configuration.trainer.accelerator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(configuration.seed)
+        return pair(configuration)
+
+
+def stopping_rule(configuration: DictConfig) -> StoppingRule | None:
+    """The trainer's."""
+    stopping = configuration.trainer.get("stopping")
+    return None if stopping is None else built(stopping, StoppingRule)
+
+
 def _recipe(configuration: DictConfig) -> Recipe:
     """The group ``recipe``, with the trainer's learning rate and stopping rule."""
-    trainer = configuration.trainer
-    stopping = None if trainer.stopping is None else built(trainer.stopping, StoppingRule)
-    return replace(built(configuration.recipe, Recipe), learning_rate=trainer.learning_rate, stopping=stopping)
+    changes = {"learning_rate": configuration.trainer.learning_rate, "stopping": stopping_rule(configuration)}
+    return replace(built(configuration.recipe, Recipe), **changes)
 
 
 def training_data(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | None]:

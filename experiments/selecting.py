@@ -8,24 +8,28 @@ from typing import NamedTuple
 
 import xarray as xr
 from omegaconf import DictConfig
+from torch import nn
 
 from ppvae import Objective, read_posterior
+from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
+from ppvae.pair.program import Data
 from ppvae.selection import chosen_plateau, entrance, keep_latents, say_plateau
 from ppvae.selection.first import first_images
 from ppvae.selection.selecting import pair_of_level
-from ppvae.svi import load_pair
 
 from .assemble import Parts, assemble
 from .configuration_files import load_configuration
 from .endings import said_in_one_line
 from .fitting import follow_path
 from .pairs import built
+from .weights import load_trained
 
 __all__ = [
     "SELECTED",
     "Selected",
     "check_selection",
+    "kept_pair",
     "numbers_of_selection",
     "read_selected",
     "selected",
@@ -105,9 +109,21 @@ def numbers_of_selection(directory: Path) -> dict[str, float]:
 
 def trained_parts(run: Path, configuration: DictConfig) -> Parts:
     """Data, objective and trained pair of the run in a folder, read as the ``configuration`` of who asks allows."""
-    parts, chosen = assemble(load_configuration(run / "config.yaml", configuration)), read_selected(run)
-    if chosen is not None and len(chosen.kept) < chosen.path.sizes["latent"]:
-        model, guide = keep_latents(parts.model, parts.guide, chosen.kept, first_images(parts.data, PROBED))
-        parts = replace(parts, model=model, guide=guide)
-    load_pair(run / "checkpoint.pt", parts.model, parts.guide)
-    return parts
+    own = load_configuration(run / "config.yaml", configuration)
+    parts = assemble(own)
+    model, guide = kept_pair(run, parts.model, parts.guide, first_images(parts.data, PROBED))
+    load_trained(run, own, model, guide)
+    return replace(parts, model=model, guide=guide)
+
+
+def kept_pair(
+    run: Path, model: nn.Module, guide: nn.Module, images: ImageDataset | Data
+) -> tuple[nn.Module, nn.Module]:
+    """The pair with the latents that the path of the run in a folder kept; as it is where there was no path.
+
+    ``images``: any that the pair takes; what they put into the cut pair's biases is to be replaced by what was trained.
+    """
+    chosen = read_selected(run)
+    if chosen is None or len(chosen.kept) == chosen.path.sizes["latent"]:
+        return model, guide
+    return keep_latents(model, guide, chosen.kept, images)
