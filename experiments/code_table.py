@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from omegaconf import DictConfig
+from torch import nn
 
 from ppvae import from_pyro_svi
 from ppvae.datasets import ImageDataset
@@ -18,7 +19,7 @@ from .assemble import Parts
 from .codes import code_deviations, mean_codes
 from .some_labels import label_of, named
 
-__all__ = ["code_table", "write_codes"]
+__all__ = ["code_table", "encoded", "write_codes"]
 
 
 def write_codes(parts: Parts, configuration: DictConfig, directory: Path) -> None:
@@ -46,7 +47,8 @@ def code_table(parts: Parts, images: int, batch_size: int, seed: int, labels: Di
         if left > 0:
             first = data.subset(slice(left))
             known = _known(first, part).assign(**({} if labels is None else _labels(parts, first, batch_size, labels)))
-            tables.append(known.join(_codes(parts, first, batch_size, seed), validate="1:1"))
+            codes = encoded(parts.model, parts.guide, first, batch_size, seed)
+            tables.append(known.join(codes, validate="1:1"))
     table = pd.concat(tables)
     return table.sort_index() if table.index.is_unique else table
 
@@ -76,11 +78,11 @@ def _named(factor: xr.DataArray) -> np.ndarray:
     return np.array(factor.attrs["values"])[factor.values] if "levels" in factor.attrs else factor.values
 
 
-def _codes(parts: Parts, data: ImageDataset, batch_size: int, seed: int) -> pd.DataFrame:
-    """Means and standard deviations (image); the decoder does not run."""
+def encoded(model: nn.Module, guide: nn.Module, data: ImageDataset, batch_size: int, seed: int) -> pd.DataFrame:
+    """Means and standard deviations of each latent, a row an image; the decoder does not run."""
     without = dict.fromkeys(("prior", "log_likelihood", "observed_data"), False)
     kept = {"sites": [], "moments": True, "batch_size": batch_size, "seed": seed}
-    tree = from_pyro_svi(parts.model, parts.guide, data, 1, **without, **kept)
+    tree = from_pyro_svi(model, guide, data, 1, **without, **kept)
     means, deviations = mean_codes(tree), code_deviations(tree)
     names = latent_names(means)
     columns = dict(zip(names, means.values.T, strict=True))

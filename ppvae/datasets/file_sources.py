@@ -1,13 +1,14 @@
 """Sets of image files: Omniglot, CelebA, or any folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from ppvae.datasets.caching import cached
 from ppvae.datasets.conversion import Binarise, Dequantise
@@ -23,7 +24,7 @@ from ppvae.datasets.published import published
 from ppvae.datasets.selection import Selection
 from ppvae.errors import UserError, check_choice, check_whole
 
-__all__ = ["celeba", "image_folder", "omniglot"]
+__all__ = ["celeba", "celeba_reader", "image_folder", "omniglot", "omniglot_reader"]
 
 _CELEBA_WIDTH = 178
 _NVAE = 148, (15, 40)  # side, then left and top
@@ -61,8 +62,7 @@ def omniglot(
             raise FileNotFoundError(f"no images in {folder}")
     characters = [f"{path.parts[-3]}/{path.parts[-2]}" for path in files]
     factors = {"label": _named_levels(characters), "alphabet": _named_levels([path.parts[-3] for path in files])}
-    read = partial(decode, channels=1, image_size=image_size, resampling="BOX", inverted=True)
-    images = DecodedImages(list(map(str, files)), read, (1, image_size, image_size))
+    images = DecodedImages(list(map(str, files)), omniglot_reader(image_size), (1, image_size, image_size))
     return settle(selection.dataset(images, factors, f"omniglot {split}"), resident=True)
 
 
@@ -93,10 +93,7 @@ def celeba(
     """
     check_choice("split", split, ("train", "valid", "test"))
     check_whole("image_size", image_size, 1)
-    side, corner = _NVAE if crop == "nvae" else (crop, None)
-    check_whole("crop", side, 1)
-    if side > _CELEBA_WIDTH:
-        raise UserError(f"crop={crop}: expected at most {_CELEBA_WIDTH}, the width of CelebA's images; 148 is usual")
+    read = celeba_reader(image_size, crop)
     selection = Selection(binarise, dequantise, size, seed)
     with published("celeba", split, root, download):
         from torchvision.datasets import CelebA
@@ -111,10 +108,23 @@ def celeba(
         name: factor(column, [0, 1], long_name=name.replace("_", " "))
         for name, column in zip(names, faces.attr.numpy().T, strict=True)
     }
-    read = partial(decode, channels=3, image_size=image_size, crop=side, corner=corner)
     images = DecodedImages([str(folder / name) for name in faces.filename], read, (3, image_size, image_size))
     data = cached(ImageDataset(images, factors, f"celeba {split}, crop {crop}"), cache)
     return settle(selection.dataset(data.images, factors, data.name), resident)
+
+
+def omniglot_reader(image_size: int) -> Callable[[str], Tensor]:
+    """How a drawing's file becomes an image of Omniglot: path → uint8 (1, image_size, image_size)."""
+    return partial(decode, channels=1, image_size=image_size, resampling="BOX", inverted=True)
+
+
+def celeba_reader(image_size: int, crop: int | Literal["nvae"]) -> Callable[[str], Tensor]:
+    """How a file of an aligned face becomes an image of CelebA: path → uint8 (3, image_size, image_size)."""
+    side, corner = _NVAE if crop == "nvae" else (crop, None)
+    check_whole("crop", side, 1)
+    if side > _CELEBA_WIDTH:
+        raise UserError(f"crop={crop}: expected at most {_CELEBA_WIDTH}, the width of CelebA's images; 148 is usual")
+    return partial(decode, channels=3, image_size=image_size, crop=side, corner=corner)
 
 
 def image_folder(
