@@ -18,10 +18,11 @@ from . import (
     selection,
     svi,
 )
+from .application import load
 from .checks import check_pair
 from .errors import UserError
 from .examination import compare, elbo_surgery, examine, information_split, log_marginal, rank_simulations, to_elpd
-from .interventions import impute, redraw, transfer_style, two_codes, vary
+from .interventions import impute, redraw, sample, transfer_style, two_codes, vary
 from .models import VAE, ConditionalVAE, SemiSupervisedVAE, TwoViewVAE
 from .objectives import (
     GECO,
@@ -79,6 +80,7 @@ __all__ = [
     "information_split",
     "interventions",
     "likelihoods",
+    "load",
     "log_marginal",
     "metrics",
     "models",
@@ -93,6 +95,7 @@ __all__ = [
     "read_posterior",
     "record",
     "redraw",
+    "sample",
     "select",
     "selection",
     "svi",
