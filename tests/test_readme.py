@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SCRIPT, LOOP, CAREFUL, INPUTS, LABELS, ROWS, TWO_VIEWS, RASTER, DEEP, LATENTS, DIAGNOSTICS, AUTO_GUIDE, *_ = re.findall(
-    r"```python\n(.*?)```", README, flags=re.S
-)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+FINISHED, SCRIPT, LOOP, CAREFUL, INPUTS, LABELS, ROWS, TWO_VIEWS, RASTER, DEEP, LATENTS, *REST = BLOCKS
+DIAGNOSTICS, AUTO_GUIDE, *_ = REST
 SMALLER = {
     "size=8192": "size=96",
     "size=2048": "size=128",
@@ -40,6 +42,37 @@ def test_readme_script_trains_and_exports(tmp_path, fresh):
     assert (tmp_path / "runs/mine/posterior.zarr").is_dir()
     assert (tmp_path / "runs/mine/checkpoint.pt").is_file()
     assert (tmp_path / "runs/careful/best.pt").is_file()
+
+
+RUN = """
+import runpy
+sys.argv[1:] = {words}
+runpy.run_module("experiments", run_name="__main__", alter_sys=True)
+"""
+CELLS = [
+    *("data=image_folder", "data.path=cells", "hydra.run.dir=runs/cells", "prior=normal", "guide=mean_field"),
+    *("network=mlp", "network.encoder.hidden=[8]", "network.decoder.hidden=[8]", "latents=2", "trainer.epochs=1"),
+    *("trainer.batch_size=8", "trainer.compile=false", "information.images=0", "diagnosis.images=0"),
+    *("posterior.images=8", "posterior.draws=2"),
+]
+
+
+def test_readme_finished_run_is_loaded(tmp_path, forked):
+    """A run of the command line on a folder of pictures, then the block as printed, on a folder of others."""
+    random = np.random.default_rng(0)
+    for folder, number in (("cells", 20), ("new_cells", 3)):
+        (tmp_path / folder).mkdir()
+        for name in range(number):
+            picture = random.integers(0, 256, (12, 12), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / folder / f"{name:02}.png")
+    done = forked(tmp_path, RUN.format(words=CELLS))
+    assert done.returncode == 0, done.stderr
+    done = forked(
+        tmp_path, FINISHED + "\nprint(len(scores), ppvae.load('cells_model').encode('new_cells').equals(codes))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("3 True")
+    assert "report.html" in done.stdout
 
 
 def test_readme_pairs_take_inputs_beside_images(tmp_path, forked):

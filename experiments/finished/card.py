@@ -21,7 +21,7 @@ UNNAMED = "No licence was named: ask whoever trained it before using it."
 
 def model_card(run: "FinishedRun", license: str | None) -> str:
     """Markdown below the fields, in YAML, by which model hubs file it."""
-    name = (run.configuration.get("name") or run.folder.resolve().parent.name).replace("_", " ")
+    name = (run.configuration.get("name") or _folder_name(run)).replace("_", " ")
     fields = ["---", f"license: {license or 'unknown'}", "library_name: ppvae"]
     fields += ["tags:", *(f"- {tag}" for tag in ("variational-autoencoder", "pyro", "representation-learning")), "---"]
     sections = [
@@ -31,10 +31,16 @@ def model_card(run: "FinishedRun", license: str | None) -> str:
         _table("What it is", ("part", "here"), _parts(run)),
         _table("Metrics", ("metric", "value"), _metrics(run)),
         _loading(run),
-        _table("How it was made", ("", ""), _made(run)),
+        _table("How it was made", ("what", "here"), _made(run)),
         f"## Licence\n\n{f'`{license}`.' if license else UNNAMED}",
     ]
     return "\n".join(fields) + "\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _folder_name(run: "FinishedRun") -> str:
+    """Of ``runs/NAME/TIME`` the name, of another folder its own."""
+    folder = run.folder.resolve()
+    return folder.parent.name if folder.parent.parent.name == "runs" else folder.name
 
 
 def _parts(run: "FinishedRun") -> Iterator[tuple[str, str]]:

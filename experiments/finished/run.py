@@ -25,7 +25,6 @@ from ppvae.ordinary import open_ordinary
 from ..assemble import training_data
 from ..code_table import encoded
 from .conditions import Conditions
-from .export import export
 from .given import Given, Images
 from .reading import finished_folder, read_configuration, trained_pair
 from .scoring import as_table, image_scores, training_scores
@@ -192,9 +191,11 @@ class FinishedRun:
         ``config.yaml``, ``README.md`` (a model card), its metrics, codes and training scores; returns its path.
 
         ``license``: as the card names it, such as ``apache-2.0``. ``posterior``: whether the stored posterior goes
-        along, which holds training images.
+        along, which holds training images. The configuration and the command in it name files as they were called here.
         Errors: :class:`~ppvae.UserError` for a folder that holds files, which stays as it is.
         """
+        from .export import export  # here: a card's words are of the metrics, which take seconds to import
+
         return export(self, Path(folder), license=license, posterior=posterior)
 
     def keep_training_scores(self) -> None:

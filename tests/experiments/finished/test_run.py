@@ -10,11 +10,16 @@ import torch
 import ppvae
 from experiments import fitting
 from experiments.assemble import held_out
-from experiments.finished import scoring
+from experiments.finished import FinishedRun, scoring
 from experiments.finished.run import DRAWS
 from experiments.finished.scoring import anomaly
 from experiments.selecting import trained_parts
-from ppvae import UserError, log_marginal, read_posterior
+from guides import SemiSupervisedNormal
+from ppvae import SemiSupervisedVAE, UserError, log_marginal, read_posterior
+from ppvae.likelihoods import NormalLikelihood
+from ppvae.models import UNKNOWN
+from ppvae.networks import MLPDecoder, MLPEncoder
+from ppvae.priors import NormalPrior
 from ppvae.svi.checkpoints import load_checkpoint
 
 GIVEN = {"conditional": {"given": "green"}}
@@ -214,3 +219,25 @@ def test_what_a_run_keeps_is_at_hand(trained):
     (folder / "report.html").write_text("")
     assert run.report == folder / "report.html"
     (folder / "report.html").unlink()
+
+
+def test_a_pair_with_some_labels_takes_images_alone_or_with_labels(trained, tmp_path):
+    """Two latent sites, y and z: what is known of y moves z's code; log p(x) sums y out, log p(x, y) is less."""
+    torch.manual_seed(0)
+    shape, levels = (3, 8, 8), 3
+    model = SemiSupervisedVAE(NormalPrior(2), NormalLikelihood(MLPDecoder(2 + levels, shape, (8,)), 4.0), levels)
+    guide = SemiSupervisedNormal(MLPEncoder(shape, (8,)), MLPEncoder(shape, (8,)), levels, 2)
+    plain = ppvae.load(trained("plain"))
+    shutil.copytree(plain.folder, tmp_path / "run")
+    run = FinishedRun(tmp_path / "run", plain.configuration, model, guide)
+    images = plain.data.stored(slice(2)).numpy()
+    alone, zero, one = (run.encode(images, given=given) for given in (None, 0, 1))
+    assert alone.equals(run.encode(images, given=UNKNOWN))
+    assert alone.filter(regex=r"^z").notna().all(axis=None)
+    assert not zero.equals(one)
+    found, known = (run.score(images, draws=100, given=given)["log_marginal"] for given in (None, 2))
+    assert (known < found).all()
+    several = np.logaddexp.reduce([run.score(images, draws=100, given=y)["log_marginal"] for y in range(levels)])
+    np.testing.assert_allclose(several, found, atol=0.05)
+    assert run.sample(2).shape == run.reconstruct(images).shape == (2, *shape)
+    assert run.sample(3, 0.5, sites=["z"]).shape == (3, *shape)
