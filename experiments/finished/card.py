@@ -77,7 +77,7 @@ def _made(run: "FinishedRun") -> Iterator[tuple[str, str]]:
 
 def _loading(run: "FinishedRun") -> str:
     given = "" if run.configuration.get("condition") is None else ", given=0"
-    images = "rows.csv" if run.given.of_rows else "folder"
+    images = "rows.csv" if run.intake.of_rows else "folder"
     lines = [
         "import ppvae",
         "",

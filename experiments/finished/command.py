@@ -148,7 +148,7 @@ def _written_table(made: Callable[[], pd.DataFrame], out: Path | None) -> str:
 
 def _written_draws(run: FinishedRun, made: Callable[[], xr.DataArray], out: Path) -> str:
     """Rows as a table, images as one picture or as an array."""
-    if run.given.of_rows:
+    if run.intake.of_rows:
         return _written_table(lambda: made().to_pandas(), out)
     _check_ending(out, PICTURES)
     drawn = made()

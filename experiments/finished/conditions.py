@@ -13,7 +13,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 
 from ..pairs import built
-from .given import Given
+from .intake import Intake
 
 __all__ = ["Conditions"]
 
@@ -23,7 +23,7 @@ class Conditions:
     """``names``: of the levels of the condition's factor, where the run knows them."""
 
     configuration: DictConfig
-    given: Given
+    intake: Intake
     names: Sequence[Any] = ()
 
     @property
@@ -54,7 +54,7 @@ class Conditions:
             if given is not None:
                 raise UserError("given: the run's model is of images alone, it draws them by itself; leave it out")
             return None
-        images = torch.zeros(n, *self.given.image_shape, dtype=torch.get_default_dtype())
+        images = torch.zeros(n, *self.intake.image_shape, dtype=torch.get_default_dtype())
         if self._transformation is None:
             return images, self._levels(given, n)
         if given is None:
@@ -74,7 +74,7 @@ class Conditions:
 
     def _images(self, given: Any, count: int) -> ImageDataset:
         """As many images as there are others, in turn where there are fewer."""
-        data = self.given.dataset(given)
+        data = self.intake.dataset(given)
         return data if len(data) == count else data.subset(np.arange(count) % len(data))
 
     def _levels(self, given: Any, count: int) -> Tensor:

@@ -1,5 +1,6 @@
 """A finished run as a folder to be given away: safetensors, plain text, and a model card."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from ppvae.files import explained, replace_atomically
 
 from ..weights import EXPORTED, write_safetensors
 from .card import model_card
+from .run import LEVELS
 
 if TYPE_CHECKING:
     from .run import FinishedRun
@@ -44,6 +46,8 @@ def _write(run: "FinishedRun", folder: Path, license: str | None, *, posterior: 
     folder.mkdir()
     write_safetensors(folder / EXPORTED, run.model, run.guide)
     (folder / "README.md").write_text(model_card(run, license))
+    if run.level_names:
+        (folder / LEVELS).write_text(json.dumps(run.level_names))
     for name in (*ALONG, "path/path.zarr", *(["posterior.zarr"] if posterior else [])):
         source, target = run.folder / name, folder / name
         if source.exists():

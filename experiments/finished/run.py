@@ -25,12 +25,13 @@ from ppvae.ordinary import open_ordinary
 from ..assemble import training_data
 from ..code_table import encoded
 from .conditions import Conditions
-from .given import Given, Images
+from .intake import Images, Intake
 from .reading import finished_folder, read_configuration, trained_pair
 from .scoring import as_table, image_scores, training_scores
 
 __all__ = ["FinishedRun", "load"]
 
+LEVELS = "levels.json"  # of an export: the names of what a conditional pair is given
 DRAWS = 64  # of each image that is scored
 RANGE = 512  # training images over whose codes a traversal moves those of other images
 
@@ -60,7 +61,7 @@ class FinishedRun:
         self.model, self.guide = model, guide
 
     def __repr__(self) -> str:
-        shape = "×".join(map(str, self.given.image_shape))
+        shape = "×".join(map(str, self.intake.image_shape))
         made = ", ".join(type(part).__name__ for part in (self.model, self.guide))
         return f"FinishedRun({str(self.folder)!r}: {made}, images {shape})"
 
@@ -127,7 +128,7 @@ class FinishedRun:
         ``pixels``: the ``mean`` of p(x | z), or a ``draw`` of it: by default the mean where there is one, of rows a
         draw. ``temperature`` and ``sites`` as for :func:`ppvae.sample`.
         """
-        if pixels is None and self.given.of_rows:
+        if pixels is None and self.intake.of_rows:
             pixels = "draw"
         like = self._conditions.draws(n, given)
         drawn = sample(self.model, n, temperature=temperature, sites=sites, like=like, pixels=pixels, seed=seed)
@@ -203,23 +204,33 @@ class FinishedRun:
         if (self.folder / "posterior.zarr").exists():
             self._training_scores(DRAWS, self._seed(None))
 
+    @cached_property
+    def level_names(self) -> list[Any]:
+        """Of the factor that a conditional pair is given, in the order of its levels; empty where there is none."""
+        condition = self.configuration.get("condition")
+        if condition is None or condition.get("transformation") is not None:
+            return []
+        path = self.folder / LEVELS
+        if path.is_file():
+            with reading(path, "list of levels", "export the run again"), open_ordinary(path) as file:
+                return list(json.load(file))
+        if not (self.folder / "posterior.zarr").exists():
+            return []
+        return list(self.posterior["constant_data"][condition.input].attrs.get("values", ()))
+
     @property
-    def given(self) -> Given:
+    def intake(self) -> Intake:
         """How it takes images."""
-        return Given(self.configuration, self.folder)
+        return Intake(self.configuration, self.folder)
 
     # how
 
     @property
     def _conditions(self) -> Conditions:
-        names, wanted = (), self.configuration.get("condition")
-        if wanted is not None and (self.folder / "posterior.zarr").exists():
-            constant = self.posterior["constant_data"].to_dataset()
-            names = constant[wanted.input].attrs.get("values", ()) if wanted.input in constant else ()
-        return Conditions(self.configuration, self.given, names)
+        return Conditions(self.configuration, self.intake, self.level_names)
 
     def _seen(self, images: Images, given: Any, fit: Fit | None) -> ImageDataset:
-        return self._conditions.beside(self.given.dataset(images, fit), given)
+        return self._conditions.beside(self.intake.dataset(images, fit), given)
 
     def _tree(self, data: Any, seed: int) -> xr.DataTree:
         """Moments of all codes, no draws."""
@@ -244,9 +255,9 @@ class FinishedRun:
         )
 
     def _in_units(self, drawn: xr.DataArray) -> xr.DataArray:
-        if not self.given.of_rows:
+        if not self.intake.of_rows:
             return drawn
-        columns = np.array(self.given.columns)
+        columns = np.array(self.intake.columns)
         scaling = Scaling.read(self.folder / "columns.csv", columns)
         return in_units(drawn, xr.DataArray(columns, {"column": columns, **scaling.coords()}, "column"))
 

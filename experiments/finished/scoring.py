@@ -17,7 +17,7 @@ from ppvae.pair.program import Data
 
 from ..weights import weights_checksum
 
-__all__ = ["TRAINING", "anomaly", "image_scores", "training_scores"]
+__all__ = ["TRAINING", "anomaly", "as_table", "image_scores", "training_scores"]
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ppvae
 from experiments.finished import FinishedRun
-from experiments.finished.given import Given
+from experiments.finished.intake import Intake
 from ppvae import UserError
 from ppvae.datasets import image_folder, rows, sprites
 
@@ -63,10 +63,10 @@ def test_one_image_is_taken_as_one(run, images, pictures):
     assert run.score(images[2])["anomaly"].shape == (1,)
 
 
-def grey(run: FinishedRun, shape: tuple[int, int, int] = (1, 8, 8), **data) -> Given:
+def grey(run: FinishedRun, shape: tuple[int, int, int] = (1, 8, 8), **data) -> Intake:
     """How a run of grey images takes what it is given."""
     own = OmegaConf.create({"image_shape": list(shape), "data": {"_target_": "ppvae.datasets.npz", **data}})
-    return Given(own, run.folder)
+    return Intake(own, run.folder)
 
 
 def test_grey_images_may_lack_the_axis_of_channels(run):
@@ -117,7 +117,7 @@ def test_faces_and_drawings_are_cut_as_their_published_sets_are(run, tmp_path):
 def test_pixels_are_converted_as_the_runs_own(trained):
     run = ppvae.load(trained("binary"))
     images = run.data.stored(slice(4)).numpy()
-    seen = run.given.dataset(images)
+    seen = run.intake.dataset(images)
     assert seen.conversion == run.data.conversion
     assert set(seen.observed().unique().tolist()) == {0.0, 1.0}
 

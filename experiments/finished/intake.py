@@ -27,7 +27,7 @@ from ppvae.datasets.tables import numbers_of
 from ppvae.errors import UserError
 from ppvae.ordinary import open_ordinary
 
-__all__ = ["Given", "Images"]
+__all__ = ["Images", "Intake"]
 
 type Images = ImageDataset | Tensor | np.ndarray | xr.DataArray | pd.DataFrame | str | PathLike[str] | Sequence[Any]
 """Images (image, C, H, W) or one (C, H, W), uint8 or floats in [0, 1]; a file, files, a folder or an archive of them;
@@ -44,7 +44,7 @@ LISTED = 8
 
 
 @dataclass(frozen=True)
-class Given:
+class Intake:
     """How a run with this configuration, in this folder, takes what it is given."""
 
     configuration: DictConfig
@@ -134,10 +134,8 @@ class Given:
         channels, *size = self.image_shape
         if array.ndim == 2 and channels == 1:
             array = array[None]
-        if array.ndim == 3 and channels == 1 and (array.shape[0] > 1 or tuple(array.shape) != self.image_shape):
-            array = array[:, None]  # grey images without the axis of channels
-        elif array.ndim == 3:
-            array = array[None]
+        if array.ndim == 3:
+            array = array[:, None] if channels == 1 else array[None]  # grey images may lack the axis of channels
         if fit is None:
             self._check(tuple(array.shape[1:]))
         pixels = checked_pixels(array, real=self._real)
