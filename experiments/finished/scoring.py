@@ -52,7 +52,7 @@ def training_scores(
     kept = folder / TRAINING
     if (kept / "zarr.json").is_file():
         found = read_posterior(kept).to_dataset().load()
-        if all(found.attrs.get(name) == value for name, value in made.items()):
+        if "log_marginal" in found and all(found.attrs.get(name) == value for name, value in made.items()):
             return found
     logger.info("log p(x) of %d training images, among which others are ranked", IMAGES)
     found = image_scores(model, guide, images(IMAGES), draws, seed, batch_size).assign_attrs(made)

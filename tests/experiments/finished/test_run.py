@@ -103,6 +103,7 @@ def test_rows_come_back_in_their_own_units(trained, sources):
     assert drawn["column"].values.tolist() == list(frame)
     np.testing.assert_allclose(drawn.mean("draw"), frame.mean(), atol=1.5 * frame.std().max(), rtol=0.2)
     assert 95 < float(drawn.sel(column="b").mean()) < 105
+    assert (drawn.std("draw") > 1.5 * run.sample(400, pixels="mean").std("draw")).all()  # the entries' noise is in it
     shuffled = frame[["d", "b", "a", "c"]]
     assert run.encode(shuffled).equals(run.encode(frame))
     pd.testing.assert_frame_equal(run.encode(sources / "rows.csv"), run.encode(frame))
