@@ -48,6 +48,31 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         "experiments.listing.print_list",
         offered="experiments.listing.names",
     ),
+    "encode": Subcommand(
+        "the latents of images under a finished run's pair, as a table",
+        "RUN IMAGES [--out FILE.csv]",
+        "experiments.finished.command.encode",
+    ),
+    "sample": Subcommand(
+        "draws of a finished run's model",
+        "RUN -n N --out FILE.png",
+        "experiments.finished.command.sample",
+    ),
+    "score": Subcommand(
+        "log p(x) of images, and how rare it is among the training images",
+        "RUN IMAGES [--out FILE.csv]",
+        "experiments.finished.command.score",
+    ),
+    "reconstruct": Subcommand(
+        "images redrawn from their codes",
+        "RUN IMAGES --out FILE.png",
+        "experiments.finished.command.reconstruct",
+    ),
+    "export": Subcommand(
+        "a finished run as safetensors with a model card",
+        "RUN FOLDER [--license NAME]",
+        "experiments.finished.command.export",
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from ppvae.files import replace_atomically
 
 from .run import DRAWS, FinishedRun, load
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "encode", "export", "main", "reconstruct", "sample", "score"]
 
 PICTURES = (".png", ".npz")
 
@@ -48,6 +48,31 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m exper
         command.arguments(own)
     asked = parser.parse_args(arguments)
     print(COMMANDS[asked.word].run(load(asked.run, allow=asked.allow), asked))
+
+
+def encode(words: Sequence[str]) -> None:
+    """``ppvae encode RUN IMAGES``, as the others of these names: :func:`main` with the word in front."""
+    main(["encode", *words], "ppvae")
+
+
+def sample(words: Sequence[str]) -> None:
+    """``ppvae sample RUN``."""
+    main(["sample", *words], "ppvae")
+
+
+def score(words: Sequence[str]) -> None:
+    """``ppvae score RUN IMAGES``."""
+    main(["score", *words], "ppvae")
+
+
+def reconstruct(words: Sequence[str]) -> None:
+    """``ppvae reconstruct RUN IMAGES``."""
+    main(["reconstruct", *words], "ppvae")
+
+
+def export(words: Sequence[str]) -> None:
+    """``ppvae export RUN FOLDER``."""
+    main(["export", *words], "ppvae")
 
 
 def _takes_images(parser: argparse.ArgumentParser) -> None:

@@ -180,9 +180,12 @@ class FinishedRun:
         The anomaly is the share of the run's first 500 training images that are more probable, by as many draws; they
         are measured once and kept in the run's folder. Images of the same kind that were not trained on lie higher, by
         as much as the pair overfits. A probable image need not be a usual one (Nalisnick et al. 2019). Of a conditional
-        pair log p(x | y), of one with a view log p(x) of the image alone, of rows in their standardised units.
+        pair log p(x | y), of one with a view log p(x) of the image alone, of rows in their standardised units; of one
+        with some labels log p(x), unless they are ``given``: log p(x, y), which is less.
         """
         data, seed = self._seen(images, given, fit), self._seed(seed)
+        if given is None and not self._conditions.wanted:
+            data = data.with_inputs()  # log p(x), not log p(x, label), of which the training images are ranked
         training = self._training_scores(draws, seed)
         found = image_scores(self.model, self.guide, data, draws, seed, self._held_out_batch)
         return as_table(found, training, self._files(data))

@@ -46,6 +46,7 @@ SYSTEMS = {
     ),
     "conditional": (*MLP, *PLAIN, "condition=label"),
     "given grey": (*MLP, *PLAIN, "condition=grey"),
+    "some labels": (*MLP, "prior=normal", "guide=semi_supervised", "labels=some", "labels.known=9", "labels.images=0"),
     "table": (*PLAIN, "network=rows", "likelihood=real", "imputation.draws=4"),
     "early stopping": (*MLP, *PLAIN, "trainer/stopping=patience", "trainer.stopping.window=4", "trainer.epochs=12"),
     "selected": (

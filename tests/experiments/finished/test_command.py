@@ -7,6 +7,8 @@ from PIL import Image
 
 import ppvae
 from experiments.finished.command import COMMANDS, main
+from experiments.own_names import named
+from experiments.subcommands import SUBCOMMANDS
 from ppvae import UserError
 
 COMMAND_LINE = """
@@ -98,6 +100,16 @@ def test_mistakes_are_one_line(trained, tmp_path, monkeypatch, words, match):
         main([run if word == "RUN" else word for word in words])
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_ppvae_has_these_words(trained, tmp_path, capsys):
+    assert COMMANDS.keys() <= SUBCOMMANDS.keys()
+    for word in COMMANDS:
+        call = named(SUBCOMMANDS[word].function)
+        with pytest.raises(UserError, match=f"ppvae {word}: the following arguments are required: run"):
+            call([])
+    named(SUBCOMMANDS["export"].function)([str(trained("plain")), str(tmp_path / "away")])
+    assert capsys.readouterr().out == f"Exported: {tmp_path}/away\n"
 
 
 def test_every_word_has_help(capsys):

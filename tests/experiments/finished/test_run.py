@@ -79,6 +79,15 @@ def test_two_views_are_scored_by_the_image_alone(trained):
     assert (abs(both - alone) > 1).all()
 
 
+def test_known_labels_of_a_data_set_have_no_part_in_a_score(trained):
+    """They do in its codes: the classifier is overruled."""
+    run = ppvae.load(trained("some labels"))
+    few = run.data.subset(slice(12))
+    told, untold = ([run.score(given).to_numpy(), run.encode(given).to_numpy()] for given in (few, few.stored()))
+    np.testing.assert_array_equal(told[0], untold[0])
+    assert np.abs(told[1] - untold[1]).max() > 1e-4
+
+
 def test_a_colder_draw_is_nearer_to_the_mean_of_the_latents(trained):
     run = ppvae.load(trained("plain"))
     warm, cold, mean = (run.sample(50, temperature).values for temperature in (1.0, 0.3, 0.0))
