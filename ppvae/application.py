@@ -1,7 +1,8 @@
 """The door from the library to the application above it, which reads configurations and so knows finished runs."""
 
-import importlib
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from os import PathLike
 from types import ModuleType
 from typing import Any
@@ -10,22 +11,18 @@ from ppvae.errors import UserError
 
 __all__ = ["application", "load"]
 
-CANDIDATES = ("ppvae_experiments", "experiments")
-"""What the application is called where it is installed, and in a checkout."""
+NAMES = ("ppvae_experiments", "experiments")  # of the application: as a wheel installs it, and as a checkout has it
 
 
 def application(module: str) -> ModuleType:
-    """A module of the application, by its name below it; UserError where none is installed."""
-    for package in CANDIDATES:
-        try:
-            return importlib.import_module(f"{package}.{module}")
-        except ModuleNotFoundError as error:
-            if error.name not in (package, f"{package}.{module}"):
-                raise  # something else that it needs is missing
-    raise UserError(
-        f"runs are read by the application, and none of {', '.join(CANDIDATES)} is installed: install ppvae's wheel, "
-        "or work in a checkout of it"
-    )
+    """A module of the application, by its name below it: no part of this package depends on it.
+
+    Errors: :class:`~ppvae.errors.UserError` where none is installed.
+    """
+    package = next((name for name in NAMES if find_spec(name)), None)
+    if package is None:
+        raise UserError(f"none of {', '.join(NAMES)} is installed: install ppvae's wheel, or work in a checkout of it")
+    return import_module(f"{package}.{module}")
 
 
 def load(folder: str | PathLike[str], *, allow: Sequence[str] = ()) -> Any:

@@ -4,6 +4,7 @@ import sys
 from importlib.machinery import ModuleSpec
 
 from ppvae import __main__ as command
+from ppvae import application
 
 
 def test_the_command_line_is_called(monkeypatch, capsys):
@@ -21,7 +22,7 @@ def test_a_wheel_s_command_line_comes_before_a_folder_called_experiments(monkeyp
         def main():
             imported.append("called")
 
-    monkeypatch.setattr(command, "find_spec", lambda name: ModuleSpec(name, None))
-    monkeypatch.setattr(command, "import_module", lambda name: imported.append(name) or Package)
+    monkeypatch.setattr(application, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setattr(application, "import_module", lambda name: imported.append(name) or Package)
     command.main()
     assert imported == ["ppvae_experiments.subcommands", "called"]

@@ -127,7 +127,7 @@ def test_a_damaged_file_is_named_when_it_is_read(copied, name):
 
 def test_the_library_finds_the_application_by_name(monkeypatch):
     assert application("finished").load is not None
-    monkeypatch.setattr("ppvae.application.CANDIDATES", ("absent_application",))
+    monkeypatch.setattr("ppvae.application.NAMES", ("absent_application",))
     with pytest.raises(UserError, match="none of absent_application is installed"):
         application("finished")
 
@@ -135,6 +135,6 @@ def test_the_library_finds_the_application_by_name(monkeypatch):
 def test_an_application_that_lacks_something_else_says_so(tmp_path, monkeypatch):
     (tmp_path / "half.py").write_text("import absent_library\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("ppvae.application.CANDIDATES", ("half",))
+    monkeypatch.setattr("ppvae.application.NAMES", ("half",))
     with pytest.raises(ModuleNotFoundError, match="absent_library"):
         application("finished")
