@@ -52,20 +52,20 @@ def _errors(parts: Parts, configuration: DictConfig) -> dict[str, float]:
 def classifier_of(parts: Parts, configuration: DictConfig) -> nn.Module:
     """The pair's classifier, initialised anew and taught the labels that the pair was told, by cross-entropy.
 
-    Gives logits (image, level). Each step is of 100 images drawn with replacement, as the pair sees them.
+    Gives logits (image, level). Each step is of 100 images drawn with replacement, with noise of their own where the
+    pair sees them with such.
     """
     (known,) = parts.data.inputs.values()
     labelled_images = torch.nonzero(known != UNKNOWN)[:, 0]
-    told = parts.data.subset(labelled_images)
-    images, labels = told.observed(seed=configuration.seed), known[labelled_images]
+    told, labels = parts.data.subset(labelled_images), known[labelled_images]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
         features = built(configuration.labels.classifier, nn.Module)
         classifier = nn.Sequential(features, nn.Linear(feature_count(features), configuration.labels.levels))
         adam = torch.optim.Adam(classifier.parameters(), LEARNING_RATE)
-        for _ in range(STEPS):
-            some = torch.randint(len(images), (BATCH,))
+        for step in range(STEPS):
+            some = torch.randint(len(told), (BATCH,))
             adam.zero_grad()
-            cross_entropy(classifier(images[some]), labels[some]).backward()
+            cross_entropy(classifier(told.observed(some, seed=step)), labels[some]).backward()
             adam.step()
     return classifier.eval()
