@@ -24,12 +24,14 @@ __all__ = [
     "TwoViewRun",
     "bounds",
     "checked",
+    "draws_measured",
     "last_epoch",
     "train_pair",
     "write_metrics",
 ]
 
-TRAINING = 1000  # images measured where no test split is wanted
+TRAINING = 1000  # images measured where no test split is wanted,
+DRAWS = 64  # each by as many, at most
 BOUNDS = {
     "test_negative_elbo_both": "−ELBO of images and their views, at least −log p(x, x̂) (nats)",
     "test_nll_both": "−log p(x, x̂) of images and their views, by several draws (nats)",
@@ -80,7 +82,7 @@ def train_pair(
 def bounds(run: TwoViewRun, configuration: DictConfig) -> dict[str, float]:
     """−log p of the images measured, nats: of image and view together where there is a view, and of the image alone.
 
-    With x alone the view is side randomness of the guide. The ELBO, and the bound of ``held_out.samples`` draws.
+    With x alone the view is side randomness of the guide. The ELBO, and the bound of :func:`draws_measured`.
     """
     model, guide, wanted = run.parts.model, run.parts.guide, configuration.held_out
     options = {"batch_size": wanted.batch_size, "seed": configuration.seed, "progress": configuration.trainer.progress}
@@ -89,10 +91,16 @@ def bounds(run: TwoViewRun, configuration: DictConfig) -> dict[str, float]:
         programs["both"] = model
     metrics = {}
     for name, program in programs.items():
-        found = log_marginal(program, guide, run.test, wanted.samples, **options)
+        found = log_marginal(program, guide, run.test, draws_measured(configuration), **options)
         metrics[f"test_negative_elbo_{name}"] = -float(found["elbo"].mean())
         metrics[f"test_nll_{name}"] = -float(found["log_marginal"].mean())
     return metrics
+
+
+def draws_measured(configuration: DictConfig) -> int:
+    """How many draws an image is measured by: as test images are, of training images in their place a few."""
+    wanted = configuration.held_out
+    return wanted.samples if wanted.images else min(DRAWS, wanted.samples)
 
 
 def last_epoch(history: xr.Dataset) -> dict[str, float]:

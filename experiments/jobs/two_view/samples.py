@@ -18,6 +18,7 @@ from .runs import (
     TwoViewRun,
     bounds,
     checked,
+    draws_measured,
     last_epoch,
     train_pair,
     write_metrics,
@@ -105,7 +106,7 @@ def _square(block: xr.DataArray) -> xr.DataArray:
 def _caption(run: TwoViewRun, configuration: DictConfig) -> str:
     split = "test" if configuration.held_out.images else "training"
     return (
-        f"Bounds over {len(run.test)} {split} images, the last line of each pair with {configuration.held_out.samples} "
+        f"Bounds over {len(run.test)} {split} images, the last line of each pair with {draws_measured(configuration)} "
         "draws. Training maximises a bound of log p(x, x̂), image and view together; for the image alone the view is "
         "side randomness of the guide. Rates are those of the last epoch's training images."
     )
