@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-.PHONY: install demo test test-all lint dist requirements clean
+.PHONY: install demo test test-all lint docs dist requirements clean
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
@@ -10,6 +10,7 @@ help:
 	@echo "make demo       how many latents do sprites need? two models side by side, and their reports"
 	@echo "make test       lint, import contracts and the fast tests"
 	@echo "make test-all   the long trials too"
+	@echo "make docs       the documentation, into docs/_build/html"
 	@echo "make install    only create .venv"
 	@echo "make dist       the wheel and the sdist, into dist"
 
@@ -43,13 +44,16 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
+docs: install
+	$(PYTHON) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 dist: install
 	rm -rf dist
 	$(PYTHON) -m hatchling build
 
 # pins what was tested; no registry is named
 requirements: $(filter .uv/bin/uv,$(UV))
-	$(UV) pip compile --quiet --upgrade --extra test --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.12 pyproject.toml --output-file requirements.txt
+	$(UV) pip compile --quiet --upgrade --extra test --extra docs --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.12 pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf .venv .uv dist runs multirun
+	rm -rf .venv .uv dist runs multirun docs/_build

@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def check_memory(what: str, needed: int) -> None:
-    """MemoryError, in one line, where `needed` bytes for `what` are more than the memory that is left."""
+    """MemoryError, in one line, where ``needed`` bytes for ``what`` are more than the memory that is left."""
     if needed > (left := available_memory()):
         raise MemoryError(f"{what} needs {readable_size(needed)} of memory, {readable_size(left)} are left")
 
@@ -35,7 +35,7 @@ def available_memory() -> int:
 
 
 def readable_size(count: int) -> str:
-    """`1.5 GiB` for a number of bytes."""
+    """``1.5 GiB`` for a number of bytes."""
     size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while size >= 1024 and len(units) > 1:
         size, units = size / 1024, units[1:]
@@ -63,7 +63,7 @@ def _of_container() -> int:
 
 
 def _of_process() -> int:
-    """What a limit of the address space leaves, as batch systems and `ulimit -v` set it."""
+    """What a limit of the address space leaves, as batch systems and ``ulimit -v`` set it."""
     if resource is None or (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) == resource.RLIM_INFINITY:
         return 2**62
     try:

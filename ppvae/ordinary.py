@@ -19,9 +19,9 @@ KINDS = {
 
 
 def open_ordinary(path: str | PathLike[str], most: int | None = None) -> BinaryIO:
-    """Open a file of at most `most` bytes to read it, without waiting for whoever holds the other end of a FIFO.
+    """Open a file of at most ``most`` bytes to read it, without waiting for whoever holds the other end of a FIFO.
 
-    Raises OSError, in one line, for what is no ordinary file, for a longer one, and as `open` does.
+    Errors: :class:`OSError`, in one line, for what is no ordinary file, for a longer one, and as ``open`` does.
     """
     _check(os.stat(path), most)  # before it is opened, which some devices notice
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

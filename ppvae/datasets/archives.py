@@ -37,15 +37,16 @@ def npz(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """Images and factors of an `.npz` file, named after it.
+    """Images and factors of an ``.npz`` file, named after it.
 
-    `images`: the array of (N, H, W), (N, H, W, C) or (N, C, H, W), C one to four: uint8 in 0..255, uint8 or bool
-    zeros and ones, or floats in [0, 1], which `real` keeps as they are, and 16 bits over 65535. `image_size`, `fit`: as
-    for `image_folder`; `background` is the border's colour. `labels`: the array of
-    the factor `label`; may be missing. Every other array (N,) or (N, 1) of numbers, text or booleans is a factor of its
-    own name; which are levels and which continuous, `factor_of` says. An array that is no factor is logged, with the
-    reason. Nothing is ever unpickled. Other arguments as for `mnist`. Raises UserError for a file or array that is
-    missing or does not fit, and for labels that are no factor.
+    ``images``: the array of (N, H, W), (N, H, W, C) or (N, C, H, W), C one to four: uint8 in 0..255, uint8 or bool
+    zeros and ones, or floats in [0, 1], which ``real`` keeps as they are, and 16 bits over 65535. ``image_size``,
+    ``fit``: as for ``image_folder``; ``background`` is the border's colour. ``labels``: the array of the factor
+    ``label``; may be missing. Every other array (N,) or (N, 1) of numbers, text or booleans is a factor of its own
+    name; which are levels and which continuous, ``factor_of`` says. An array that is no factor is logged, with the
+    reason. Nothing is ever unpickled. Other arguments as for ``mnist``.
+    Errors: :class:`~ppvae.errors.UserError` for a file or array that is missing or does not fit, and for labels that
+    are no factor.
     """
     selection = Selection(binarise, dequantise, size, seed)
     check_colour(background)

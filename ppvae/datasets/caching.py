@@ -33,11 +33,13 @@ MADE_OF = "made_of"
 
 
 def write_zarr(data: ImageDataset, path: PathLike[str] | str) -> None:
-    """Write the stored images of a dataset and its factors into a Zarr folder, which `zarr` reads as the same dataset.
+    """Write the stored images of a dataset and its factors into a Zarr folder, which ``zarr`` reads as the same
+    dataset.
 
     Images are drawn or decoded some hundred at a time, so that their number is not bounded by memory; each chunk ends
-    in its checksum. A kill leaves what was at `path` before. Conversions such as `binarise` are not written.
-    Raises UserError where `path` is there already, for a file that cannot be decoded, and for a full disk.
+    in its checksum. A kill leaves what was at ``path`` before. Conversions such as ``binarise`` are not written.
+    Errors: :class:`~ppvae.errors.UserError` where ``path`` is there already, for a file that cannot be decoded, and for
+    a full disk.
     """
     if settled(Path(path)):
         raise UserError(f"{str(path)!r} is there already: remove it, or give another path")
@@ -45,7 +47,8 @@ def write_zarr(data: ImageDataset, path: PathLike[str] | str) -> None:
 
 
 def cached(data: ImageDataset, folder: PathLike[str] | str | None) -> ImageDataset:
-    """The dataset with its images read from a store of its own in `folder`, which is written first where there is none.
+    """The dataset with its images read from a store of its own in ``folder``, which is written first where there is
+    none.
 
     None: the dataset as it is. Another set, other files, files written anew, another shape, or pictures brought into
     shape otherwise, have another store there.

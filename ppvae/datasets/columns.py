@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 def factors_of(
     columns: Mapping[str, np.ndarray], images: int, wanted: Collection[str] | None, source: str
 ) -> dict[str, xr.DataArray]:
-    """The columns as factors; with `wanted` those alone, else every one that can be a factor, the rest logged.
+    """The columns as factors; with ``wanted`` those alone, else every one that can be a factor, the rest logged.
 
-    Raises UserError for a wanted column that cannot be one, with the reason.
+    Errors: :class:`~ppvae.errors.UserError` for a wanted column that cannot be one, with the reason.
     """
     found = {}
     for name in columns if wanted is None else wanted:

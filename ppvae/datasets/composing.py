@@ -29,9 +29,9 @@ def compose(
 ) -> Tensor:
     """Photographs of digits painted on a wall: uint8 (n, 3, S, S).
 
-    `digits` uint8 (n, 3, h, w), white on black: centre, left and right, blank where there is none; `hue` of the wall
-    in turns and whether the paint is `lighter`, (n,); `chances` (n,) for each of `CHANCES`; normal numbers `texture`
-    (n, *TEXTURE) and `noise` (n, 3, S, S). Each image is made of its own numbers alone.
+    ``digits`` uint8 (n, 3, h, w), white on black: centre, left and right, blank where there is none; ``hue`` of the
+    wall in turns and whether the paint is ``lighter``, (n,); ``chances`` (n,) for each of ``CHANCES``; normal numbers
+    ``texture`` (n, *TEXTURE) and ``noise`` (n, 3, S, S). Each image is made of its own numbers alone.
     """
     chances = {name: chances[name].float()[:, None, None, None] for name in CHANCES}
     size = noise.shape[-1]

@@ -24,11 +24,12 @@ _NOISE_LEVELS = 2**16
 class Conversion:
     """Stored pixels k in 0..255 to images x in [0, 1], on their device; a tensor of floats stays as it is.
 
-    Neither: x = k/255. `binarise="static"`: x = 1 where k/255 > threshold, else 0; `"dynamic"`: x ~ Bernoulli(k/255),
-    drawn anew at every call. `dequantise="uniform"`: x = (k + u)/256 with u ~ U[0, 1) in steps of 2^-16, so that
-    every k + u is exact in float32 and floor(256 x) = k: log p(k) >= E_u log p(x) - D log 256 for D pixels.
-    Shapes: uint8 (..., C, H, W) → floats of the same shape. Raises UserError for unknown choices, both at once, or a
-    threshold outside [0, 1).
+    Neither: x = k/255. ``binarise="static"``: x = 1 where k/255 > threshold, else 0; ``"dynamic"``: x ~
+    Bernoulli(k/255), drawn anew at every call. ``dequantise="uniform"``: x = (k + u)/256 with u ~ U[0, 1) in steps of
+    2^-16, so that every k + u is exact in float32 and floor(256 x) = k: log p(k) >= E_u log p(x) - D log 256 for D
+    pixels.
+    Shapes: uint8 (..., C, H, W) → floats of the same shape.
+    Errors: :class:`~ppvae.errors.UserError` for unknown choices, both at once, or a threshold outside [0, 1).
     Source: Salakhutdinov, Murray, "On the quantitative analysis of deep belief networks", 2008 (dynamic);
     Theis, van den Oord, Bethge, "A note on the evaluation of generative models", 2016 (uniform).
     """
@@ -54,7 +55,7 @@ class Conversion:
         return self.binarise == "dynamic" or self.dequantise == "uniform"
 
     def kind(self, stored: Kind) -> Kind:
-        """What images are after the conversion of pixels of kind `stored`."""
+        """What images are after the conversion of pixels of kind ``stored``."""
         if self.binarise != "none":
             return "binary"
         return "real" if self.dequantise == "uniform" else stored
@@ -68,7 +69,7 @@ class Conversion:
         return "dequantised uniformly" if self.dequantise == "uniform" else stored
 
     def __call__(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Images of `pixels`; `noise` ~ U[0, 1) of their shape, by default from their device's random state."""
+        """Images of ``pixels``; ``noise`` ~ U[0, 1) of their shape, by default from their device's random state."""
         if pixels.is_floating_point():
             return pixels
         dtype = torch.get_default_dtype()

@@ -25,19 +25,19 @@ __all__ = ["ImageDataset"]
 class ImageDataset:
     """Images (N, C, H, W) with the factors of variation that made them.
 
-    `images`: uint8 in 0..255 (kept without copying), floats in [0, 1] (kept as uint8: rounded to the nearest of
-    256 grey levels, an error of at most 1/510, or with `real` as float32), or an `Images` object (how lazily drawn
+    ``images``: uint8 in 0..255 (kept without copying), floats in [0, 1] (kept as uint8: rounded to the nearest of
+    256 grey levels, an error of at most 1/510, or with ``real`` as float32), or an ``Images`` object (how lazily drawn
     sets come in).
-    `factors`: xarray.Dataset with dimension `image`, or a mapping from name to (N,) or (N, 1): integers, each the index
-    of a level; text, booleans and whole floats, which become levels; or other floats, a continuous factor. Attributes
-    `levels` and `values` are filled in where missing; a continuous factor has none. A coordinate `file` (image) of a
-    Dataset names the images' files.
-    `inputs`: what programs are called with beside the images: names of factors, whose levels they get as (N,) int64 (of
-    continuous ones the numbers), or a mapping from name to (N, ...) numbers, such as a second image.
-    `binarise`, `dequantise`, `threshold`: what `batches` and `observed` make of the pixels, see `Conversion`;
-    `images` and `stored` stay as they are.
-    Raises UserError for empty, non-finite or out-of-range images, a wrong dtype or number of dimensions, factors
-    or inputs that do not fit the images, and a conversion that does not exist.
+    ``factors``: xarray.Dataset with dimension ``image``, or a mapping from name to (N,) or (N, 1): integers, each the
+    index of a level; text, booleans and whole floats, which become levels; or other floats, a continuous factor.
+    Attributes ``levels`` and ``values`` are filled in where missing; a continuous factor has none. A coordinate
+    ``file`` (image) of a Dataset names the images' files.
+    ``inputs``: what programs are called with beside the images: names of factors, whose levels they get as (N,) int64
+    (of continuous ones the numbers), or a mapping from name to (N, ...) numbers, such as a second image.
+    ``binarise``, ``dequantise``, ``threshold``: what ``batches`` and ``observed`` make of the pixels, see
+    ``Conversion``; ``images`` and ``stored`` stay as they are.
+    Errors: :class:`~ppvae.errors.UserError` for empty, non-finite or out-of-range images, a wrong dtype or number of
+    dimensions, factors or inputs that do not fit the images, and a conversion that does not exist.
     """
 
     def __init__(
@@ -73,23 +73,23 @@ class ImageDataset:
 
     @property
     def kind(self) -> Kind:
-        """What a likelihood gets to see: `binary` zeros and ones, `8-bit` grey levels k/255 or `real` numbers."""
+        """What a likelihood gets to see: ``binary`` zeros and ones, ``8-bit`` grey levels k/255 or ``real`` numbers."""
         return self.conversion.kind(self.images.kind)
 
     @property
     def description(self) -> str:
-        """What to name beside every result: `mnist test, 10000 images 1×28×28, binarised dynamically`."""
+        """What to name beside every result: ``mnist test, 10000 images 1×28×28, binarised dynamically``."""
         return self.images.describe(self.name, self.conversion.describe(self.images.kind))
 
     @property
     def factors(self) -> xr.Dataset | None:
-        """Level index of every factor (image), with attributes `levels` and `values`, or the numbers of a continuous
-        one, without; None where unknown."""
+        """Level index of every factor (image), with attributes ``levels`` and ``values``, or the numbers of a
+        continuous one, without; None where unknown."""
         return self._table.drop_vars("file", errors="ignore") if self._table.data_vars else None
 
     @property
     def table(self) -> xr.Dataset:
-        """Of every image its number `image`, its `file` where there are files, and its factors."""
+        """Of every image its number ``image``, its ``file`` where there are files, and its factors."""
         return self._table
 
     @property
@@ -105,7 +105,7 @@ class ImageDataset:
     def observed(self, index: Index = slice(None), seed: int = 0) -> Tensor:
         """Floats (n, C, H, W) as a likelihood takes them, for evaluation.
 
-        The noise of an image depends on `seed` and the image's number alone: evaluating in parts, or on a subset,
+        The noise of an image depends on ``seed`` and the image's number alone: evaluating in parts, or on a subset,
         sees the same images. The global random state stays as it is.
         """
         check_whole("seed", seed, 0)
@@ -118,7 +118,7 @@ class ImageDataset:
         return self.conversion(pixels, noise.to(pixels.device))
 
     def arguments(self, index: Index = slice(None), seed: int = 0) -> tuple[Tensor, ...]:
-        """What a program is called with: the `observed` images, then the `inputs` of the same images."""
+        """What a program is called with: the ``observed`` images, then the ``inputs`` of the same images."""
         return self.observed(index, seed), *self.given(index)
 
     def given(self, index: Index = slice(None)) -> tuple[Tensor, ...]:
@@ -132,7 +132,7 @@ class ImageDataset:
         return self._with(self.images, self._table, named)
 
     def subset(self, index: Index) -> "ImageDataset":
-        """The dataset at `index`, with the matching factors; the `image` coordinate keeps the original numbers."""
+        """The dataset at ``index``, with the matching factors; the ``image`` coordinate keeps the original numbers."""
         rows = positions(index, len(self))
         if not len(rows):
             raise UserError(f"subset of {self.name!r}: the index selects no image of {len(self)}; select at least one")
@@ -140,16 +140,16 @@ class ImageDataset:
         return self._with(self.images.subset(index), self._table.isel(image=rows.numpy()), inputs)
 
     def split(self, share: float, seed: int = 0) -> tuple["ImageDataset", "ImageDataset"]:
-        """The images without a `share` of them, drawn by `seed`, and that share: for training and for validation.
+        """The images without a ``share`` of them, drawn by ``seed``, and that share: for training and for validation.
 
-        Any source, drawn on demand or not, is split alike; the `image` coordinates keep the original numbers. Rows of a
-        table are standardised by those that stay.
+        Any source, drawn on demand or not, is split alike; the ``image`` coordinates keep the original numbers. Rows of
+        a table are standardised by those that stay.
         """
         kept, apart = (self.subset(index) for index in held_apart(len(self), share, seed))
         return kept.scaled_as(kept), apart.scaled_as(kept)
 
     def scaled_as(self, training: "ImageDataset") -> "ImageDataset":
-        """The same rows of a table in units fitted to those of `training`; images as they are."""
+        """The same rows of a table in units fitted to those of ``training``; images as they are."""
         scaled = self.images.scaled_as(training.images)
         return self if scaled is self.images else self._with(scaled, self._table, self.inputs)
 
@@ -163,13 +163,14 @@ class ImageDataset:
         self, batch_size: int, seed: int | None = None, drop_last: bool = True
     ) -> Iterator[Tensor | tuple[Tensor, ...]]:
         """One pass of converted float batches (batch_size, C, H, W) in [0, 1]; shuffled when a seed is given, images
-        on disk as `StreamedImages.shuffled` says.
+        on disk as ``StreamedImages.shuffled`` says.
 
-        With `inputs`, tuples of such a batch and theirs: `svi.step(*batch)`.
+        With ``inputs``, tuples of such a batch and theirs: ``svi.step(*batch)``.
 
         The seed also decides the noise of a random conversion; without one it comes from the global random state.
-        The last, smaller batch is left out unless `drop_last=False`. Raises UserError for a batch size below one,
-        or above the number of images when nothing would be left.
+        The last, smaller batch is left out unless ``drop_last=False``.
+        Errors: :class:`~ppvae.errors.UserError` for a batch size below one, or above the number of images when nothing
+        would be left.
         """
         n = len(self)
         check_whole("batch_size", batch_size, 1)
@@ -191,10 +192,10 @@ class ImageDataset:
         return (self._converted(part, index, generator) for part, index in zip(pixels, parts, strict=True))
 
     def to_xarray(self, index: Index = slice(None)) -> xr.Dataset:
-        """xarray.Dataset of the stored `images` (image, channel, row, column), float32 in [0, 1], and the factors
-        (image); the attributes `kind`, `binarise`, `dequantise` and `description` say what a likelihood sees.
+        """xarray.Dataset of the stored ``images`` (image, channel, row, column), float32 in [0, 1], and the factors
+        (image); the attributes ``kind``, ``binarise``, ``dequantise`` and ``description`` say what a likelihood sees.
 
-        Of a table `rows` (image, column), in the columns' own units and under their names.
+        Of a table ``rows`` (image, column), in the columns' own units and under their names.
         """
         table = self._table.isel(image=positions(index, len(self)).numpy())
         if isinstance(self.images, Rows):

@@ -29,10 +29,10 @@ _AT_ONCE = 256
 
 @final
 class DecodedImages(Images):
-    """Images read when asked for: `decode` maps a path to one image (C, H, W), uint8, or float32 if `real`; both must
-    be picklable.
+    """Images read when asked for: ``decode`` maps a path to one image (C, H, W), uint8, or float32 if ``real``; both
+    must be picklable.
 
-    Many at a time are decoded by several threads. Pixels are taken for grey unless `binary` says otherwise.
+    Many at a time are decoded by several threads. Pixels are taken for grey unless ``binary`` says otherwise.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class DecodedImages(Images):
 
 
 def settle(data: ImageDataset, resident: Resident) -> ImageDataset:
-    """The dataset with its files decoded now, or later; `"auto"`: now where they take at most `RESIDENT_BYTES`."""
+    """The dataset with its files decoded now, or later; ``"auto"``: now where they take at most ``RESIDENT_BYTES``."""
     if resident not in ("auto", True, False):
         raise UserError(f"resident={resident!r}: expected 'auto', true (decode all now) or false (decode on demand)")
     fits = (4 if data.images.real else 1) * math.prod(data.images.shape) <= min(RESIDENT_BYTES, available_memory() // 2)

@@ -21,13 +21,13 @@ def decode(
     resampling: Resampling = "BILINEAR",
     inverted: bool = False,
 ) -> Tensor:
-    """The central square of `crop` pixels (by default the shorter side), resized: uint8 (channels, size, size).
+    """The central square of ``crop`` pixels (by default the shorter side), resized: uint8 (channels, size, size).
 
-    `corner`: its left and top, where it is not the central one.
+    ``corner``: its left and top, where it is not the central one.
 
     Resizing averages over the area that a new pixel covers, so that fine detail does not alias: with a triangle
-    (`BILINEAR`) or evenly (`BOX`). `inverted` turns black on white into white on black. Raises UserError for a file
-    that is no opaque 8-bit image or is smaller than the crop.
+    (``BILINEAR``) or evenly (``BOX``). ``inverted`` turns black on white into white on black.
+    Errors: :class:`~ppvae.errors.UserError` for a file that is no opaque 8-bit image or is smaller than the crop.
     """
     with reading_picture(path):
         with opened_picture(path) as (file, _):

@@ -13,7 +13,7 @@ from ppvae.errors import UserError, check_whole
 __all__ = ["REACH", "SHAPES", "draw_sprites", "hue_to_rgb", "shape_code"]
 
 SHAPES = ("square", "disc", "triangle", "heart")
-"""Names of the shapes; their place is the code that `draw_sprites` takes."""
+"""Names of the shapes; their place is the code that ``draw_sprites`` takes."""
 
 REACH = math.sqrt(math.pi / math.sqrt(3) / 3)
 """Farthest point of any shape from its centre, in apparent diameters: the triangle's corner."""
@@ -28,12 +28,13 @@ def draw_sprites(
 ) -> Tensor:
     """Draw one coloured shape an image on black: uint8 (n, 3, image_size, image_size), channels red, green, blue.
 
-    `hue` in turns (0 red, 1/3 green), at full saturation and value; `shape` a name of `SHAPES` or its place there;
-    `x`, `y` the centroid in pixels from the left and top edges; `depth` the apparent diameter in pixels: that of
-    the disc of equal area, so every shape of one depth covers π depth² / 4 pixels. Scalars or (n,), broadcast.
-    A pixel's coverage is clamp(1/2 - d, 0, 1), d the signed distance of its centre to the edge: from 10 pixels up
-    the covered area is within 1 % of the exact one, the heart's within 2 %. Raises UserError for an unknown shape,
-    values that are not finite, a depth that is not positive, or arguments that do not broadcast to (n,).
+    ``hue`` in turns (0 red, 1/3 green), at full saturation and value; ``shape`` a name of ``SHAPES`` or its place
+    there; ``x``, ``y`` the centroid in pixels from the left and top edges; ``depth`` the apparent diameter in pixels:
+    that of the disc of equal area, so every shape of one depth covers π depth² / 4 pixels. Scalars or (n,), broadcast.
+    A pixel's coverage is clamp(1/2 - d, 0, 1), d the signed distance of its centre to the edge: from 10 pixels up the
+    covered area is within 1 % of the exact one, the heart's within 2 %.
+    Errors: :class:`~ppvae.errors.UserError` for an unknown shape, values that are not finite, a depth that is not
+    positive, or arguments that do not broadcast to (n,).
     Source: Inigo Quilez, "2D distance functions" (the heart).
     """
     check_whole("image_size", image_size, 1)
@@ -64,7 +65,7 @@ def hue_to_rgb(hue: Tensor) -> Tensor:
 
 
 def shape_code(name: str) -> int:
-    """Place of a shape in `SHAPES`; UserError for an unknown name, with its near neighbours."""
+    """Place of a shape in ``SHAPES``; UserError for an unknown name, with its near neighbours."""
     if name not in SHAPES:
         near = difflib.get_close_matches(str(name), SHAPES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -103,7 +104,7 @@ def _triangle(u: Tensor, v: Tensor, depth: Tensor) -> Tensor:
 
 
 def _heart(u: Tensor, v: Tensor, depth: Tensor) -> Tensor:
-    """A square on its corner with half a disc on each upper side; `unit` is the square's diagonal."""
+    """A square on its corner with half a disc on each upper side; ``unit`` is the square's diagonal."""
     unit = depth * math.sqrt(math.pi / 4 / _HEART_AREA)
     across, up = u.abs(), unit * _HEART_CENTRE - v
     lobe = ((across - unit / 4).square() + (up - unit * 0.75).square()).sqrt_().sub_(unit * (math.sqrt(2) / 4))

@@ -44,11 +44,13 @@ def dsprites(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """dSprites from its `.npz` file: images (N, 1, 64, 64), 0 or 1 (0 or 255 as stored), with their factors.
+    """dSprites from its ``.npz`` file: images (N, 1, 64, 64), 0 or 1 (0 or 255 as stored), with their factors.
 
     Factors color, shape, scale, orientation, posX, posY, without those of a single level (color, in the published
-    file). The pickled `metadata` is never read. The published file takes 3 GB of memory. Other arguments as for
-    `mnist`. Raises UserError for a missing or corrupt file, and for arrays of another name, dtype or shape.
+    file). The pickled ``metadata`` is never read. The published file takes 3 GB of memory. Other arguments as for
+    ``mnist``.
+    Errors: :class:`~ppvae.errors.UserError` for a missing or corrupt file, and for arrays of another name, dtype or
+    shape.
     Source: Matthey, Higgins, Hassabis, Lerchner, "dSprites: Disentanglement testing Sprites dataset", 2017.
     """
     selection = Selection(binarise, dequantise, size, seed)

@@ -20,7 +20,7 @@ PLAIN = (str, bytes, bool, np.bool_, Number)  # what a level is made of
 
 
 def factor(index: Any, values: Sequence[Any], **attrs: Any) -> xr.DataArray:
-    """A factor of variation: (N,) indices into `values` (one number or name a level), with further attributes."""
+    """A factor of variation: (N,) indices into ``values`` (one number or name a level), with further attributes."""
     return xr.DataArray(np.asarray(index), dims="image", attrs={"levels": len(values), "values": list(values), **attrs})
 
 
@@ -28,9 +28,10 @@ def factor_of(name: str, values: np.ndarray, images: int, *, named: bool = True)
     """A factor from (N,) or (N, 1) text, booleans, whole numbers or floats, as many as there are images.
 
     Text, booleans and whole numbers are levels: the different values that occur. Floats are levels where all are whole
-    and, on average, two images or more share one, else a continuous factor; so are whole numbers that nobody `named`
-    as labels. Raises UserError, with the reason, for what is none of these, holds no value for an image, or, not
-    `named`, is another text for each image.
+    and, on average, two images or more share one, else a continuous factor; so are whole numbers that nobody ``named``
+    as labels.
+    Errors: :class:`~ppvae.errors.UserError` with the reason, for what is none of these, holds no value for an image,
+    or, not ``named``, is another text for each image.
     """
     column = _column(name, values, images)
     levels, index = np.unique(column, return_inverse=True)
@@ -68,7 +69,7 @@ def _gaps(column: np.ndarray) -> np.ndarray:
 
 
 def factor_table(factors: xr.Dataset | Mapping[str, Any], n: int) -> xr.Dataset:
-    """The factors as a Dataset over `image`, checked against n images; without variables where there are none."""
+    """The factors as a Dataset over ``image``, checked against n images; without variables where there are none."""
     if not isinstance(factors, Mapping):
         raise UserError(
             f"factors of type {type(factors).__name__}: expected an xarray.Dataset or a mapping name -> levels"

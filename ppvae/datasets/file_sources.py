@@ -42,11 +42,11 @@ def omniglot(
     seed: int = 0,
 ) -> ImageDataset:
     """Omniglot, ink 1 on paper 0: 19 280 (train: the background set) or 13 180 (test: the evaluation set) drawn
-    characters (1, image_size, image_size), factors `label` (the character) and `alphabet`.
+    characters (1, image_size, image_size), factors ``label`` (the character) and ``alphabet``.
 
-    At 105 pixels images are binary as published; a smaller `image_size` averages the ink over each new pixel's area
+    At 105 pixels images are binary as published; a smaller ``image_size`` averages the ink over each new pixel's area
     (box filter), which gives grey pixels. 28 pixels from here are not the 28 × 28 set of the IWAE tables. Files, and
-    the archive they came in, in `root`/omniglot-py. Other arguments and errors as for `mnist`.
+    the archive they came in, in ``root``/omniglot-py. Other arguments and errors as for ``mnist``.
     Source: Lake, Salakhutdinov, Tenenbaum, "Human-level concept learning through probabilistic program induction",
     2015.
     """
@@ -83,12 +83,12 @@ def celeba(
     """CelebA, aligned: 162 770, 19 867 or 19 962 faces (3, image_size, image_size), with the 40 attributes as binary
     factors (1: present).
 
-    Of the 178 × 218 pixels the central `crop` × `crop` are kept (148 in most work, 140 in the Wasserstein
-    auto-encoder's), or for `"nvae"` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an
-    antialiasing triangle filter; say both beside a result. `resident`: decode all now (True), on demand (False), or
-    now if they take at most 2 GiB ("auto"). `cache`: a folder where they are decoded, once, into a Zarr store
-    that they are read from, as `zarr` can, too. Files in `root`/celeba. To download them torchvision needs the package
-    gdown. Other arguments and errors as for `mnist`.
+    Of the 178 × 218 pixels the central ``crop`` × ``crop`` are kept (148 in most work, 140 in the Wasserstein
+    auto-encoder's), or for ``"nvae"`` rows 40 to 187 and columns 15 to 162, five rows lower, and resized with an
+    antialiasing triangle filter; say both beside a result. ``resident``: decode all now (True), on demand (False), or
+    now if they take at most 2 GiB ("auto"). ``cache``: a folder where they are decoded, once, into a Zarr store that
+    they are read from, as ``zarr`` can, too. Files in ``root``/celeba. To download them torchvision needs the package
+    gdown. Other arguments and errors as for ``mnist``.
     Source: Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
     """
     check_choice("split", split, ("train", "valid", "test"))
@@ -149,26 +149,27 @@ def image_folder(
 ) -> ImageDataset:
     """Any folder of pictures, or a .zip archive of them: (channels, rows, columns) each.
 
-    The pictures directly in `path`, or, where there are none, those below its folders (torchvision's ImageFolder),
-    whose names are the levels of the factor `label`; in alphabetical order. JPEG, PNG, TIFF, WebP, BMP, GIF and the
+    The pictures directly in ``path``, or, where there are none, those below its folders (torchvision's ImageFolder),
+    whose names are the levels of the factor ``label``; in alphabetical order. JPEG, PNG, TIFF, WebP, BMP, GIF and the
     PPM family; a file with several frames is refused. Turned as EXIF says.
 
-    `image_size`: rows and columns, one number for a square, None for those of the first picture; another scale is
-    resized (antialiased). `fit`: what becomes of another shape: `crop` keeps the central part, `pad` all of it within a
-    border, `stretch` changes its proportions, None refuses it. `channels`: 1 makes colours grey, 3 repeats grey, None
-    is 1 where the first picture is grey, and then refuses colours. `background`: the colour below transparent pixels
-    and, else black, of the border, by any name of Pillow's; None refuses transparent ones. `real`: keep pixels as
-    float32 in [0, 1], 16 bits over 65535, 8 over 255, floats as they are; otherwise more than 8 bits are refused.
-    `transforms`: torchvision's, by name (`named_transforms`), before the fit; none that draws random numbers.
+    ``image_size``: rows and columns, one number for a square, None for those of the first picture; another scale is
+    resized (antialiased). ``fit``: what becomes of another shape: ``crop`` keeps the central part, ``pad`` all of it
+    within a border, ``stretch`` changes its proportions, None refuses it. ``channels``: 1 makes colours grey, 3 repeats
+    grey, None is 1 where the first picture is grey, and then refuses colours. ``background``: the colour below
+    transparent pixels and, else black, of the border, by any name of Pillow's; None refuses transparent ones. ``real``:
+    keep pixels as float32 in [0, 1], 16 bits over 65535, 8 over 255, floats as they are; otherwise more than 8 bits are
+    refused.
+    ``transforms``: torchvision's, by name (``named_transforms``), before the fit; none that draws random numbers.
 
-    `table`: a CSV or Parquet file with a row a picture, `join` its column of file names (by default the one that names
-    most pictures), `columns` those that become factors (by default all that can; the rest is logged, with the reason),
-    `unlabelled`: whether pictures without a row are refused, dropped or kept; kept ones, and those with an empty entry,
-    have the level `unlabelled`. Names may lack folders and ending.
+    ``table``: a CSV or Parquet file with a row a picture, ``join`` its column of file names (by default the one that
+    names most pictures), ``columns`` those that become factors (by default all that can; the rest is logged, with the
+    reason), ``unlabelled``: whether pictures without a row are refused, dropped or kept; kept ones, and those with an
+    empty entry, have the level ``unlabelled``. Names may lack folders and ending.
 
-    `resident` and `cache` as for `celeba`, other arguments as for `mnist`. Raises UserError where there are no images,
-    where links make a circle of folders, for a table that does not fit, and for a file that cannot be decoded or is
-    not as asked, when it is read.
+    ``resident`` and ``cache`` as for ``celeba``, other arguments as for ``mnist``.
+    Errors: :class:`~ppvae.errors.UserError` where there are no images, where links make a circle of folders, for a
+    table that does not fit, and for a file that cannot be decoded or is not as asked, when it is read.
     """
     selection = Selection(binarise, dequantise, size, seed)
     how = {"image_size": image_size, "fit": fit, "channels": channels, "background": background, "real": real}

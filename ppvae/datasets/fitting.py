@@ -67,9 +67,9 @@ def checked_size(image_size: object) -> Size:
 def fitted(
     image: "Image.Image", size: Size, fit: Fit | None, fill: object = 0, resampling: Resampling = "BILINEAR"
 ) -> "Image.Image":
-    """The image at `size`: as it is where that is its own, resized where only the scale differs, else by `fit`.
+    """The image at ``size``: as it is where that is its own, resized where only the scale differs, else by ``fit``.
 
-    `fill`: the border's colour in the image's mode, for `pad`. NotAsAsked for another shape where `fit` is None.
+    ``fill``: the border's colour in the image's mode, for ``pad``. NotAsAsked for another shape where ``fit`` is None.
     """
     (columns, rows), (down, across) = image.size, size
     if columns * down == rows * across:
@@ -85,9 +85,11 @@ def fitted(
 
 
 def fitted_pixels(pixels: Tensor, image_size: int | Sequence[int] | None, fit: Fit | None, colour: str) -> Tensor:
-    """Images (N, C, H, W), uint8 or float32, at that size, as `fitted`, the border of that `colour`; None: as they are.
+    """Images (N, C, H, W), uint8 or float32, at that size, as ``fitted``, the border of that ``colour``; None: as they
+    are.
 
-    Raises UserError for a size or fit that cannot be, and for another shape where `fit` is None.
+    Errors: :class:`~ppvae.errors.UserError` for a size or fit that cannot be, and for another shape where ``fit`` is
+    None.
     """
     if image_size is None:
         if fit is not None:
@@ -125,7 +127,7 @@ def _fitted_image(image: np.ndarray, size: Size, fit: Fit | None, fills: Sequenc
 def resized(
     image: "Image.Image", size: Size, resampling: Resampling, box: tuple[float, float, float, float] | None = None
 ) -> "Image.Image":
-    """The part in `box` (left, top, right, bottom) at `size`; each new pixel averages the area that it covers."""
+    """The part in ``box`` (left, top, right, bottom) at ``size``; each new pixel averages the area that it covers."""
     from PIL import Image
 
     return image.resize(size[::-1], Image.Resampling[resampling], box=box)

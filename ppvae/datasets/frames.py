@@ -29,11 +29,12 @@ COPIES = 2  # of the bytes, while they become columns
 
 
 def read_frame(path: str | PathLike[str], *, text: bool = False) -> pd.DataFrame:
-    """The columns of a file as pandas takes them; with `text` each entry as it is written, in which 007 stays 007.
+    """The columns of a file as pandas takes them; with ``text`` each entry as it is written, in which 007 stays 007.
 
     Text is UTF-8, its first line the columns' names, parted by what parts that line most often outside of quotes: a
-    comma, a semicolon or a tab; in a `.tsv` it is the tab. A `.csv.gz` is unpacked. Raises UserError, in one line, for
-    a file that is missing, too large or no table, rows longer than the first line, and Parquet without pyarrow.
+    comma, a semicolon or a tab; in a ``.tsv`` it is the tab. A ``.csv.gz`` is unpacked.
+    Errors: :class:`~ppvae.errors.UserError` in one line, for a file that is missing, too large or no table, rows longer
+    than the first line, and Parquet without pyarrow.
     """
     ending = Path(path).suffix.lower()
     if ending in (".parquet", ".pq"):

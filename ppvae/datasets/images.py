@@ -17,7 +17,8 @@ type Index = slice | Sequence[int] | np.ndarray | Tensor
 
 
 class Images(Described, abc.ABC):
-    """Images by index: `images[i]` is float32 in [0, 1], `images.stored(i)` the same as uint8, or if `real` as it is.
+    """Images by index: ``images[i]`` is float32 in [0, 1], ``images.stored(i)`` the same as uint8, or if ``real`` as it
+    is.
 
     A slice, integer array or boolean mask gives (n, C, H, W), a plain integer (C, H, W).
     """
@@ -39,18 +40,18 @@ class Images(Described, abc.ABC):
 
     @abc.abstractmethod
     def stored(self, index: Index = slice(None)) -> Tensor:
-        """uint8 images, or float32 if `real`, shape (n, C, H, W); raises IndexError outside 0..N-1."""
+        """uint8 images, or float32 if ``real``, shape (n, C, H, W); raises IndexError outside 0..N-1."""
 
     @abc.abstractmethod
     def subset(self, index: Index) -> "Images":
-        """The images at `index`, of the same kind."""
+        """The images at ``index``, of the same kind."""
 
     def scaled_as(self, training: "Images") -> "Images":  # noqa: ARG002 - rows of a table have units, pixels none
-        """The same images, in units fitted to those of `training` where they have any."""
+        """The same images, in units fitted to those of ``training`` where they have any."""
         return self
 
     def describe(self, name: str, seen: str) -> str:
-        """What they are, and what a likelihood sees of them: `mnist test, 10000 images 1×28×28, binarised at 0.5`."""
+        """What they are, and what a likelihood sees of them: ``mnist test, 10000 images 1×28×28, binarised at 0.5``."""
         return f"{name}, {len(self)} images {'×'.join(map(str, self.shape[1:]))}, {seen}"
 
     def __getitem__(self, index: int | Index) -> Tensor:
@@ -78,7 +79,7 @@ class Images(Described, abc.ABC):
 class StoredImages(Images):
     """Images kept as one tensor of shape (N, C, H, W), uint8 or float32, on its device; slices are views.
 
-    `binary` is looked up in the pixels once, at first need, where it is not given.
+    ``binary`` is looked up in the pixels once, at first need, where it is not given.
     """
 
     def __init__(self, pixels: Tensor, binary: bool | None = None) -> None:
@@ -105,9 +106,9 @@ class StoredImages(Images):
 
 @final
 class RenderedImages(Images):
-    """Images drawn when asked for: `render` maps (n,) positions (int64, CPU) to uint8 images (n, C, H, W).
+    """Images drawn when asked for: ``render`` maps (n,) positions (int64, CPU) to uint8 images (n, C, H, W).
 
-    Pixels are taken for grey unless `binary` says that all of them are 0 or 255.
+    Pixels are taken for grey unless ``binary`` says that all of them are 0 or 255.
     """
 
     def __init__(

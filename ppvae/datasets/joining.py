@@ -42,10 +42,11 @@ def joined(
     """Which of the pictures of these names have a row in the table, (n,) positions, and its columns as their factors.
 
     Rows are found by path, by file name or by name without ending, whichever finds most. Rows of no picture are logged.
-    `unlabelled`: pictures without a row are refused, dropped, or kept: then they, and those whose entry is empty, have
-    the level `unlabelled` in columns of levels.
-    Raises UserError for a file that is no CSV or Parquet table, a column that there is not or that cannot be a factor,
-    two rows of one picture, and, unless `unlabelled` drops them, pictures without a row, which it lists.
+    ``unlabelled``: pictures without a row are refused, dropped, or kept: then they, and those whose entry is empty,
+    have the level ``unlabelled`` in columns of levels.
+    Errors: :class:`~ppvae.errors.UserError` for a file that is no CSV or Parquet table, a column that there is not or
+    that cannot be a factor, two rows of one picture, and, unless ``unlabelled`` drops them, pictures without a row,
+    which it lists.
     """
     check_choice("unlabelled", unlabelled, get_args(Unlabelled))
     text, typed = read_frame(table, text=True), read_frame(table)

@@ -34,7 +34,7 @@ class Header:
 
 
 class Archive(Mapping[str, Header]):
-    """Headers by the arrays' names, without those of pickled objects; `read` gives the arrays themselves."""
+    """Headers by the arrays' names, without those of pickled objects; ``read`` gives the arrays themselves."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._zip = zipfile.ZipFile(file)
@@ -82,6 +82,7 @@ class Archive(Mapping[str, Header]):
 
 @contextmanager
 def numpy_archive(path: str | PathLike[str], what: str, remedy: str) -> Iterator[Archive]:
-    """The archive at `path`; whatever is wrong with it, or raised while it is open, is a UserError as of `reading`."""
+    """The archive at ``path``; whatever is wrong with it, or raised while it is open, is a UserError as of
+    ``reading``."""
     with reading(path, what, remedy), open_ordinary(path) as file:
         yield Archive(file)

@@ -34,11 +34,12 @@ def npy(
 ) -> ImageDataset:
     """Images of one .npy file, as numpy.save or a memory map leaves it, which need not fit into memory.
 
-    The array is one of (N, H, W), (N, H, W, C) or (N, C, H, W) as for `zarr`, in C order. `labels`: another .npy file
-    of the factor `label`, (N,) or (N, 1) numbers, text or booleans. Each image is found by its place and read without
-    mapping the file, so that no page of it counts as this process's memory; an epoch's order is a uniformly drawn
-    permutation. Other arguments as for `zarr`. Raises UserError for a file that is missing, holds no images or is
-    shorter or longer than it declares. Nothing is ever unpickled.
+    The array is one of (N, H, W), (N, H, W, C) or (N, C, H, W) as for ``zarr``, in C order. ``labels``: another .npy
+    file of the factor ``label``, (N,) or (N, 1) numbers, text or booleans. Each image is found by its place and read
+    without mapping the file, so that no page of it counts as this process's memory; an epoch's order is a uniformly
+    drawn permutation. Other arguments as for ``zarr``.
+    Errors: :class:`~ppvae.errors.UserError` for a file that is missing, holds no images or is shorter or longer than it
+    declares. Nothing is ever unpickled.
     """
     selection = Selection(binarise, dequantise, size, seed)
     array = NumpyArray(path)

@@ -20,7 +20,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 def byte_image(file: "ImageFile.ImageFile", channels: int, background: str | None) -> "Image.Image":
     """Mode L for one channel, RGB for three, turned as its EXIF says; NotAsAsked for more than 8 bits a channel.
 
-    What is transparent lies on the colour `background`; NotAsAsked where there is such a pixel and no colour.
+    What is transparent lies on the colour ``background``; NotAsAsked where there is such a pixel and no colour.
     """
     from PIL import ImageOps
 
@@ -40,7 +40,7 @@ def real_bands(
     """The channels, mode F each, in [0, 1]: 16-bit pixels over 65535, 8-bit ones over 255, floats as they are.
 
     Grey of colours is their luma. NotAsAsked for whole numbers of 32 bits, whose range no file says, for floats
-    outside [0, 1], for 16 bits a channel that Pillow does not unpack, and as `byte_image`.
+    outside [0, 1], for 16 bits a channel that Pillow does not unpack, and as ``byte_image``.
     """
     from PIL import Image
 

@@ -22,11 +22,12 @@ __all__ = ["PictureReader", "picture_reader", "settled_reader"]
 
 @dataclass(frozen=True)
 class PictureReader:
-    """A path to an image (channels, rows, columns): uint8, or for `real` float32 in [0, 1].
+    """A path to an image (channels, rows, columns): uint8, or for ``real`` float32 in [0, 1].
 
-    In turn: turned as its EXIF says, laid on `background` where transparent, made grey or RGB, `transforms`, brought to
-    `image_size` by `fit`. With `grey_only` a picture with colours is refused. Raises UserError, one line with the
-    path, for a file that is no picture, holds several, or is not what was asked for.
+    In turn: turned as its EXIF says, laid on ``background`` where transparent, made grey or RGB, ``transforms``,
+    brought to ``image_size`` by ``fit``. With ``grey_only`` a picture with colours is refused.
+    Errors: :class:`~ppvae.errors.UserError` one line with the path, for a file that is no picture, holds several, or is
+    not what was asked for.
     """
 
     channels: Literal[1, 3] | None
@@ -91,9 +92,10 @@ def picture_reader(
 
 
 def settled_reader(reader: PictureReader, first: str) -> tuple[PictureReader, tuple[int, int, int]]:
-    """The reader with what was left open as in the `first` picture, and the shape of its images.
+    """The reader with what was left open as in the ``first`` picture, and the shape of its images.
 
-    Raises UserError for whatever reading that picture raises, and for transforms that draw random numbers.
+    Errors: :class:`~ppvae.errors.UserError` for whatever reading that picture raises, and for transforms that draw
+    random numbers.
     """
     if reader.channels is None:
         with reading_picture(first):

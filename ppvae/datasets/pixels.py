@@ -12,7 +12,7 @@ __all__ = ["checked_pixels"]
 
 
 def checked_pixels(images: Any, *, real: bool = False) -> Tensor:
-    """uint8 (N, C, H, W) from what a user gave, for `real` float32 in [0, 1], or a UserError."""
+    """uint8 (N, C, H, W) from what a user gave, for ``real`` float32 in [0, 1], or a UserError."""
     tensor = images.detach() if isinstance(images, Tensor) else _tensor(np.asarray(images), real)
     if tensor.ndim != 4:
         hint = "; add the channel axis: images[:, None]" if tensor.ndim == 3 else ""

@@ -26,9 +26,10 @@ def bumps(
 ) -> ImageDataset:
     """Images of one row, (size, 1, 1, pixels), of a bump exp(−(i − x)²/2 width²), its centre x drawn at random.
 
-    The one factor `x` has so many levels, the mid-points of equal steps between two widths from either end; levels are
-    drawn with replacement. `binarise`, `dequantise` as in `Conversion`.
-    Raises UserError for sizes or a width that are not positive, and for fewer pixels than five widths.
+    The one factor ``x`` has so many levels, the mid-points of equal steps between two widths from either end; levels
+    are drawn with replacement. ``binarise``, ``dequantise`` as in ``Conversion``.
+    Errors: :class:`~ppvae.errors.UserError` for sizes or a width that are not positive, and for fewer pixels than five
+    widths.
     """
     for name, count in (("size", size), ("levels", levels)):
         check_whole(name, count, 1)

@@ -48,17 +48,17 @@ def house_numbers(
 ) -> ImageDataset:
     """Digits of MNIST drawn as house numbers, in the format of SVHN's crops: (3, image_size, image_size), resident.
 
-    The centre digit is the `label`; with probability `distractors` others stand at its left, its right or both (a
-    third each), cut off by the border; with probability `lighter` all are lighter than the background. Factors:
-    `label`; `digits`, 1 to 3 of them seen; `background`, the middle of one of 12 ranges of hue; `ink`, darker or
-    lighter. Colours, light, texture, blur and noise vary besides, and but for the label's own frequencies all are
-    independent.
-    Image i depends on `seed`, `split` and i alone: a smaller `size` is the beginning of a larger one. By default one
-    image for each digit of the split; beyond, digits come again with everything else drawn anew. 60 000 images take
-    a quarter of a minute of one core and 0.2 GB.
-    `digits`: an `.npz` of images (N, 28, 28), light on dark, and labels 0 to 9, in place of MNIST's files in
-    `root`/MNIST; `{split}` in its path stands for the split (one file for both splits would share its digits). Other
-    arguments as for `mnist`. Raises UserError for missing or broken files and for arguments that cannot be.
+    The centre digit is the ``label``; with probability ``distractors`` others stand at its left, its right or both (a
+    third each), cut off by the border; with probability ``lighter`` all are lighter than the background. Factors:
+    ``label``; ``digits``, 1 to 3 of them seen; ``background``, the middle of one of 12 ranges of hue; ``ink``, darker
+    or lighter. Colours, light, texture, blur and noise vary besides, and but for the label's own frequencies all are
+    independent. Image i depends on ``seed``, ``split`` and i alone: a smaller ``size`` is the beginning of a larger
+    one. By default one image for each digit of the split; beyond, digits come again with everything else drawn anew. 60
+    000 images take a quarter of a minute of one core and 0.2 GB.
+    ``digits``: an ``.npz`` of images (N, 28, 28), light on dark, and labels 0 to 9, in place of MNIST's files in
+    ``root``/MNIST; ``{split}`` in its path stands for the split (one file for both splits would share its digits).
+    Other arguments as for ``mnist``.
+    Errors: :class:`~ppvae.errors.UserError` for missing or broken files and for arguments that cannot be.
     Source of the format: Netzer, Wang, Coates, Bissacco, Wu, Ng, "Reading digits in natural images with unsupervised
     feature learning", 2011. These are not its images: no number on them compares with one on SVHN.
     """
@@ -121,7 +121,7 @@ def _drawn(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """uint8 images (size, 3, image_size, image_size) and the factors' levels (size,).
 
-    `probabilities` of distractors and of lighter digits."""
+    ``probabilities`` of distractors and of lighter digits."""
     distractors, lighter = probabilities
     images = torch.empty((size, 3, image_size, image_size), dtype=torch.uint8)
     levels = {name: torch.empty(size, dtype=torch.int64) for name in _FACTORS}

@@ -42,10 +42,10 @@ def sprites(
     binarise: Binarise = "none",
     dequantise: Dequantise = "none",
 ) -> ImageDataset:
-    """Random images of one sprite, uniform over the grid of `sprite_grid` and drawn with replacement.
+    """Random images of one sprite, uniform over the grid of ``sprite_grid`` and drawn with replacement.
 
-    The images are resident on `device`, (size, 3, image_size, image_size); the factors depend on the seed alone,
-    not on the device. `binarise`, `dequantise` as in `Conversion`. See `sprite_grid` for the factors, the other
+    The images are resident on ``device``, (size, 3, image_size, image_size); the factors depend on the seed alone,
+    not on the device. ``binarise``, ``dequantise`` as in ``Conversion``. See ``sprite_grid`` for the factors, the other
     arguments and the errors.
     """
     check_whole("size", size, 1)
@@ -70,14 +70,15 @@ def sprite_grid(
 ) -> ImageDataset:
     """Every combination of the factors hue, shape, x, y, depth, in C order (depth fastest), drawn when asked for.
 
-    `hue` is a range in turns: the whole circle (0, 1) leaves its end out, a part includes both ends (one level: its
-    start). `shapes` are names of `drawing.SHAPES`. `levels` overrides 16 hues, 20 x, 20 y, 8 depths. x and y are
+    ``hue`` is a range in turns: the whole circle (0, 1) leaves its end out, a part includes both ends (one level: its
+    start). ``shapes`` are names of ``drawing.SHAPES``. ``levels`` overrides 16 hues, 20 x, 20 y, 8 depths. x and y are
     the mid-points of equal steps between 22/64 and 42/64 of the image (20 levels at 64 pixels: one pixel apart),
     depth those between 13/64 and 27/64 of its width, so every sprite lies inside the image and no factor limits
     another. (Half that size, and the squared error of a black image is so small that a VAE with a fixed scale stays
-    at it for many epochs.) A factor with one level is a constant: it is left out of `factors` and named in its
+    at it for many epochs.) A factor with one level is a constant: it is left out of ``factors`` and named in its
     attributes.
-    Raises UserError for unknown shapes or factors, a bad hue range, levels below one, or images under 32 pixels.
+    Errors: :class:`~ppvae.errors.UserError` for unknown shapes or factors, a bad hue range, levels below one, or images
+    under 32 pixels.
     """
     values = _factor_values(hue, shapes, levels, image_size)
     positions = torch.arange(math.prod(map(len, values.values())))
@@ -152,7 +153,7 @@ def _render(positions: Tensor, lookup: dict[str, Tensor], image_size: int, devic
 
 
 def _table(values: Mapping[str, Sequence], positions: Tensor, title: str, attrs: Mapping[str, int]) -> xr.Dataset:
-    """Level indices of the factors that vary; those that do not become attributes `constant_<name>`."""
+    """Level indices of the factors that vary; those that do not become attributes ``constant_<name>``."""
     indices = np.unravel_index(positions.numpy(), [len(v) for v in values.values()])
     factors = {
         name: factor(index, values[name], **_DESCRIPTIONS[name])

@@ -24,12 +24,12 @@ FILES = {
     "omniglot": ("omniglot-py/*", 2**26),
     "celeba": ("celeba/*", 2**31),
 }
-"""Where below `root` each source's files are, and more bytes than any of them has."""
+"""Where below ``root`` each source's files are, and more bytes than any of them has."""
 
 
 @contextmanager
 def published(name: str, split: str, root: str, download: bool) -> Iterator[None]:
-    """UserError for missing or broken files of the source `name`, with what to type to have them."""
+    """UserError for missing or broken files of the source ``name``, with what to type to have them."""
     try:
         _look_at(*FILES[name], Path(root).expanduser())
         yield

@@ -11,7 +11,7 @@ __all__ = ["reading"]
 
 @contextmanager
 def reading(path: str | PathLike[str], what: str, remedy: str) -> Iterator[None]:
-    """UserError that names `path`, `what` it should be and the `remedy`, for whatever reading it raises."""
+    """UserError that names ``path``, ``what`` it should be and the ``remedy``, for whatever reading it raises."""
     try:
         yield
     except UserError:

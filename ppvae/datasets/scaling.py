@@ -36,7 +36,8 @@ class Scaling:
     def of(cls, values: np.ndarray, columns: np.ndarray, mode: ScalingMode = "standard") -> "Scaling":
         """Of rows (row, column), NaN where missing: ``standard`` by mean and standard deviation, ``none`` leaves them.
 
-        A column of one value alone is only centred. Raises UserError for one without any.
+        A column of one value alone is only centred.
+        Errors: :class:`~ppvae.errors.UserError` for one without any.
         """
         check_choice("scaling", mode, get_args(ScalingMode))
         empty = np.isnan(values).all(0)
@@ -83,7 +84,8 @@ def in_units(array: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     """Standardised rows (..., channel, row, column), or any of dim ``column``, as named columns in their own units.
 
     ``like``: what the columns' names and scaling stand at as coordinates, as in ``observed_data`` of a tree.
-    Returns (..., column) in float64. Raises UserError where the coordinates are missing.
+    Returns (..., column) in float64.
+    Errors: :class:`~ppvae.errors.UserError` where the coordinates are missing.
     """
     if not {"column", CENTER, SCALE} <= set(like.coords):
         raise UserError("these are no rows of a table: column names and scaling are not among the coordinates")

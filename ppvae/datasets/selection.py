@@ -14,9 +14,9 @@ __all__ = ["Selection"]
 
 @dataclass(frozen=True)
 class Selection:
-    """`size` images drawn without replacement by `seed`, in the order drawn; all of them, in theirs, for None.
+    """``size`` images drawn without replacement by ``seed``, in the order drawn; all of them, in theirs, for None.
 
-    Raises UserError, before anything is read, for a conversion, size or seed that cannot be.
+    Errors: :class:`~ppvae.errors.UserError` before anything is read, for a conversion, size or seed that cannot be.
     """
 
     binarise: Binarise = "none"

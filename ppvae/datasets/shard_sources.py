@@ -49,15 +49,16 @@ def shards(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """The pictures in WebDataset's shards: a .tar archive, a folder of them, or a pattern such as `train-*.tar`.
+    """The pictures in WebDataset's shards: a .tar archive, a folder of them, or a pattern such as ``train-*.tar``.
 
-    Members whose names are alike up to the first dot are a sample: one picture, its class in `.cls`, the factor
-    `label`, and in `.json` an object, whose numbers, text and booleans are further factors. Other members are left
+    Members whose names are alike up to the first dot are a sample: one picture, its class in ``.cls``, the factor
+    ``label``, and in ``.json`` an object, whose numbers, text and booleans are further factors. Other members are left
     alone. The archives' headers are read once; then each picture is read from its place, so that the order of an epoch
     is drawn from all images, resumes anywhere and is shared by processes, which reading archives from end to end, as
-    the package webdataset does, cannot give. Those archives must lie on a disk, uncompressed; `cache` suits slow ones.
-    How pictures are read, and the other arguments: as for `image_folder`. Raises UserError for an archive that cannot
-    be read, a sample without a picture or with two, and as `image_folder` does.
+    the package webdataset does, cannot give. Those archives must lie on a disk, uncompressed; ``cache`` suits slow
+    ones. How pictures are read, and the other arguments: as for ``image_folder``.
+    Errors: :class:`~ppvae.errors.UserError` for an archive that cannot be read, a sample without a picture or with two,
+    and as ``image_folder`` does.
     """
     selection = Selection(binarise, dequantise, size, seed)
     asked = picture_reader(image_size=image_size, fit=fit, channels=channels, background=background, real=real)

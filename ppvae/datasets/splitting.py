@@ -13,7 +13,8 @@ __all__ = ["held_apart"]
 def held_apart(images: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Positions (n,) int64, ascending, of the images that stay and of a ``share`` of them drawn by ``seed``.
 
-    Both hold at least one image. Raises UserError for a share outside (0, 1), or fewer than two images.
+    Both hold at least one image.
+    Errors: :class:`~ppvae.errors.UserError` for a share outside (0, 1), or fewer than two images.
     """
     if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1:
         raise UserError(f"validation={share!r}: expected a share of the images between 0 and 1, such as 0.1")

@@ -35,8 +35,9 @@ def binarised_mnist(
 ) -> ImageDataset:
     """MNIST binarised once and for all: 50 000, 10 000 or 10 000 binary digits (1, 28, 28), without labels.
 
-    Read from `root`/binarized_mnist_`split`.amat. The test images are sorted by their digit: take a random part, by
-    `size` and `seed`, not the first. Raises UserError for a missing file, and one of another format or length.
+    Read from ``root``/binarized_mnist_`split`.amat. The test images are sorted by their digit: take a random part, by
+    ``size`` and ``seed``, not the first.
+    Errors: :class:`~ppvae.errors.UserError` for a missing file, and one of another format or length.
     Source: Larochelle, Murray, "The neural autoregressive distribution estimator", 2011.
     """
     check_choice("split", split, tuple(_ROWS))

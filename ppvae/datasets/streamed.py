@@ -46,7 +46,7 @@ class PixelArray(abc.ABC):
 
     @abc.abstractmethod
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """The images at ascending `rows`, (n, ...); one-line UserError for a file that is missing or damaged."""
+        """The images at ascending ``rows``, (n, ...); one-line UserError for a file that is missing or damaged."""
 
     def __repr__(self) -> str:
         return one_line(self, "path", "shape", "chunk")
@@ -54,11 +54,12 @@ class PixelArray(abc.ABC):
 
 @final
 class StreamedImages(Images):
-    """The images of a `PixelArray`, at `rows` of it, in that order (None: all), read when asked for.
+    """The images of a ``PixelArray``, at ``rows`` of it, in that order (None: all), read when asked for.
 
-    They are bytes in 0..255, booleans, or floats in [0, 1], which with `real` stay numbers, as 16 bits over 65535 do.
-    Pixels are taken for grey unless they are booleans or `binary` says otherwise.
-    Raises UserError for an array of another shape or type, and when it is read for pixels out of range.
+    They are bytes in 0..255, booleans, or floats in [0, 1], which with ``real`` stay numbers, as 16 bits over 65535 do.
+    Pixels are taken for grey unless they are booleans or ``binary`` says otherwise.
+    Errors: :class:`~ppvae.errors.UserError` for an array of another shape or type, and when it is read for pixels out
+    of range.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class StreamedImages(Images):
     def shuffled(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """An order of all images, (N,) positions, and the window that each place of it is in, (N,) ascending.
 
-        All chunks in a random order, cut into windows of about `window` images, and the images of each window in a
+        All chunks in a random order, cut into windows of about ``window`` images, and the images of each window in a
         random order. Each image occurs once and is as likely at each place. Two images of one chunk share a window; two
         of different chunks, of C in windows of k each, do with probability (k - 1)/(C - 1). Where a chunk is one image,
         or all are in one window, this is a uniformly drawn permutation.
@@ -156,9 +157,9 @@ class StreamedImages(Images):
 
 
 def read_ahead(images: StreamedImages, batches: Sequence[Tensor], windows: Tensor) -> Iterator[Tensor]:
-    """The images of each of `batches`, (size,) positions each, those of the next window read by a thread meanwhile.
+    """The images of each of ``batches``, (size,) positions each, those of the next window read by a thread meanwhile.
 
-    `windows`: the window of each batch, (batch,) ascending. Two windows are held at a time.
+    ``windows``: the window of each batch, (batch,) ascending. Two windows are held at a time.
     """
     groups = _split(batches, windows.unique_consecutive(return_counts=True)[1].tolist())
     with ThreadPoolExecutor(1, thread_name_prefix="read_ahead") as reader:

@@ -1,4 +1,5 @@
-"""Files inside uncompressed .tar archives, by a path that says where their bytes are: `a.tar/cone_1.png#1536+20480`."""
+"""Files inside uncompressed .tar archives, by a path that says where their bytes are:
+``a.tar/cone_1.png#1536+20480``."""
 
 import os
 import re
@@ -16,7 +17,7 @@ PLACE = re.compile(r"(?P<archive>.+\.tar)/(?P<name>.+)#(?P<start>\d+)\+(?P<size>
 
 
 class Member(NamedTuple):
-    """A file of an archive: the archive's path, its name there, and the path that `read_member` takes."""
+    """A file of an archive: the archive's path, its name there, and the path that ``read_member`` takes."""
 
     archive: str
     name: str
@@ -42,7 +43,7 @@ def is_member(path: str) -> bool:
 
 
 def read_member(path: str) -> BytesIO:
-    """The bytes at such a path; OSError where there are none, and as `open_ordinary`."""
+    """The bytes at such a path; OSError where there are none, and as ``open_ordinary``."""
     place = PLACE.fullmatch(path)
     start, size = int(place["start"]), int(place["size"])
     if size > LARGEST:

@@ -32,11 +32,12 @@ def mnist(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """MNIST: 60 000 or 10 000 grey digits (1, 28, 28), factor `label`; files in `root`/MNIST.
+    """MNIST: 60 000 or 10 000 grey digits (1, 28, 28), factor ``label``; files in ``root``/MNIST.
 
-    `size` images drawn by `seed`, or all; `binarise`, `dequantise` as in `Conversion`. On grey pixels a Bernoulli
-    likelihood is none: numbers in nats are comparable on binarised digits only. Raises UserError for missing or
-    broken files, with the command to download them, and for arguments that cannot be.
+    ``size`` images drawn by ``seed``, or all; ``binarise``, ``dequantise`` as in ``Conversion``. On grey pixels a
+    Bernoulli likelihood is none: numbers in nats are comparable on binarised digits only.
+    Errors: :class:`~ppvae.errors.UserError` for missing or broken files, with the command to download them, and for
+    arguments that cannot be.
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
     check_choice("split", split, _SPLITS)
@@ -59,10 +60,10 @@ def fashion_mnist(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """Fashion-MNIST: 60 000 or 10 000 grey pieces of clothing (1, 28, 28), factor `label`; files in
-    `root`/FashionMNIST.
+    """Fashion-MNIST: 60 000 or 10 000 grey pieces of clothing (1, 28, 28), factor ``label``; files in
+    ``root``/FashionMNIST.
 
-    Arguments and errors as for `mnist`.
+    Arguments and errors as for ``mnist``.
     Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
     algorithms", 2017.
     """
@@ -89,12 +90,12 @@ def emnist(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """EMNIST, upright: grey letters and digits (1, 28, 28), factor `label`; files in `root`/EMNIST.
+    """EMNIST, upright: grey letters and digits (1, 28, 28), factor ``label``; files in ``root``/EMNIST.
 
-    `subset`: letters (26 classes, upper and lower case together, 124 800 or 20 800 images), digits, balanced,
-    byclass, bymerge or mnist. `classes`: the characters to keep, such as ["A", "B", "C", "D"], which are then the
-    levels of `label` in this order; None keeps all. The files store images transposed and number the letters from
-    1; here they are upright, and a level's value is its character. Other arguments and errors as for `mnist`.
+    ``subset``: letters (26 classes, upper and lower case together, 124 800 or 20 800 images), digits, balanced,
+    byclass, bymerge or mnist. ``classes``: the characters to keep, such as ["A", "B", "C", "D"], which are then the
+    levels of ``label`` in this order; None keeps all. The files store images transposed and number the letters from
+    1; here they are upright, and a level's value is its character. Other arguments and errors as for ``mnist``.
     Source: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters", 2017.
     """
     check_choice("split", split, _SPLITS)
@@ -125,10 +126,10 @@ def svhn(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """Street View House Numbers, cropped: 73 257, 26 032 or 531 131 colour digits (3, 32, 32), factor `label`;
-    files `root`/`split`_32x32.mat.
+    """Street View House Numbers, cropped: 73 257, 26 032 or 531 131 colour digits (3, 32, 32), factor ``label``;
+    files ``root``/`split`_32x32.mat.
 
-    `train_and_extra` is the one after the other, 604 388 images, 1.9 GB. Arguments and errors as for `mnist`.
+    ``train_and_extra`` is the one after the other, 604 388 images, 1.9 GB. Arguments and errors as for ``mnist``.
     Source: Netzer, Wang, Coates, Bissacco, Wu, Ng, "Reading digits in natural images with unsupervised feature
     learning", 2011.
     """
@@ -155,10 +156,10 @@ def cifar10(
     size: int | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """CIFAR-10: 50 000 or 10 000 colour photographs (3, 32, 32), factor `label`; files in
-    `root`/cifar-10-batches-py.
+    """CIFAR-10: 50 000 or 10 000 colour photographs (3, 32, 32), factor ``label``; files in
+    ``root``/cifar-10-batches-py.
 
-    Arguments and errors as for `mnist`.
+    Arguments and errors as for ``mnist``.
     Source: Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
     check_choice("split", split, _SPLITS)
@@ -177,7 +178,7 @@ def _grey(pixels: Tensor) -> Tensor:
 
 
 def _chosen(names: list[str], classes: Sequence[str] | None, *, merged: bool) -> list[int]:
-    """Places of the wanted characters among `names`; case does not matter where both are `merged`."""
+    """Places of the wanted characters among ``names``; case does not matter where both are ``merged``."""
     if classes is None:
         return list(range(len(names)))
     wanted = [str(name).upper() if merged else str(name) for name in classes]

@@ -20,10 +20,11 @@ type Transform = Callable[[Tensor], Tensor]
 
 
 def named_transforms(given: Sequence[object]) -> tuple[Transform, ...]:
-    """Transforms in order: each a name of `torchvision.transforms.v2`, `{name: {option: value}}`, or a callable.
+    """Transforms in order: each a name of ``torchvision.transforms.v2``, ``{name: {option: value}}``, or a callable.
 
     A callable maps a picture (channels, rows, columns) to another; it is pickled where pictures are read by worker
-    processes. Raises UserError for a name that there is not and for options that the transform refuses.
+    processes.
+    Errors: :class:`~ppvae.errors.UserError` for a name that there is not and for options that the transform refuses.
     """
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise UserError(f"transforms={given!r}: expected a list, such as [Grayscale, {{CenterCrop: {{size: 48}}}}]")

@@ -53,15 +53,16 @@ def zarr(
 ) -> ImageDataset:
     """Images and factors of a Zarr folder, of format 2 or 3, which need not fit into memory.
 
-    `images`: in a group the array of (N, H, W), (N, H, W, C) or (N, C, H, W), C one to four: uint8 in 0..255, booleans,
-    or floats in [0, 1], which `real` keeps as they are, and 16 bits over 65535; a store that is one array is the
-    images. `labels`: the array of the factor `label`; may be missing. Every other array (N,) or (N, 1) of numbers,
-    text or booleans is a factor of its own name, as in `npz`. `resident`: read all now (True), batch by batch (False),
-    or now if they take at most 2 GiB ("auto").
+    ``images``: in a group the array of (N, H, W), (N, H, W, C) or (N, C, H, W), C one to four: uint8 in 0..255,
+    booleans, or floats in [0, 1], which ``real`` keeps as they are, and 16 bits over 65535; a store that is one array
+    is the images. ``labels``: the array of the factor ``label``; may be missing. Every other array (N,) or (N, 1) of
+    numbers, text or booleans is a factor of its own name, as in ``npz``. ``resident``: read all now (True), batch by
+    batch (False), or now if they take at most 2 GiB ("auto").
 
     In training, chunks come in a random order, and images are shuffled within windows of 64 MiB, as
-    `StreamedImages.shuffled` says: a hundred images a chunk mix well and read fast, in shards as well. Other
-    arguments as for `mnist`. Raises UserError for a store or array that is missing, holds no images or lacks a chunk,
+    ``StreamedImages.shuffled`` says: a hundred images a chunk mix well and read fast, in shards as well. Other
+    arguments as for ``mnist``.
+    Errors: :class:`~ppvae.errors.UserError` for a store or array that is missing, holds no images or lacks a chunk,
     and, when it is read, for one that is damaged. Nothing is ever unpickled.
     """
     selection = Selection(binarise, dequantise, size, seed)
@@ -94,7 +95,7 @@ class ZarrArray(PixelArray):
 
 
 def stored_arrays(path: Path, images: str) -> dict[str, "Array"]:
-    """The store's arrays by name, that of the images as `images`."""
+    """The store's arrays by name, that of the images as ``images``."""
     from zarr import Array, open
 
     from ppvae.datasets.whole_stores import WholeStore
@@ -136,7 +137,7 @@ def _column(store: Path, array: "Array") -> np.ndarray:
 
 
 def _factor(store: Path, array: "Array") -> xr.DataArray:
-    """A factor as `write_zarr` has written it."""
+    """A factor as ``write_zarr`` has written it."""
     values, told = _column(store, array), dict(array.attrs)
     levels = told.pop(VALUES)
     return xr.DataArray(values, dims="image", attrs=told) if levels is None else factor(values, levels, **told)

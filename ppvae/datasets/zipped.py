@@ -1,4 +1,4 @@
-"""Files inside a .zip archive, by a path that goes through it: `shells.zip/cone/1.png`."""
+"""Files inside a .zip archive, by a path that goes through it: ``shells.zip/cone/1.png``."""
 
 import os
 import zipfile
@@ -31,7 +31,7 @@ def members_of(path: Path) -> list[str]:
 
 
 def open_picture_file(path: str) -> IO[bytes] | BinaryIO:
-    """An ordinary file, or a member of an archive where the path goes through one; OSError and as `open_ordinary`."""
+    """An ordinary file, or a member of an archive where the path goes through one; OSError and as ``open_ordinary``."""
     if is_member(path):
         return read_member(path)
     archive, member = _split(path)

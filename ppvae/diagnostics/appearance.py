@@ -25,8 +25,9 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
     neighbours along rows and columns over the number of such pairs: total variation per pair. NaN, a missing pixel, is
     left out.
 
-    images (..., channel, row, column); returns the leading dims. Raises UserError without these dims, which the
-    program's site declares by ``infer={"event_dims": ["channel", "row", "column"]}``.
+    images (..., channel, row, column); returns the leading dims.
+    Errors: :class:`~ppvae.errors.UserError` without these dims, which the program's site declares by
+    ``infer={"event_dims": ["channel", "row", "column"]}``.
     """
     if not isinstance(images, xr.DataArray) or not set(PIXELS) <= set(images.dims):
         found = images.dims if isinstance(images, xr.DataArray) else type(images).__name__

@@ -29,7 +29,8 @@ def information_by_group(tree: xr.DataTree, *, min_activity: float = 0.01) -> xr
     ``scale``: rows × columns of the maps, ``vector`` of a site without. Of sites of which the tree keeps no moments the
     rate alone is known; all else is NaN, their scale ``?``. :func:`information_by_scale` sums up the groups of a scale.
 
-    Reads kl_<site> (or kl, of one code) and <site>_mean of sample_stats. Raises UserError where it holds no KL.
+    Reads kl_<site> (or kl, of one code) and <site>_mean of sample_stats.
+    Errors: :class:`~ppvae.errors.UserError` where it holds no KL.
     Sources: Sønderby et al. 2016, "Ladder variational autoencoders", Fig. 4, KL by layer; Burda et al. 2016 for active
     units.
     """

@@ -28,28 +28,31 @@ def informative_latents(
     """Rule for rule, which latents are informative, and the numbers behind each rule; all over dim latent.
 
     Rules (boolean):
-    - `by_probability`: mean of p, the probability of being uninformative, below `max_probability`; only where
+
+    - ``by_probability``: mean of p, the probability of being uninformative, below ``max_probability``; only where
       sample_stats holds p. The NGVAE paper's own rule. Its relaxed posterior meets the prior at p ≈ 0.31, so a
       collapsed latent may pass for informative here: read it with the next two.
-    - `by_variance`: mean variance of q(z|x) (for NGVAE E[1/λ]) below `max_variance_ratio` times the prior's. The paper
-      says "close to one", for a unit prior; relative, as a collapsed Normal-Gamma latent sits at the prior's own 0.5.
-      Left out where the prior's variance is infinite.
-    - `by_kl`: mean KL(q(z|x) ‖ p(z)) above `min_kl` nats; left out where the pair has one KL as a whole. The
+    - ``by_variance``: mean variance of q(z|x) (for NGVAE E[1/λ]) below ``max_variance_ratio`` times the prior's. The
+      paper says "close to one", for a unit prior; relative, as a collapsed Normal-Gamma latent sits at the prior's own
+      0.5. Left out where the prior's variance is infinite.
+    - ``by_kl``: mean KL(q(z|x) ‖ p(z)) above ``min_kl`` nats; left out where the pair has one KL as a whole. The
       Normal-Gamma path, whose kl is that of precision and z together, never comes below 0.0134 nats; and at p = 1,
       called uninformative, it costs 3.6 nats and passes here.
-    - `by_ablation`: squared error of the reconstruction grows by more than `min_relative` when the latent is replaced
-      by its mean; only with `ablation`.
-    - `by_relevance`: among the fewest latents that make up `min_share` of the sum of all relevances, the decoder's
-      squared Jacobian × prior variance; only with `relevance`, what :func:`~ppvae.interventions.relevance` returns.
-    - `active_units`: variance of the posterior means over the images above `min_activity` (absolute, as published).
-    Numbers: `probability`, `variance`, `variance_ratio`, `kl` (nats), `worsening` (nats per image), `relative`,
-    `relevance` (squared pixel values), `activity`, and `signal_to_noise`, activity over mean variance.
+    - ``by_ablation``: squared error of the reconstruction grows by more than ``min_relative`` when the latent is
+      replaced by its mean; only with ``ablation``.
+    - ``by_relevance``: among the fewest latents that make up ``min_share`` of the sum of all relevances, the decoder's
+      squared Jacobian × prior variance; only with ``relevance``, what :func:`~ppvae.interventions.relevance` returns.
+    - ``active_units``: variance of the posterior means over the images above ``min_activity`` (absolute, as published).
+
+    Numbers: ``probability``, ``variance``, ``variance_ratio``, ``kl`` (nats), ``worsening`` (nats per image),
+    ``relative``, ``relevance`` (squared pixel values), ``activity``, and ``signal_to_noise``, activity over mean
+    variance.
 
     Reads kl (or kl_<site> of several), <site>_mean, <site>_variance and p, (image, latent), of sample_stats, whatever
     the second dim is called; of a site of feature maps, (image, map, row, column), each map is a latent: KLs are summed
     over its entries, variances and activities averaged. ``site``: by default the only code. The prior's variance, one
-    number or one for each latent, is the attribute of <site>_variance unless given. Raises UserError where one is
-    missing or NaN, and for fewer than two images.
+    number or one for each latent, is the attribute of <site>_variance unless given.
+    Errors: :class:`~ppvae.errors.UserError` where one is missing or NaN, and for fewer than two images.
     Sources: Jouffroy et al., NGVAE, Section IV; Burda et al., IWAE, ICLR 2016 (active units); Saha
     et al., ARD-VAE, WACV 2025 (relevance).
     """
@@ -107,9 +110,10 @@ def informative_latents(
 
 
 def count_informative(latents: xr.Dataset) -> xr.Dataset:
-    """How many latents each rule calls informative: the boolean variables of `informative_latents`, summed.
+    """How many latents each rule calls informative: the boolean variables of ``informative_latents``, summed.
 
-    Returns integer scalars under the rules' names. Raises UserError for a Dataset without a rule over dim latent.
+    Returns integer scalars under the rules' names.
+    Errors: :class:`~ppvae.errors.UserError` for a Dataset without a rule over dim latent.
     """
     rules = {name: rule for name, rule in latents.data_vars.items() if rule.dtype == bool and "latent" in rule.dims}
     if not rules:

@@ -1,4 +1,4 @@
-"""What the importance ratios of the guide's draws say, as `importance` reads them."""
+"""What the importance ratios of the guide's draws say, as ``importance`` reads them."""
 
 from functools import cache
 

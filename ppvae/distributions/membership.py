@@ -35,7 +35,7 @@ class Membership(OneHotCategorical):
 class RelaxedMembership(RelaxedOneHotCategorical):
     """Gumbel-softmax: y = softmax((logits + Gumbel noise) / τ), reparameterised; a corner of the simplex as τ → 0.
 
-    Its KL from a `Membership` is that of the categorical distribution with the same logits, as published; not of the
+    Its KL from a ``Membership`` is that of the categorical distribution with the same logits, as published; not of the
     density of y, so that a bound that uses it is none.
 
     Shapes: temperature (); logits (..., K) → batch shape (...), event shape (K,).

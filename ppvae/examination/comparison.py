@@ -26,7 +26,7 @@ class ELPDDataImportance(ELPDData):
     ``elpd``: Σ log p(x) over the images, nats; ``elpd_i``: log p(x) (image); ``pareto_k`` (image): above ``good_k`` the
     number of that image is too low by an unknown amount. ``p`` is NaN: the images are held out, no fit is discounted.
     ``data``: what the images are, binarisation included; ``pixels``: a hash of the images themselves;
-    ``measure``: whether p(x) is a `density` of real pixels or a `probability` of their levels.
+    ``measure``: whether p(x) is a ``density`` of real pixels or a ``probability`` of their levels.
     """
 
     _kind: ClassVar[str] = "importance"

@@ -85,7 +85,7 @@ def log_marginal(
 
 
 def _measure(observed: list[Site]) -> str:
-    """`probability` where all observed values are of a countable set, else `density`."""
+    """``probability`` where all observed values are of a countable set, else ``density``."""
     return "probability" if all(site["fn"].support.is_discrete for site in observed) else "density"
 
 

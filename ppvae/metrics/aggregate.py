@@ -12,8 +12,9 @@ def moment_kl(codes: xr.DataArray) -> xr.DataArray:
     """KL(N(m, Σ) ‖ N(0, I)) with the mean m and the covariance Σ of the codes, in nats: zero where both match.
 
     ½(tr Σ + mᵀm − K − log|Σ|). Of samples z ~ q(z|x) this compares the aggregate posterior with a standard normal
-    prior; means of collapsed latents have no variance, and their KL is infinite. Takes what `empirical_covariance`
-    takes; returns a scalar, or the further dims. Raises UserError as `empirical_covariance` does.
+    prior; means of collapsed latents have no variance, and their KL is infinite. Takes what ``empirical_covariance``
+    takes; returns a scalar, or the further dims.
+    Errors: :class:`~ppvae.errors.UserError` as ``empirical_covariance`` does.
     """
     covariance = empirical_covariance(codes)
     mean = codes.astype(np.float64).mean([dim for dim in OBSERVATION_DIMS if dim in codes.dims])

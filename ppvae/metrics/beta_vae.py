@@ -39,23 +39,23 @@ def beta_vae_metric(
 ) -> xr.Dataset:
     """Accuracy with which a linear classifier tells which factor two groups of images share.
 
-    A point: choose a factor y; draw `pairs` pairs of images alike in y and otherwise free; the point is
+    A point: choose a factor y; draw ``pairs`` pairs of images alike in y and otherwise free; the point is
     z_diff = mean over the pairs of |r(x_1) - r(x_2)|, elementwise, and its label y. The score is the classifier's
     accuracy on fresh points: 1 / F by chance. Pairs come from the given images: the first at random, the second at
     random among the *other* images of its level (an image paired with itself would shrink z_diff most for the factor
     with most levels, and so give it away); an image alone at its level is passed over.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
-    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
-    looked up by name. Presets: `locatello` (64 pairs, 10 000 points to train, 5 000 to evaluate), `quick` (64, 1 000, 1
-    000).
-    Returns `score` (its attrs name preset, numbers, classifier and binomial standard error) and `accuracy` (factor).
+    ``codes``: (image, latent), the means of q(z|x). ``factors``: integer levels (image), or floats, which are put into
+    bins that ``binned`` in the score's attributes tells; a variable a factor; where both name their images, the factors
+    are looked up by name. Presets: ``locatello`` (64 pairs, 10 000 points to train, 5 000 to evaluate), ``quick`` (64,
+    1 000, 1 000). Returns ``score`` (its attrs name preset, numbers, classifier and binomial standard error) and
+    ``accuracy`` (factor).
 
     The score cannot see one factor missing from the codes; it hangs on the scale of each latent, as the classifier's
     penalty does; and for rotated codes on the rotation itself. Few images raise it: on noise, 15 latents and 5 factors
     of 3 to 32 levels, it came to 0.26 with 500 images, 0.22 with 1 000 and to chance, 0.20, from 5 000.
-    Raises UserError for codes or factors that do not fit each other, for fewer than two factors, for a factor with
-    one level and for too few images to pair.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for fewer than two
+    factors, for a factor with one level and for too few images to pair.
     Source: Higgins et al., β-VAE, ICLR 2017; numbers and classifier: Locatello et al., ICML 2019 (disentanglement_lib).
     """
     numbers = chosen(preset, BETA_VAE_PRESETS)

@@ -19,16 +19,16 @@ UNASSIGNED = -1
 def clustering_accuracy(clusters: xr.DataArray, labels: xr.DataArray, *, rule: Rule = "many_to_one") -> xr.Dataset:
     """Share of images whose cluster is assigned to their label, under the best assignment of clusters to labels.
 
-    n_cy counts the images of cluster c and label y. `many_to_one`: each cluster is its commonest label, Σ_c max_y
-    n_cy / N, which more clusters can only raise, to 1 for a cluster an image. `one_to_one`: max_π Σ_c n_cπ(c) / N over
-    assignments π that give no label twice (Hungarian method); clusters or labels left over count as wrong.
+    n_cy counts the images of cluster c and label y. ``many_to_one``: each cluster is its commonest label, Σ_c max_y
+    n_cy / N, which more clusters can only raise, to 1 for a cluster an image. ``one_to_one``: max_π Σ_c n_cπ(c) / N
+    over assignments π that give no label twice (Hungarian method); clusters or labels left over count as wrong.
 
-    `clusters`, `labels`: integers (image); where both name their images, the labels are looked up by name.
-    Returns `score` (its attrs name the rule and, as chance, the share of the commonest label), `counts` (cluster,
-    label), `assigned` (cluster), a label or -1 for none, and `assignment` (cluster, label), 1 where assigned. What the
-    clusters are called does not matter. The labels that assign are the labels that score: this is no held-out
-    accuracy. It cannot see how a wrong image is wrong, nor, many to one, that a label fell apart into many clusters.
-    Raises UserError for other dims or kinds, other images, labels all alike and another rule.
+    ``clusters``, ``labels``: integers (image); where both name their images, the labels are looked up by name. Returns
+    ``score`` (its attrs name the rule and, as chance, the share of the commonest label), ``counts`` (cluster, label),
+    ``assigned`` (cluster), a label or -1 for none, and ``assignment`` (cluster, label), 1 where assigned. What the
+    clusters are called does not matter. The labels that assign are the labels that score: this is no held-out accuracy.
+    It cannot see how a wrong image is wrong, nor, many to one, that a label fell apart into many clusters.
+    Errors: :class:`~ppvae.errors.UserError` for other dims or kinds, other images, labels all alike and another rule.
     """
     check_choice("rule", rule, get_args(Rule))
     found, wanted = _matched(clusters, labels)
@@ -58,8 +58,9 @@ def clustering_accuracy(clusters: xr.DataArray, labels: xr.DataArray, *, rule: R
 def normalised_mutual_information(clusters: xr.DataArray, labels: xr.DataArray) -> xr.DataArray:
     """I(cluster; label) over the mean of both entropies, 2 I / (H(cluster) + H(label)): 0 for independent, 1 for equal.
 
-    Takes what `clustering_accuracy` takes; returns a scalar. Not corrected for chance: many small clusters score above
-    0 on labels they know nothing of; the adjusted Rand index does not. Raises UserError as `clustering_accuracy` does.
+    Takes what ``clustering_accuracy`` takes; returns a scalar. Not corrected for chance: many small clusters score
+    above 0 on labels they know nothing of; the adjusted Rand index does not.
+    Errors: :class:`~ppvae.errors.UserError` as ``clustering_accuracy`` does.
     """
     found, wanted = _matched(clusters, labels)
     score = normalized_mutual_info_score(wanted, found, average_method="arithmetic")
@@ -71,8 +72,9 @@ def adjusted_rand_index(clusters: xr.DataArray, labels: xr.DataArray) -> xr.Data
     """Agreement of clusters and labels on which pairs of images belong together, less that of chance (Hubert, Arabie).
 
     (pairs alike in both − E) / (mean of pairs alike in either − E), E expected by chance: 0 by chance, 1 for equal,
-    below 0 for worse than chance. Takes what `clustering_accuracy` takes; returns a scalar. It cannot see which label
-    a cluster missed: large groups decide. Raises UserError as `clustering_accuracy` does.
+    below 0 for worse than chance. Takes what ``clustering_accuracy`` takes; returns a scalar. It cannot see which label
+    a cluster missed: large groups decide.
+    Errors: :class:`~ppvae.errors.UserError` as ``clustering_accuracy`` does.
     """
     found, wanted = _matched(clusters, labels)
     attrs = {"long_name": "adjusted Rand index of clusters and labels", "units": "1", "chance": 0.0}

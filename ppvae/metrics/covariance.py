@@ -17,11 +17,12 @@ OBSERVATION_DIMS = ("chain", "draw", "sample", "image")
 def empirical_covariance(codes: xr.DataArray) -> xr.DataArray:
     """Covariance Σ of the codes over a data set, unbiased.
 
-    `codes` is (image, latent), the means of q(z|x), or (chain, draw, image, latent), samples z ~ q(z|x). All draws of
+    ``codes`` is (image, latent), the means of q(z|x), or (chain, draw, image, latent), samples z ~ q(z|x). All draws of
     all images are stacked: Σ then is the covariance of the aggregate posterior, and more draws only lower its noise.
     Any further dim (a seed, a model) is kept. Returns (…, latent, latent_), in the codes' unit squared.
-    Raises UserError for codes without those dims, for one observation and for codes that are not finite.
     Samples and means differ: a collapsed latent has the prior's variance among samples and none among means.
+    Errors: :class:`~ppvae.errors.UserError` for codes without those dims, for one observation and for codes that are
+    not finite.
     """
     dims = _observation_dims(codes)
     # float64 and centred: the covariance of 10 000 float32 codes far from zero would lose its digits
@@ -36,8 +37,8 @@ def empirical_covariance(codes: xr.DataArray) -> xr.DataArray:
 def scaled_covariance(codes: xr.DataArray) -> xr.DataArray:
     """Covariance of the codes over its largest absolute entry, as the NGVAE paper draws it (Fig. 4).
 
-    Takes what `empirical_covariance` takes; returns (…, latent, latent_) in [-1, 1], signs kept.
-    Raises UserError where no latent varies.
+    Takes what ``empirical_covariance`` takes; returns (…, latent, latent_) in [-1, 1], signs kept.
+    Errors: :class:`~ppvae.errors.UserError` where no latent varies.
     """
     covariance = _varying(empirical_covariance(codes))
     scaled = covariance / abs(covariance).max(["latent", "latent_"])
@@ -52,8 +53,9 @@ def entropy(codes: xr.DataArray) -> xr.DataArray:
     H = -Σ_k π_k ln π_k, π_k = Σ_kk / tr Σ, in nats: 0 where one latent holds it all (and for one latent), ln K where
     all hold the same; a latent without variance adds nothing. Invariant to the codes' scale.
     The paper gives neither the unit nor the codes: its values fit nats and samples z ~ q(z|x), (chain, draw, image,
-    latent); report the means' too. Takes what `empirical_covariance` takes; returns a scalar, or the further dims.
-    Raises UserError where no latent varies. Source: Jouffroy et al., NGVAE, Section IV, Table I, "entropy".
+    latent); report the means' too. Takes what ``empirical_covariance`` takes; returns a scalar, or the further dims.
+    Errors: :class:`~ppvae.errors.UserError` where no latent varies.
+    Source: Jouffroy et al., NGVAE, Section IV, Table I, "entropy".
     """
     covariance = _varying(empirical_covariance(codes))
     result = xr.apply_ufunc(_entropy, covariance, input_core_dims=[["latent", "latent_"]])
@@ -63,11 +65,11 @@ def entropy(codes: xr.DataArray) -> xr.DataArray:
 def decorrelation(codes: xr.DataArray, reading: Reading = "mean") -> xr.DataArray:
     """Ratio between the trace of the codes' covariance and its off-diagonal entries, larger for less correlated codes.
 
-    `mean`: (K - 1) tr Σ / Σ_{i≠j} |Σ_ij|, the mean variance over the mean absolute covariance. `literal`: tr Σ /
+    ``mean``: (K - 1) tr Σ / Σ_{i≠j} |Σ_ij|, the mean variance over the mean absolute covariance. ``literal``: tr Σ /
     Σ_{i≠j} |Σ_ij|, the paper's sentence to the letter; its Table I would then need correlations of 0.006, below the
-    sampling noise, so `mean` is the default. Without a unit, invariant to the codes' scale; infinite where no two
-    latents covary. Takes what `empirical_covariance` takes; returns a scalar, or the further dims.
-    Raises UserError for one latent, where no latent varies, and for another reading.
+    sampling noise, so ``mean`` is the default. Without a unit, invariant to the codes' scale; infinite where no two
+    latents covary. Takes what ``empirical_covariance`` takes; returns a scalar, or the further dims.
+    Errors: :class:`~ppvae.errors.UserError` for one latent, where no latent varies, and for another reading.
     Source: Jouffroy et al., NGVAE, Section IV, Table I, "decorrelation".
     """
     if reading not in get_args(Reading):

@@ -59,20 +59,20 @@ def dci_metric(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     over the latents). Disentanglement of latent j: 1 − H(R_·j / Σ_k R_kj) / ln F, completeness of factor k:
     1 − H(R_k·) / ln K, each averaged by its share of R; informativeness: the classifiers' accuracy on unseen images.
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
-    which are put into bins that `binned` in the score's attributes tells; a variable a factor; where both name their
-    images, the factors are looked up by name. Presets: `locatello` (gradient boosting, 10 000 images to train, 5 000 to
-    evaluate; of fewer, the same shares: five minutes), `quick` (random forest, 1 000, 1 000: a second).
-    Returns `score`, the disentanglement (its attrs name preset, numbers, classifier and seed), `mean_completeness`,
-    `mean_informativeness` (with its chance), and `disentanglement` (latent), `completeness` (factor),
-    `informativeness` (factor), `importance` (factor, latent).
+    ``codes``: (image, latent), the means of q(z|x), two latents or more. ``factors``: integer levels (image), or
+    floats, which are put into bins that ``binned`` in the score's attributes tells; a variable a factor; where both
+    name their images, the factors are looked up by name. Presets: ``locatello`` (gradient boosting, 10 000 images to
+    train, 5 000 to evaluate; of fewer, the same shares: five minutes), ``quick`` (random forest, 1 000, 1 000: a
+    second). Returns ``score``, the disentanglement (its attrs name preset, numbers, classifier and seed),
+    ``mean_completeness``, ``mean_informativeness`` (with its chance), and ``disentanglement`` (latent),
+    ``completeness`` (factor), ``informativeness`` (factor), ``importance`` (factor, latent).
 
     Disentanglement cannot see a missing factor, nor completeness a latent that serves several; read all three. A
     latent without importance counts nothing. Trees split on noise where images are few for a factor's levels, and so
     lower both: presets do not compare. Nearly invariant to monotone maps of each latent, sign and scale included; the
     seed breaks ties between equal splits.
-    Raises UserError for codes or factors that do not fit each other, for one latent or fewer than two factors and for
-    a factor with one level.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for one latent or fewer
+    than two factors and for a factor with one level.
     Source: Eastwood and Williams, ICLR 2018, Section 2; trees and numbers: Locatello et al., ICML 2019.
     """
     numbers, trees = chosen(preset, SPLIT_PRESETS), chosen(preset, DCI_TREES)

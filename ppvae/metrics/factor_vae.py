@@ -42,22 +42,21 @@ def factor_vae_metric(
     A vote: choose a factor y; draw a group of images alike in y; the vote is (j, y), j = argmin_j Var_j / V_j, the
     variance in the group over that of all images. Training votes give each latent j the factor it was cast for most
     often; the score is the share of fresh votes for their latent's factor: 1 / F by chance. Latents whose standard
-    deviation is below `least_spread` stand outside; the score is 0 where all do. Groups come from the given images,
+    deviation is below ``least_spread`` stand outside; the score is 0 where all do. Groups come from the given images,
     with replacement from the level of a random one; an image alone at its level is passed over.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
-    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
-    looked up by name. Presets: `locatello` (groups of 64, 10 000 votes to train, 5 000 to evaluate, spread 0.05),
-    `quick` (64, 1 000, 1 000, 0.05).
-    Returns `score` (its attrs name preset, numbers, chance and binomial standard error), `accuracy` (factor),
-    `votes` (factor, latent) of training and `active` (latent).
+    ``codes``: (image, latent), the means of q(z|x). ``factors``: integer levels (image), or floats, which are put into
+    bins that ``binned`` in the score's attributes tells; a variable a factor; where both name their images, the factors
+    are looked up by name. Presets: ``locatello`` (groups of 64, 10 000 votes to train, 5 000 to evaluate, spread 0.05),
+    ``quick`` (64, 1 000, 1 000, 0.05). Returns ``score`` (its attrs name preset, numbers, chance and binomial standard
+    error), ``accuracy`` (factor), ``votes`` (factor, latent) of training and ``active`` (latent).
 
     The score cannot see a factor spread over several latents, as each of them may win, nor what else a latent
     encodes as long as one factor dominates; one missing of five costs less than its share (0.85 on dSprites). Scale
     matters only to latents near the threshold. Few images raise it: on noise, 15 latents and 5 factors of 3 to 40
     levels, it came to 0.29 with 500 images, 0.24 with 2 000, 0.216 with 5 000 and 0.207 with 10 000 (chance 0.20).
-    Raises UserError for codes or factors that do not fit each other, for fewer than two factors, for a factor with
-    one level and for too few images to group.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for fewer than two
+    factors, for a factor with one level and for too few images to group.
     Source: Kim and Mnih, Disentangling by Factorising, ICML 2018, Section 3; numbers: Locatello et al., ICML 2019.
     """
     numbers = chosen(preset, FACTOR_VAE_PRESETS)

@@ -12,10 +12,11 @@ __all__ = ["gaussian_total_correlation", "wasserstein_correlation"]
 def gaussian_total_correlation(codes: xr.DataArray) -> xr.DataArray:
     """Total correlation KL(N(0, Σ) ‖ N(0, diag Σ)) of the codes' covariance Σ, in nats: 0 where no two covary.
 
-    ½(Σ_k ln Σ_kk − ln|Σ|). Takes what `empirical_covariance` takes; returns a scalar, or the further dims. Invariant to
-    each latent's scale. A constant latent is independent of all others and adds nothing; infinite where a latent is a
-    linear combination of others. N samples of K independent latents give about K(K − 1)/4N, not 0; it cannot see
-    dependence without correlation. Raises UserError as `empirical_covariance` does.
+    ½(Σ_k ln Σ_kk − ln|Σ|). Takes what ``empirical_covariance`` takes; returns a scalar, or the further dims. Invariant
+    to each latent's scale. A constant latent is independent of all others and adds nothing; infinite where a latent is
+    a linear combination of others. N samples of K independent latents give about K(K − 1)/4N, not 0; it cannot see
+    dependence without correlation.
+    Errors: :class:`~ppvae.errors.UserError` as ``empirical_covariance`` does.
     Source: Locatello et al., ICML 2019, "Gaussian total correlation".
     """
     result = xr.apply_ufunc(
@@ -29,10 +30,11 @@ def gaussian_total_correlation(codes: xr.DataArray) -> xr.DataArray:
 def wasserstein_correlation(codes: xr.DataArray, *, normalised: bool = False) -> xr.DataArray:
     """Squared 2-Wasserstein distance between N(0, Σ) and N(0, D), D = diag Σ, of the codes' covariance Σ.
 
-    2 tr Σ − 2 tr (D^½ Σ D^½)^½, in the codes' unit squared; over tr Σ, without a unit, where `normalised`. Takes what
-    `empirical_covariance` takes; returns a scalar, or the further dims. Large latents weigh more: rescaling one latent
-    changes both forms, rescaling all of them only the first; constant latents add nothing. It cannot see dependence
-    without correlation. Raises UserError as `empirical_covariance` does and, normalised, where no latent varies.
+    2 tr Σ − 2 tr (D^½ Σ D^½)^½, in the codes' unit squared; over tr Σ, without a unit, where ``normalised``. Takes what
+    ``empirical_covariance`` takes; returns a scalar, or the further dims. Large latents weigh more: rescaling one
+    latent changes both forms, rescaling all of them only the first; constant latents add nothing. It cannot see
+    dependence without correlation.
+    Errors: :class:`~ppvae.errors.UserError` as ``empirical_covariance`` does and, normalised, where no latent varies.
     Source: Locatello et al., ICML 2019, "Gaussian Wasserstein correlation" and its "norm".
     """
     covariance = empirical_covariance(codes)

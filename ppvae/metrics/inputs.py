@@ -60,7 +60,7 @@ def matched_factors(codes: xr.DataArray, factors: xr.Dataset) -> xr.Dataset:
 
 
 def paired_images[T: (xr.DataArray, xr.Dataset)](first: xr.DataArray, second: T, one: str, other: str) -> T:
-    """`second` for the images of `first`: looked up where both name their images, else in the order they came."""
+    """``second`` for the images of ``first``: looked up where both name their images, else in the order they came."""
     if "image" in first.indexes and "image" in second.indexes:
         images = second.indexes["image"]
         if not images.is_unique or not first.indexes["image"].isin(images).all():
@@ -85,7 +85,7 @@ def checked_levels(name: Hashable, factor: xr.DataArray) -> np.ndarray:
 
 
 def factor_levels(name: Hashable, factor: xr.DataArray) -> np.ndarray:
-    """The levels (image) of one factor, `FACTOR_BINS` bins of floats; UserError for what is neither."""
+    """The levels (image) of one factor, ``FACTOR_BINS`` bins of floats; UserError for what is neither."""
     if factor.dims != ("image",) or factor.dtype.kind not in "iubf":
         raise UserError(
             f"factor {name!r} came as {factor.dtype} with dims {factor.dims}; expected integer levels or floats "
@@ -101,7 +101,7 @@ def said_bins(factors: xr.Dataset) -> dict[str, str]:
 
 
 def _bins(name: Hashable, values: np.ndarray) -> np.ndarray:
-    """Which of `FACTOR_BINS` bins between quantiles each number is in; equal numbers share one."""
+    """Which of ``FACTOR_BINS`` bins between quantiles each number is in; equal numbers share one."""
     if not np.isfinite(values).all():
         raise UserError(f"factor {name!r} holds values that are not finite; expected numbers: fill in or drop them")
     edges = np.unique(np.quantile(values, np.arange(1, FACTOR_BINS) / FACTOR_BINS))

@@ -36,14 +36,14 @@ def score_interval(
     pairs. On noise codes of 2 000 images it raised the accuracy of 1 nearest neighbour from 0.17 to 0.63, DCI
     informativeness from 0.12 to 0.27, explicitness from 0.50 to 0.56 and the β-VAE metric from 0.20 to 0.25.
 
-    `metric(codes, factors, **options)`, or `metric(codes, **options)` without factors: any metric here, or a function
-    alike; its result is a Dataset with `score` or a scalar. One that takes a `seed` gets `seed`, and each half a
-    fresh one, so that the noise of its own draws is in the interval. Images beyond those that a preset uses do not
-    narrow what the metric sees but do narrow the interval: give no more.
-    Returns `score`, `lower`, `upper`, `standard_error` and `halves` (resample). An interval near a score's bound may
-    cross it. It holds the models fixed: other training seeds usually move a score further.
-    Raises UserError for fewer than four images, fewer than 20 resamples, a level outside (0, 1), a result that is no
-    scalar, and whatever the metric raises.
+    ``metric(codes, factors, **options)``, or ``metric(codes, **options)`` without factors: any metric here, or a
+    function alike; its result is a Dataset with ``score`` or a scalar. One that takes a ``seed`` gets ``seed``, and
+    each half a fresh one, so that the noise of its own draws is in the interval. Images beyond those that a preset uses
+    do not narrow what the metric sees but do narrow the interval: give no more. Returns ``score``, ``lower``,
+    ``upper``, ``standard_error`` and ``halves`` (resample). An interval near a score's bound may cross it. It holds the
+    models fixed: other training seeds usually move a score further.
+    Errors: :class:`~ppvae.errors.UserError` for fewer than four images, fewer than 20 resamples, a level outside (0,
+    1), a result that is no scalar, and whatever the metric raises.
     Source: Politis, Romano and Wolf, Subsampling, 1999; Shao and Wu, A general theory for jackknife variance
     estimation, Annals of Statistics 1989 (delete-d jackknife).
     """

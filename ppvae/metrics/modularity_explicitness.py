@@ -19,20 +19,19 @@ def modularity(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "locat
     Latent j: 1 − Σ_{k≠k*} I_jk² / ((F − 1) I_jk*²), k* the factor it knows most of, with plug-in mutual information of
     codes in equal-width bins; 0 for a latent that knows nothing at all.
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
-    which are put into bins that `binned` in the score's attributes tells; a variable a factor; where both name their
-    images, the factors are looked up by name. Presets: `locatello` (20 bins, at most 10 000 images, drawn at random),
-    `quick` (20, 2 000).
-    Returns `score` (its attrs name preset, numbers and seed), `modularity` (latent) and `mutual_information`
-    (factor, latent) in nats.
+    ``codes``: (image, latent), the means of q(z|x), two latents or more. ``factors``: integer levels (image), or
+    floats, which are put into bins that ``binned`` in the score's attributes tells; a variable a factor; where both
+    name their images, the factors are looked up by name. Presets: ``locatello`` (20 bins, at most 10 000 images, drawn
+    at random), ``quick`` (20, 2 000). Returns ``score`` (its attrs name preset, numbers and seed), ``modularity``
+    (latent) and ``mutual_information`` (factor, latent) in nats.
 
     It cannot see a factor that no latent knows, nor one that many share. It punishes collapsed latents: a constant one
     counts 0, so perfect codes of dSprites with five of them beside score 0.5; with a trace of noise it counts about
     0.65, as noise does, and the score is 0.82: plug-in information grows with a factor's levels, so noise seems to
     know the one with most. There is no chance level, and 0.65 means nothing.
     Invariant to each latent's scale, shift and sign.
-    Raises UserError for codes or factors that do not fit each other, for one latent or fewer than two factors and for
-    a factor with one level.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for one latent or fewer
+    than two factors and for a factor with one level.
     Source: Ridgeway and Mozer, NeurIPS 2018, Section 3; bins and mean over all latents: Locatello et al., 2019.
     """
     numbers = chosen(preset, BINNED_PRESETS)
@@ -59,17 +58,17 @@ def explicitness(codes: xr.DataArray, factors: xr.Dataset, *, preset: str = "loc
     One level against the rest, by the classifier's probability of that level on images it has not seen; levels absent
     on either side are left out. Chance is ½, 1 is perfect. Codes are standardised by the training images.
 
-    `codes`: (image, latent), the means of q(z|x). `factors`: integer levels (image), or floats, which are put into bins
-    that `binned` in the score's attributes tells; a variable a factor; where both name their images, the factors are
-    looked up by name. Presets: `locatello` (10 000 images to train, 5 000 to evaluate; of fewer, the same shares),
-    `quick` (1 000, 1 000).
-    Returns `score` (its attrs name preset, numbers, classifier, seed and chance) and `area` (factor).
+    ``codes``: (image, latent), the means of q(z|x). ``factors``: integer levels (image), or floats, which are put into
+    bins that ``binned`` in the score's attributes tells; a variable a factor; where both name their images, the factors
+    are looked up by name. Presets: ``locatello`` (10 000 images to train, 5 000 to evaluate; of fewer, the same
+    shares), ``quick`` (1 000, 1 000). Returns ``score`` (its attrs name preset, numbers, classifier, seed and chance)
+    and ``area`` (factor).
 
     It cannot see whether factors are mixed: an invertible linear map of the codes scores nearly the same (only the
     penalty sees it), and so would raw pixels. The penalty also keeps neighbouring levels of one latent apart: perfect
     codes of dSprites score 0.987 with 10 000 training images, 0.94 with 1 000.
-    Raises UserError for codes or factors that do not fit each other, for fewer than two factors, for a factor with
-    one level, and for so few images that no level is on both sides.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for fewer than two
+    factors, for a factor with one level, and for so few images that no level is on both sides.
     Source: Ridgeway and Mozer, NeurIPS 2018, Section 3; numbers and classifier: Locatello et al., 2019.
     """
     numbers = chosen(preset, SPLIT_PRESETS)

@@ -96,7 +96,8 @@ def mean_latent_information(codes: xr.DataArray, *, bins: int = 20) -> xr.DataAr
     codes (image, latent), each latent in so many bins of equal width over its range: invariant to each latent's scale,
     shift and sign. A constant latent adds nothing and counts among the K, so collapsed latents lower the mean; the
     plug-in value of independent latents is near (bins − 1)² / 2N, 0.018 nats for 20 bins and 10 000 images, not 0.
-    Takes all the images given. Raises UserError as the other metrics do, for one latent and for fewer than two bins.
+    Takes all the images given.
+    Errors: :class:`~ppvae.errors.UserError` as the other metrics do, for one latent and for fewer than two bins.
     Source: Locatello et al., ICML 2019, "mutual information score".
     """
     table = latent_information(codes, bins=bins)
@@ -108,7 +109,7 @@ def mean_latent_information(codes: xr.DataArray, *, bins: int = 20) -> xr.DataAr
 def latent_information(codes: xr.DataArray, *, bins: int = 20) -> xr.DataArray:
     """Plug-in mutual information (latent, latent_) of the binned latents, in nats; on the diagonal their entropies.
 
-    Takes and raises what `mean_latent_information` does.
+    Takes and raises what ``mean_latent_information`` does.
     """
     check_whole("bins", bins, 2)
     columns = binned(code_values(codes, least_latents=2), bins)

@@ -16,8 +16,9 @@ def knn_accuracy(codes: xr.DataArray, labels: xr.DataArray, *, neighbours: int =
     """Share of images whose label is that of most of the nearest codes, those of other folds (five, shuffled).
 
     codes (image, latent), on their own scale, so that a collapsed latent hardly counts; labels (image), integers.
-    Returns a scalar in [0, 1]; the attribute `chance` is the share of the commonest label. Raises UserError for
-    codes and labels of different images or another kind, and for fewer than five images or twice the neighbours.
+    Returns a scalar in [0, 1]; the attribute ``chance`` is the share of the commonest label.
+    Errors: :class:`~ppvae.errors.UserError` for codes and labels of different images or another kind, and for fewer
+    than five images or twice the neighbours.
     """
     values, wanted = _matched(codes, labels, neighbours)
     found = cross_val_predict(KNeighborsClassifier(neighbours), values, wanted, cv=_folds(seed))
@@ -30,10 +31,10 @@ def knn_explained(codes: xr.DataArray, factor: xr.DataArray, *, neighbours: int 
     """Share of a factor's variance that the nearest codes, those of other folds, explain: R², at most 1.
 
     codes (image, latent), on their own scale; factor (image), the floats of a continuous factor, or the index of a
-    level, its attribute `values` naming the levels: numbers count as such, a whole turn of hue as its point on the
+    level, its attribute ``values`` naming the levels: numbers count as such, a whole turn of hue as its point on the
     circle, names as one indicator each.
-    Returns a scalar, near −1/neighbours where the codes know nothing. Raises UserError as `knn_accuracy` does, and for
-    a factor with one level.
+    Returns a scalar, near −1/neighbours where the codes know nothing.
+    Errors: :class:`~ppvae.errors.UserError` as ``knn_accuracy`` does, and for a factor with one level.
     """
     values, index = _matched(codes, factor, neighbours, kinds="iuf")
     if (index == index[0]).all():

@@ -42,23 +42,22 @@ def sap_metric(
     """SAP: how much better the best single latent predicts a factor than the second best, mean over factors.
 
     S_jk is, for a factor of classes, the accuracy of a linear support vector machine on latent j alone, on images it
-    has not seen; for a factor of floats, or one named in `continuous`, the squared correlation of latent j and the
-    factor, or its `values` attribute (its levels where it has none), over the images to train on. Score: mean_k (S_(1)k
-    − S_(2)k).
+    has not seen; for a factor of floats, or one named in ``continuous``, the squared correlation of latent j and the
+    factor, or its ``values`` attribute (its levels where it has none), over the images to train on. Score: mean_k
+    (S_(1)k − S_(2)k).
 
-    `codes`: (image, latent), the means of q(z|x), two latents or more. `factors`: integer levels (image), or floats,
-    continuous factors; a variable a factor; where both name their images, the factors are looked up by name. Presets:
-    `locatello` (10 000 images to train, 5 000 to evaluate; of fewer, the same shares; no continuous factors in its
-    protocol), `quick` (1 000, 1 000).
-    Returns `score` (its attrs name preset, numbers, classifier, seed and chance), `gap` (factor), `predictability`
-    (factor, latent).
+    ``codes``: (image, latent), the means of q(z|x), two latents or more. ``factors``: integer levels (image), or
+    floats, continuous factors; a variable a factor; where both name their images, the factors are looked up by name.
+    Presets: ``locatello`` (10 000 images to train, 5 000 to evaluate; of fewer, the same shares; no continuous factors
+    in its protocol), ``quick`` (1 000, 1 000). Returns ``score`` (its attrs name preset, numbers, classifier, seed and
+    chance), ``gap`` (factor), ``predictability`` (factor, latent).
 
     For classes the score depends on each latent's scale, as the classifier's penalty does, and is low for perfect
     codes, as no line separates a level from those around it: 0.18 to 0.25 on dSprites, by the codes' scale and, in
     jumps, by the images drawn. It cannot see what else the best latent encodes. Squared correlations see linear
     dependence only and no scale.
-    Raises UserError for codes or factors that do not fit each other, for one latent or fewer than two factors, for a
-    factor with one level, and for a continuous factor that is missing or has no numbers.
+    Errors: :class:`~ppvae.errors.UserError` for codes or factors that do not fit each other, for one latent or fewer
+    than two factors, for a factor with one level, and for a continuous factor that is missing or has no numbers.
     Source: Kumar et al., DIP-VAE, ICLR 2018, Section 3; numbers and classifier: Locatello et al., 2019.
     """
     numbers = chosen(preset, SPLIT_PRESETS)

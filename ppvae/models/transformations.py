@@ -21,9 +21,10 @@ _RED, _GREEN, _ = LUMA
 class PatchShuffle(Described, nn.Module):
     """Each image's square tiles in an order of its own, drawn anew at every call: the global structure is gone.
 
-    x̂ = g(x): x is cut into m = (H/patch)·(W/patch) tiles of `patch` × `patch` pixels, all channels together, which
+    x̂ = g(x): x is cut into m = (H/patch)·(W/patch) tiles of ``patch`` × ``patch`` pixels, all channels together, which
     one of the m! permutations, each as likely, puts in new places. Drawn from the random state of the images' device.
-    Shapes: images (..., C, H, W) of any dtype → the same. Raises UserError for tiles that do not fill the image.
+    Shapes: images (..., C, H, W) of any dtype → the same.
+    Errors: :class:`~ppvae.errors.UserError` for tiles that do not fill the image.
     Source: "Explicit information placement on latent variables using auxiliary generative modelling task", submitted
     to ICLR 2019, Sec. 2.2.
     """
@@ -56,8 +57,8 @@ class GreyScale(Described, nn.Module):
     """Every channel becomes the luma Y = 0.299 R + 0.587 G + 0.114 B: the colour is gone, the channels stay.
 
     Shapes: floats (..., 3, H, W) → the same; (..., 1, H, W) is grey already. A grey image stays as it is, to the bit.
-    Y lies between the least and the largest of R, G and B, but among 256 levels only after `Quantise`. Raises
-    UserError for another number of channels, and for bytes.
+    Y lies between the least and the largest of R, G and B, but among 256 levels only after ``Quantise``.
+    Errors: :class:`~ppvae.errors.UserError` for another number of channels, and for bytes.
     Source: ITU-R Recommendation BT.601-7, Sec. 2.5.1.
     """
 
@@ -72,11 +73,13 @@ class GreyScale(Described, nn.Module):
 
 @final
 class Blur(Described, nn.Module):
-    """Convolution with a Gaussian of standard deviation `sigma` pixels: fine detail is gone.
+    """Convolution with a Gaussian of standard deviation ``sigma`` pixels: fine detail is gone.
 
     k(d) ∝ exp(-d²/2σ²) at whole d, |d| ≤ ⌈3σ⌉, normalised; along rows, then columns, the image mirrored at its border
-    (the border's pixels once). Shapes: floats (..., C, H, W) → the same. Raises UserError for a `sigma` that is not
-    positive or whose kernel is wider than the mirrored image, and for bytes.
+    (the border's pixels once).
+    Shapes: floats (..., C, H, W) → the same.
+    Errors: :class:`~ppvae.errors.UserError` for a ``sigma`` that is not positive or whose kernel is wider than the
+    mirrored image, and for bytes.
     """
 
     kernel: Tensor
@@ -103,9 +106,10 @@ class Blur(Described, nn.Module):
 
 @final
 class Quantise(Described, nn.Module):
-    """The nearest of `levels` equally spaced grey levels of [0, 1]: what a likelihood of 8-bit pixels takes.
+    """The nearest of ``levels`` equally spaced grey levels of [0, 1]: what a likelihood of 8-bit pixels takes.
 
-    Shapes: floats (..., C, H, W) → the same. Raises UserError for fewer than two levels, and for bytes.
+    Shapes: floats (..., C, H, W) → the same.
+    Errors: :class:`~ppvae.errors.UserError` for fewer than two levels, and for bytes.
     """
 
     def __init__(self, levels: int = 256) -> None:
@@ -122,7 +126,8 @@ class Quantise(Described, nn.Module):
 class Compose(Described, nn.Module):
     """One transformation after the other, the first first; any callable images → images is one.
 
-    Modules among them are submodules. Raises UserError for what cannot be called.
+    Modules among them are submodules.
+    Errors: :class:`~ppvae.errors.UserError` for what cannot be called.
     """
 
     def __init__(self, transformations: Sequence[Callable[[Tensor], Tensor]]) -> None:

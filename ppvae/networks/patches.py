@@ -23,7 +23,8 @@ def _tiles(image_shape: tuple[int, int, int], patch: int) -> tuple[int, int]:
 
 
 class PatchEncoder(Described, nn.Module):
-    """A bag of patches: each tile of `patch` × `patch` pixels through the same layers, then their mean over the tiles.
+    """A bag of patches: each tile of ``patch`` × ``patch`` pixels through the same layers, then their mean over the
+    tiles.
 
     The features are the same for every order of the tiles, so nothing is spent on an order that a shuffled view has
     lost; of single pixels they are a learned histogram of colours.
@@ -49,7 +50,8 @@ class PatchEncoder(Described, nn.Module):
 class PatchDecoder(Described, nn.Module):
     """One tile from the latents, repeated over the image: of shuffled patches no factorised likelihood says more.
 
-    Shapes: z (..., ``latents``) → (..., ``maps``, H, W), unbounded; the same for each tile of `patch` × `patch` pixels.
+    Shapes: z (..., ``latents``) → (..., ``maps``, H, W), unbounded; the same for each tile of ``patch`` × ``patch``
+    pixels.
     Errors: :class:`~ppvae.errors.UserError` for tiles that do not fill the image.
     """
 

@@ -16,9 +16,9 @@ class Descending(Weighted):
 
     Each of the ``levels`` weights holds for ``steps`` training steps, the last one for good; the history has it as
     ``weight``. Latents enter one after another, each where what it explains is worth its rate: the objective of a
-    :func:`latent path <ppvae.path>`.
+    :func:`latent path <ppvae.path>``.
 
-    Errors: :class:`~ppvae.errors.UserError` for numbers out of range, and for a weight that rises.
+    Errors: :class:``~ppvae.errors.UserError` for numbers out of range, and for a weight that rises.
     """
 
     start: float

@@ -15,7 +15,7 @@ __all__ = ["plot_assignments"]
 def plot_assignments(dataset: xr.Dataset) -> Figure:
     """A row a label, a column a cluster, sorted by its commonest label: darker, the more images.
 
-    dataset, as from `clustering_accuracy`: `counts` (cluster, label) and the scalar `score`, which stands above.
+    dataset, as from ``clustering_accuracy``: ``counts`` (cluster, label) and the scalar ``score``, which stands above.
     UserError for other variables or dims. Source: Anonymous 2019, "Explicit information placement on latent variables
     using auxiliary generative modelling task", Fig. 4.
     """

@@ -25,7 +25,7 @@ def plot_codes(codes: Mapping[str, xr.DataArray], labels: xr.DataArray) -> Figur
     """One panel a model: a dot an image, coloured by its label, with the circles that hold 50 % and 95 % of N(0, I).
 
     codes: name → (image, latent) with two latents, whatever that dim is called; labels (image): integers, with
-    attribute `values` naming them.
+    attribute ``values`` naming them.
     Each panel has its own range, as the codes of different models may be orders of magnitude apart. Dots are drawn in
     random order, so that no label covers the others.
     UserError for other dims, another number of latents, or labels that do not fit the codes. Source: Levy, Fig. 6.

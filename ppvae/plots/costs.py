@@ -24,11 +24,11 @@ LEAST = 1e-2  # of ratios that are drawn, where all costs are ½S
 def plot_costs(costs: xr.Dataset, measured: Mapping[str, xr.Dataset] | None = None) -> Figure:
     """At the left the cost of a latent, at the right that of a nat of its information, over its signal-to-noise ratio.
 
-    costs, dim signal_to_noise, as from `latent_costs`: `information` and some of `normal`, `student_t`, `normal_gamma`,
-    nats. measured: latents under these names, as from `informative_latents`, with `kl` (nats) and `signal_to_noise`
-    (latent), drawn as dots; ratios below 0.01 are left out. A curve that falls at the right charges less a nat for one
-    latent that says more, one that rises for several that say less.
-    UserError for missing variables, other dims, or measured latents of another name.
+    costs, dim signal_to_noise, as from ``latent_costs``: ``information`` and some of ``normal``, ``student_t``,
+    ``normal_gamma``, nats. measured: latents under these names, as from ``informative_latents``, with ``kl`` (nats) and
+    ``signal_to_noise`` (latent), drawn as dots; ratios below 0.01 are left out. A curve that falls at the right charges
+    less a nat for one latent that says more, one that rises for several that say less. UserError for missing variables,
+    other dims, or measured latents of another name.
     """
     information = require_variable(require_dataset(costs, "costs"), "information", ("signal_to_noise",), "costs")
     names = [name for name in CURVES if name in costs]

@@ -20,7 +20,7 @@ MARKERS = "osD^vPX"  # hollow: of two lines in one place both are seen
 def plot_capacity(progress: xr.Dataset) -> Figure:
     """Above, the KL and the capacity C it should follow; below, the share of each factor that the codes explain.
 
-    progress: `capacity` and `rate` (epoch), nats; `explained` (epoch, factor), R² of each factor from the codes.
+    progress: ``capacity`` and ``rate`` (epoch), nats; ``explained`` (epoch, factor), R² of each factor from the codes.
     UserError for missing variables or other dims. Source: Burgess et al. 2018, Fig. 4.
     """
     capacity = require_variable(progress, "capacity", ("epoch",), "progress")

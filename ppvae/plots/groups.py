@@ -16,8 +16,8 @@ __all__ = ["plot_groups"]
 def plot_groups(groups: xr.Dataset, split: xr.Dataset | None = None) -> Figure:
     """KL of each group, a bar, coloured by its scale, above its active units of all its latents, top group at the left.
 
-    groups: as from `information_by_group`, over site. split: as from `information_split`, whose `site_gain`, what the
-    likelihood reads of a group's own values over another image's, is drawn beside the bars. Dots: each map's KL.
+    groups: as from ``information_by_group``, over site. split: as from ``information_split``, whose ``site_gain``, what
+    the likelihood reads of a group's own values over another image's, is drawn beside the bars. Dots: each map's KL.
     UserError for missing variables.
     """
     rate = require_variable(require_dataset(groups, "groups"), "rate", ("site",), "groups")

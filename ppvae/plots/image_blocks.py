@@ -23,7 +23,7 @@ def plot_image_blocks(
     """One panel a block, under its name: z_global varies to the right, z_local downwards.
 
     ``varied`` names what does, at the figure's sides; None where neither is what varies.
-    blocks: name → (z_local, z_global, channel, row, column) in [0, 1], as from `vary`, all of one shape.
+    blocks: name → (z_local, z_global, channel, row, column) in [0, 1], as from ``vary``, all of one shape.
     UserError for none, other dims or different shapes. Source: Anonymous 2019, "Explicit information placement on
     latent variables using auxiliary generative modelling task", Figs. 2, 5 and 6.
     """

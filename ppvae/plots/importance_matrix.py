@@ -20,10 +20,10 @@ SCORES = {"score": "disentanglement", "mean_completeness": "completeness", "mean
 def plot_importance_matrix(dataset: xr.Dataset) -> Figure:
     """A row a factor, a column a latent: the share of the factor's importance that the latent holds, in per cent.
 
-    dataset, as from `dci_metric`: `importance` (factor, latent), not negative; its scalars `score`, `mean_completeness`
-    and `mean_informativeness`, where they are there, stand above. Each row is divided by its sum; cells below half a
-    per cent stay empty, and so does the row of a factor that no latent matters for.
-    UserError for other dims, for importances below zero or not finite.
+    dataset, as from ``dci_metric``: ``importance`` (factor, latent), not negative; its scalars ``score``,
+    ``mean_completeness`` and ``mean_informativeness``, where they are there, stand above. Each row is divided by its
+    sum; cells below half a per cent stay empty, and so does the row of a factor that no latent matters for. UserError
+    for other dims, for importances below zero or not finite.
     """
     importance = require_variable(dataset, "importance", ("factor", "latent"), "importance matrix")
     shares = _shares(importance)

@@ -46,10 +46,10 @@ CRITERIA = (
 def plot_informative(dataset: xr.Dataset) -> Figure:
     """A panel a criterion, a row a latent (largest KL on top): full dots are counted as informative, hollow not.
 
-    dataset, dim latent, as from `informative_latents`: booleans `by_probability`, `by_variance`, `by_kl`,
-    `by_ablation` and `by_relevance` with their numbers `probability`, `variance_ratio`, `kl` (nats),
-    `relative` and `relevance` (squared pixel values). Missing criteria are left out; the threshold that a boolean's
-    `rule` attribute states is drawn; rows with a disagreement are shaded.
+    dataset, dim latent, as from ``informative_latents``: booleans ``by_probability``, ``by_variance``, ``by_kl``,
+    ``by_ablation`` and ``by_relevance`` with their numbers ``probability``, ``variance_ratio``, ``kl`` (nats),
+    ``relative`` and ``relevance`` (squared pixel values). Missing criteria are left out; the threshold that a boolean's
+    ``rule`` attribute states is drawn; rows with a disagreement are shaded.
     UserError for other dims or when there is no criterion at all.
     """
     criteria = [criterion for criterion in CRITERIA if criterion.decision in require_dataset(dataset, "informative")]
@@ -107,7 +107,7 @@ def _draw(axes: Axes, criterion: Criterion, variables: dict, counted: np.ndarray
 
 
 def _threshold(criterion: Criterion, variables: dict) -> float | None:
-    """The number in the decision's `rule`, e.g. "kl > 0.1 nats"; the criterion's own where it states none."""
+    """The number in the decision's ``rule``, e.g. "kl > 0.1 nats"; the criterion's own where it states none."""
     stated = RULE.search(str(variables[criterion.decision].attrs.get("rule", "")))
     return float(stated[1]) if stated else criterion.threshold
 

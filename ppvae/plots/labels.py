@@ -10,14 +10,14 @@ __all__ = ["coordinate", "latent_names", "number", "spread", "tick"]
 
 
 def coordinate(array: xr.DataArray | xr.Dataset, dim: str, start: int = 0) -> np.ndarray:
-    """The values of a dim's coordinate, or the count from `start` where there is none."""
+    """The values of a dim's coordinate, or the count from ``start`` where there is none."""
     return array[dim].values if dim in array.coords else np.arange(start, start + array.sizes[dim])
 
 
 def latent_names(array: xr.DataArray | xr.Dataset, dim: str = "latent", site: str | None = None) -> list[str]:
-    """`z7` for the latent 7 of z, `w[7]` for that of a site w; latents that already have names keep them.
+    """``z7`` for the latent 7 of z, ``w[7]`` for that of a site w; latents that already have names keep them.
 
-    The site is the one given, else the attribute `site`, else z.
+    The site is the one given, else the attribute ``site``, else z.
     """
     site = site or array.attrs.get("site", "z")
     form = "z{}" if site == "z" else f"{site}[{{}}]"
@@ -45,7 +45,7 @@ def _typeset(text: str) -> str:
 
 
 def spread(positions: Sequence[float] | np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """The positions moved as little as needed to lie `gap` apart within [low, high], in the same order.
+    """The positions moved as little as needed to lie ``gap`` apart within [low, high], in the same order.
 
     Neighbours closer than the gap become a block around their mean, and blocks that then touch are merged
     (isotonic regression of position − rank·gap). Where the interval is too short the gap shrinks to fit.

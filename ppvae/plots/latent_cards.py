@@ -25,10 +25,10 @@ def plot_latent_cards(
 ) -> Figure:
     """A row a latent, in the traversal's order: redrawn from low to high, what changed between the ends, the numbers.
 
-    traversal (latent, step, channel, row, column) as from `traverse`; latents as from `informative_latents`: `kl`
-    (latent), nats, and `relative`, the rise of the squared error without the latent, are said where they are there;
-    importance (factor, latent), not negative, as in `dci_metric`: the factors that hold a tenth or more of the latent's
-    importance are named. No more than `most` latents. UserError for other dims, or latents that are not the
+    traversal (latent, step, channel, row, column) as from ``traverse``; latents as from ``informative_latents``: ``kl``
+    (latent), nats, and ``relative``, the rise of the squared error without the latent, are said where they are there;
+    importance (factor, latent), not negative, as in ``dci_metric``: the factors that hold a tenth or more of the
+    latent's importance are named. No more than ``most`` latents. UserError for other dims, or latents that are not the
     traversal's.
     """
     check_whole("most", most, 1)
@@ -64,7 +64,7 @@ def _followed(images: xr.DataArray, importance: xr.DataArray | None) -> list[str
 
 
 def _factors(importance: xr.DataArray) -> str:
-    """`hue 92 %, x 12 %`: shares of one latent's importance, largest first."""
+    """``hue 92 %, x 12 %``: shares of one latent's importance, largest first."""
     total = float(importance.sum())
     if not total > 0:
         return "follows no factor"

@@ -18,7 +18,7 @@ LABEL = 0.36  # inches that a number takes
 def plot_latent_grid(grid: xr.DataArray) -> Figure:
     """One picture for each pair of values, z0 to the right and z1 upwards.
 
-    grid (z1, z0, channel, row, column) in [0, 1], with the values as coordinates, as from `latent_grid`.
+    grid (z1, z0, channel, row, column) in [0, 1], with the values as coordinates, as from ``latent_grid``.
     UserError for other dims. Source: Levy, Fig. 6.
     """
     images = require_array(grid, DIMS, "grid").isel(z1=slice(None, None, -1))

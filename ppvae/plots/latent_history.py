@@ -20,13 +20,13 @@ MOST_NAMES = 24
 
 @house_style()
 def plot_latent_history(history: xr.Dataset, variable: str = "p") -> Figure:
-    """One line a latent over the epochs, named at its right end; for `p` with the line at one half.
+    """One line a latent over the epochs, named at its right end; for ``p`` with the line at one half.
 
-    history[variable] (epoch, latent), whatever its second dim is called: `p` in [0, 1], `kl` or `kl_<site>` in nats per
-    image, summed over the entries of feature maps (epoch, map, row, column), or any other. Colour goes from the latents
-    with the lowest mean over the run to the highest; for `p`, latents that end above one half are grey.
-    Of more than 24 latents only the most informative (lowest p, else highest value) are named.
-    UserError for a missing variable or other dims. Source: Fig. 3 of the NGVAE paper.
+    history[variable] (epoch, latent), whatever its second dim is called: ``p`` in [0, 1], ``kl`` or ``kl_<site>`` in
+    nats per image, summed over the entries of feature maps (epoch, map, row, column), or any other. Colour goes from
+    the latents with the lowest mean over the run to the highest; for ``p``, latents that end above one half are grey.
+    Of more than 24 latents only the most informative (lowest p, else highest value) are named. UserError for a missing
+    variable or other dims. Source: Fig. 3 of the NGVAE paper.
     """
     values = _by_latent(history, variable)
     site = variable.removeprefix("kl_") if variable.startswith("kl_") else "z"

@@ -23,12 +23,11 @@ def plot_latent_path(path: xr.Dataset, plateau: xr.Dataset | None = None) -> Fig
     """Above, the KL of each latent over the weights, from strong to weak, as coefficients along a regularisation path;
     below, how many latents each rule counts, with the plateau shaded, and the reconstruction error.
 
-    path: of :func:`ppvae.path`: `kl` (level, latent), or `signal_to_noise` of a code with one KL, the boolean rules
-    `by_kl`, `by_ablation` and coordinate `noise` (or `weight`) over level; optionally `explained` (factor, level,
-    latent), by which a latent that is in has the colour and name of the factor that it tells most of where the plateau,
-    or the path, ends; `error` (level).
-    plateau: `first` and `last` level, `count`, as :func:`ppvae.selection.chosen_plateau` gives them.
-    UserError for missing variables or other dims.
+    path: of :func:`ppvae.path`: ``kl`` (level, latent), or ``signal_to_noise`` of a code with one KL, the boolean rules
+    ``by_kl``, ``by_ablation`` and coordinate ``noise`` (or ``weight``) over level; optionally ``explained`` (factor,
+    level, latent), by which a latent that is in has the colour and name of the factor that it tells most of where the
+    plateau, or the path, ends; ``error`` (level). plateau: ``first`` and ``last`` level, ``count``, as
+    :func:`ppvae.selection.chosen_plateau` gives them. UserError for missing variables or other dims.
     """
     told, said = _information(path)
     counts = [name for name in ("by_ablation", "by_kl", "by_relevance") if name in require_dataset(path, "path")]

@@ -21,7 +21,7 @@ WIDTH, TILE = 8.6, 0.74  # inches of a page beside the names, of the largest til
 def plot_kept_groups(kept: xr.DataArray, image: xr.DataArray | None = None) -> Figure:
     """A row for each number of groups kept, from none on top to all; its draws to the right, the image at the left.
 
-    kept (kept, draw, channel, row, column), as from `keep_groups`, image (channel, row, column), all in [0, 1].
+    kept (kept, draw, channel, row, column), as from ``keep_groups``, image (channel, row, column), all in [0, 1].
     UserError for other dims, or an image of another shape.
     """
     drawn = require_array(kept, ("kept", "draw", *PIXELS), "kept")
@@ -41,7 +41,7 @@ def plot_kept_groups(kept: xr.DataArray, image: xr.DataArray | None = None) -> F
 def plot_temperatures(samples: Mapping[float, xr.DataArray]) -> Figure:
     """A row for each temperature, under which the same noise draws the images of a column.
 
-    samples: temperature → (draw, channel, row, column) in [0, 1], as from `draw_images`, all of one shape.
+    samples: temperature → (draw, channel, row, column) in [0, 1], as from ``draw_images``, all of one shape.
     UserError for none, other dims or different shapes.
     """
     rows = {f"t = {tick(t)}": require_array(one, ("draw", *PIXELS), f"{t}") for t, one in samples.items()}
@@ -56,8 +56,8 @@ def plot_temperatures(samples: Mapping[float, xr.DataArray]) -> Figure:
 def plot_interpolations(paths: xr.DataArray) -> Figure:
     """A row for each path from one image, at the left, to another, at the right.
 
-    paths (path, step, channel, row, column) in [0, 1], or one path without the first dim, as from `interpolate`; the
-    coordinate `path` names the rows. UserError for other dims.
+    paths (path, step, channel, row, column) in [0, 1], or one path without the first dim, as from ``interpolate``; the
+    coordinate ``path`` names the rows. UserError for other dims.
     """
     paths = paths.expand_dims("path") if isinstance(paths, xr.DataArray) and "path" not in paths.dims else paths
     drawn = require_array(paths, ("path", "step", *PIXELS), "paths")

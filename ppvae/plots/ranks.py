@@ -20,11 +20,12 @@ SHAPES = "∿ first above, then below: too narrow    first below: too wide    hi
 
 @house_style()
 def plot_calibration(ranks: xr.Dataset, *, max_entries: int = 12) -> Figure:
-    """A panel a latent: its ranks' distribution function less the uniform one, by ArviZ's `plot_ecdf_pit`.
+    """A panel a latent: its ranks' distribution function less the uniform one, by ArviZ's ``plot_ecdf_pit``.
 
-    ranks in (0, 1), (simulation, ...), as from `rank_simulations`. The entries with the smallest of three p-values
-    (`calibration_tests`) come first, no more than `max_entries` of them, that p-value beside the name; dots mark the
-    ranks that ArviZ's own test of uniformity objects to. UserError for another Dataset or fewer than 20 simulations.
+    ranks in (0, 1), (simulation, ...), as from ``rank_simulations``. The entries with the smallest of three p-values
+    (``calibration_tests``) come first, no more than ``max_entries`` of them, that p-value beside the name; dots mark
+    the ranks that ArviZ's own test of uniformity objects to. UserError for another Dataset or fewer than 20
+    simulations.
     """
     check_whole("max_entries", max_entries, 1)
     names, values = rank_entries(require_dataset(ranks, "ranks"))

@@ -21,8 +21,8 @@ PANELS = (("distortion", "distortion  E[−log p(x | z)]", INK), ("rate", "rate 
 def plot_rate_distortion(history: xr.Dataset) -> Figure:
     """Distortion above rate, in nats per image or row, over the epochs, with the steps down of the learning rate.
 
-    history: `rate` and `distortion` (epoch); optional are `learning_rate`, and `validation_rate` and
-    `validation_distortion`, drawn dashed. An axis whose values span orders of magnitude becomes logarithmic above a
+    history: ``rate`` and ``distortion`` (epoch); optional are ``learning_rate``, and ``validation_rate`` and
+    ``validation_distortion``, drawn dashed. An axis whose values span orders of magnitude becomes logarithmic above a
     floor that its label names. UserError for missing variables or dims.
     """
     curves = {name: require_variable(history, name, ("epoch",), "history") for name, _, _ in PANELS}

@@ -26,7 +26,7 @@ NUMBER = re.compile(r"^[^\d+-]{0,3}([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*\D*$"
 def plot_rows(observed: xr.DataArray, drawn: xr.Dataset, *, most: int = 6) -> Figure:
     """The first rows as dots over their columns, with the mean and the interval that the posterior gives each entry.
 
-    observed (image, column), NaN where missing; drawn as from :func:`~ppvae.impute`: `mean`, `lower` and `upper`
+    observed (image, column), NaN where missing; drawn as from :func:`~ppvae.impute`: ``mean``, ``lower`` and ``upper``
     (image, column), in the same units. Where an entry is missing there is no dot, and the band says what it may be.
     Columns whose names are rising numbers, such as wavelengths, are an axis of these. UserError for other dims or
     another number of rows.

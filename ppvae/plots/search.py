@@ -14,8 +14,8 @@ __all__ = ["plot_search"]
 def plot_search(runs: xr.Dataset) -> Figure:
     """Score above rate, by the value tried on a logarithmic scale, the best value marked.
 
-    runs: `score` and `rate` (value), values positive; the attribute `long_name` of `value`, `score` and `rate` labels
-    the axes. UserError for missing variables or other dims.
+    runs: ``score`` and ``rate`` (value), values positive; the attribute ``long_name`` of ``value``, ``score`` and
+    ``rate`` labels the axes. UserError for missing variables or other dims.
     """
     curves = {name: require_variable(runs, name, ("value",), "runs").sortby("value") for name in ("score", "rate")}
     values = curves["score"]["value"].values

@@ -19,7 +19,7 @@ TILE = 0.62  # inches
 def plot_style_transfer(transferred: xr.DataArray, images: xr.DataArray, styles: xr.DataArray) -> Figure:
     """The images on top, the styles at the left, and at each crossing the image redrawn in the style.
 
-    transferred (style, image, channel, row, column), as from `transfer_style`; images (image, channel, row, column)
+    transferred (style, image, channel, row, column), as from ``transfer_style``; images (image, channel, row, column)
     and styles (style, channel, row, column), all in [0, 1]. UserError for other dims or numbers of images.
     """
     inner = require_array(transferred, DIMS, "transferred")

@@ -25,10 +25,10 @@ MOST_WORDS = 8  # values that are no numbers, each ticked
 def plot_sweep(runs: xr.Dataset) -> Figure:
     """A panel a metric: a point a run, and the mean of the runs of one value, joined where values are numbers.
 
-    runs: metrics (run), NaN where one is missing, with the attributes `long_name` and `units`; the coordinate `value`
-    (run), numbers or words, whose `long_name` labels the x axis; optionally the coordinate `series` (run), words, for
-    lines of their own. Positive values over a decade or more are drawn logarithmically, with 0 at its left end.
-    UserError for missing variables or other dims.
+    runs: metrics (run), NaN where one is missing, with the attributes ``long_name`` and ``units``; the coordinate
+    ``value`` (run), numbers or words, whose ``long_name`` labels the x axis; optionally the coordinate ``series``
+    (run), words, for lines of their own. Positive values over a decade or more are drawn logarithmically, with 0 at its
+    left end. UserError for missing variables or other dims.
     """
     values = require_variable(runs.reset_coords(), "value", ("run",), "runs")
     series = require_variable(runs.reset_coords(), "series", ("run",), "runs") if "series" in runs else None

@@ -19,8 +19,8 @@ PER_LETTER = 0.08  # inches of a row's name
 def plot_traversals(traversal: xr.DataArray) -> Figure:
     """One row a latent, in the given order, one column a value of z, all other latents held.
 
-    traversal (latent, step, channel, row, column) in [0, 1]; its `step` coordinate is the value of z, or a `value`
-    coordinate (latent, step) says that each latent has a range of its own; a `kl` coordinate or attribute (latent),
+    traversal (latent, step, channel, row, column) in [0, 1]; its ``step`` coordinate is the value of z, or a ``value``
+    coordinate (latent, step) says that each latent has a range of its own; a ``kl`` coordinate or attribute (latent),
     nats per image, is printed beside the latent's name. UserError for other dims.
     """
     images = require_array(traversal, DIMS, "traversal")

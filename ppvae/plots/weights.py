@@ -18,10 +18,10 @@ BINS = 40
 def plot_importance(importance: xr.Dataset) -> Figure:
     """Two panels: how many images have which k̂, the threshold dashed, and which share of draws is effective.
 
-    importance, dim image, as from `importance` or `log_marginal`: `pareto_k` with its attribute `good`,
-    `effective_samples`, and the attribute `num_samples`; an attribute `noun` says what they are if no images. Those
-    without a fit (NaN), of an exact guide (−inf) or with one draw that holds all weight (inf) are counted in the title.
-    UserError where one of these is missing.
+    importance, dim image, as from ``importance`` or ``log_marginal``: ``pareto_k`` with its attribute ``good``,
+    ``effective_samples``, and the attribute ``num_samples``; an attribute ``noun`` says what they are if no images.
+    Those without a fit (NaN), of an exact guide (−inf) or with one draw that holds all weight (inf) are counted in the
+    title. UserError where one of these is missing.
     """
     shape = require_variable(importance, "pareto_k", ("image",), "importance")
     effective = require_variable(importance, "effective_samples", ("image",), "importance")

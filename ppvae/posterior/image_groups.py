@@ -92,7 +92,7 @@ def groups_of(
 
 
 def _observed_dims(site: Site) -> tuple[str, ...]:
-    """Dims of what a site observes: with a leading `draw` where it was drawn itself, as a random view is."""
+    """Dims of what a site observes: with a leading ``draw`` where it was drawn itself, as a random view is."""
     dims = ("image", *event_dims(site))
     return ("draw", *dims) if site["value"].dim() > len(dims) else dims
 

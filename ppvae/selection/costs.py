@@ -161,8 +161,9 @@ def cost_of_parts(information: ArrayLike, latents: int, cost: Cost) -> Array:
 def latent_costs(signal_to_noise: ArrayLike | None = None, path: NormalGammaPath = PAPER) -> xr.Dataset:
     """The cost of one latent under each prior, and the information, all in nats over dim signal_to_noise.
 
-    Variables: `information`, also what the normal prior costs (`normal`); `normal_gamma` and `student_t`, at the best p
-    for each ratio, and that p as the noise it means, `normal_gamma_variance` and `student_t_variance` (E[1/λ]).
+    Variables: ``information``, also what the normal prior costs (``normal``); ``normal_gamma`` and ``student_t``, at
+    the best p for each ratio, and that p as the noise it means, ``normal_gamma_variance`` and ``student_t_variance``
+    (E[1/λ]).
     ``signal_to_noise``: (n,), by default 0.01 to 1000.
     """
     given = np.geomspace(0.01, 1000.0, 161) if signal_to_noise is None else signal_to_noise

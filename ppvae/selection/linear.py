@@ -50,9 +50,9 @@ def linear_loss(
 def linear_optimum(eigenvalues: ArrayLike, latents: int, cost: Cost, noise: float = 1.0) -> xr.Dataset:
     """The optimum for a concave cost, found axis by axis: min over S of ½ λ / (σ² (1 + S)) + c(S).
 
-    Shapes: eigenvalues (D,). Returns over dim ``latent`` the ratios `signal_to_noise` and costs `kl`, the largest
-    first, and the numbers `rate`, `distortion` (½ of the squared error over σ²), their sum `loss`, and `used`, the
-    latents with a signal; nats an image.
+    Shapes: eigenvalues (D,). Returns over dim ``latent`` the ratios ``signal_to_noise`` and costs ``kl``, the largest
+    first, and the numbers ``rate``, ``distortion`` (½ of the squared error over σ²), their sum ``loss``, and ``used``,
+    the latents with a signal; nats an image.
     Errors: :class:`~ppvae.errors.UserError` for eigenvalues or a noise that cannot be.
     """
     axes = _axes(eigenvalues, latents, noise)
@@ -81,7 +81,7 @@ def soft_thresholding(
     There the bound is ½‖Λ^½ − M‖²/σ² + ρ/σ ‖M‖_* + K·KL of the precision, of M = decoder × encoder × Λ^½, with the
     nuclear norm for the least of ½(v‖W‖²/σ² + E[λ]‖B‖²) over factors of M and ρ² = α/(α − 1). Its optimum takes ρσ from
     each singular value: S = (√λ/ρσ − 1)₊, as many axes as eigenvalues above ρ²σ². Any rotation of these latents, over
-    all K of them too, has the same loss: `signal_to_noise` is one of many. ``switch``: s(p), without one that of the
+    all K of them too, has the same loss: ``signal_to_noise`` is one of many. ``switch``: s(p), without one that of the
     least KL, which an unused latent has. As :func:`linear_optimum`, which gives the optimum with a p for each latent
     for :func:`~ppvae.selection.normal_gamma_cost`: that bends a little, and the axes win by thousandths of a nat.
     """
