@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,9 @@ torch.set_num_threads(1)
 LONGEST = (  # few tests of many seconds each
     "test_command_line.py",
     "test_on_gpu.py",
+    "test_snippets.py",
     "test_readme.py",
+    "test_build.py",
     "test_wheel.py",
     "test_two_view.py",
     "test_rehearsal.py",
@@ -44,6 +47,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
 
 
+SMALLER = {  # what documents print, on fewer images and for fewer steps
+    r"\bepochs=(20|2)\b": "epochs=1, compile=False",
+    r"levels=40, epochs=200": "levels=2, epochs=2, ablated=8, compile=False",
+    r"size=8192": "size=96",
+    r"size=2048": "size=128",
+    r"size=200": "size=12",
+    r"(examine\(model, guide, data.images)\[:100\]": r"\1[:12], num_samples=30, simulations=20",
+    r"(information_split\(model, guide, data.images)\[:100\]": r"\1[:12], others=3",
+    r"images\[:100\]": "images[:12]",
+    r"slice\(1000\)": "slice(16)",
+    r"images\[:1000\]": "images[:16]",
+    r"num_samples=64": "num_samples=4",
+    r"score_interval\((\w+), codes, factors": r"score_interval(\1, codes, factors, resamples=20",
+    r"temperature=0.7\):": "temperature=0.7, batches=2):",
+}
 PAIRS = ("normal", "normal-gamma implicit", "normal-gamma g-rep")
 LIKELIHOODS = ("normal", "bernoulli")
 IMAGE_SHAPE = (1, 6, 6)
@@ -222,6 +240,18 @@ def fresh() -> Python:
         return subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def smaller() -> Callable[[str], str]:
+    """A script of a document as the tests run it."""
+
+    def shrunk(script: str) -> str:
+        for pattern, replacement in SMALLER.items():
+            script = re.sub(pattern, replacement, script)
+        return script
+
+    return shrunk
 
 
 PRELOADED = [  # what takes seconds to import, none of our jobs
