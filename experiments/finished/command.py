@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,18 +14,12 @@ from ppvae.datasets.fitting import Fit
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
+from ..arguments import Parser
 from .run import DRAWS, FinishedRun, load
 
 __all__ = ["COMMANDS", "encode", "export", "main", "reconstruct", "sample", "score"]
 
 PICTURES = (".png", ".npz")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as everything else here does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}; {self.prog} --help lists what it takes")
 
 
 @dataclass(frozen=True)
@@ -39,8 +33,8 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m experiments.finished") -> None:
     """Run ``WORD RUN …`` and print what came of it; UserError for a mistake."""
-    parser = _Parser(prog=program, description="What the pair of a finished run does with images.")
-    words = parser.add_subparsers(dest="word", required=True, metavar="WORD", parser_class=_Parser)
+    parser = Parser(prog=program, description="What the pair of a finished run does with images.")
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD", parser_class=Parser)
     for word, command in COMMANDS.items():
         own = words.add_parser(word, help=command.help, description=command.help)
         own.add_argument("run", help="folder of a finished run, runs/NAME/TIME, or of an exported one")
