@@ -12,7 +12,7 @@ from ..record import read_record
 if TYPE_CHECKING:
     from .run import FinishedRun
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "title_of"]
 
 PARTS = ("prior", "guide", "likelihood", "objective", "annealing", "penalty", "condition", "auxiliary", "select")
 MADE = ("command", "seed", "commit", "torch", "pyro-ppl", "python", "start")
@@ -21,11 +21,10 @@ UNNAMED = "No licence was named: ask whoever trained it before using it."
 
 def model_card(run: "FinishedRun", license: str | None) -> str:
     """Markdown below the fields, in YAML, by which model hubs file it."""
-    name = (run.configuration.get("name") or _folder_name(run)).replace("_", " ")
     fields = ["---", f"license: {license or 'unknown'}", "library_name: ppvae"]
     fields += ["tags:", *(f"- {tag}" for tag in ("variational-autoencoder", "pyro", "representation-learning")), "---"]
     sections = [
-        f"# {name}",
+        f"# {title_of(run)}",
         f"A variational auto-encoder of {run.metrics.get('data', 'images')}: a Pyro model and its guide, trained by "
         f"ppvae {version('ppvae')}.",
         _table("What it is", ("part", "here"), _parts(run)),
@@ -37,10 +36,13 @@ def model_card(run: "FinishedRun", license: str | None) -> str:
     return "\n".join(fields) + "\n\n" + "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _folder_name(run: "FinishedRun") -> str:
-    """Of ``runs/NAME/TIME`` the name, of another folder its own."""
+def title_of(run: "FinishedRun") -> str:
+    """The run's name; of one without ``runs/NAME/TIME``'s, or its folder's."""
+    if run.configuration.get("name"):
+        return str(run.configuration.name).replace("_", " ")
     folder = run.folder.resolve()
-    return folder.parent.name if folder.parent.parent.name == "runs" else folder.name
+    name = folder.parent.name if folder.parent.parent.name == "runs" else folder.name
+    return name.replace("_", " ")
 
 
 def _parts(run: "FinishedRun") -> Iterator[tuple[str, str]]:

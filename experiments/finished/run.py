@@ -157,13 +157,19 @@ class FinishedRun:
         ``image``: which of the run's own, or of the ``images`` that are given, whose codes then move over the range of
         both. ``site``: which code, of several.
         """
+        tree = self.moments(images, given=given, fit=fit)
+        return self._in_units(traverse(self.model, tree, image=image, steps=steps, site=site))
+
+    def moments(self, images: Images | None = None, *, given: Any = None, fit: Fit | None = None) -> xr.DataTree:
+        """Means and variances of all codes, as :mod:`ppvae.interventions` takes them: the stored posterior or, of
+        ``images``, one of them and then of the run's first training images, where it keeps these, over whose range an
+        image's latents are moved."""
         if images is None:
-            return self._in_units(traverse(self.model, self.posterior, image=image, steps=steps, site=site))
+            return self.posterior
         data = self._seen(images, given, fit).arguments()
         if (self.folder / "posterior.zarr").exists():
             data = tuple(torch.cat(both) for both in zip(data, self._training(RANGE), strict=False))
-        tree = self._tree(data, self._seed(None))
-        return self._in_units(traverse(self.model, tree, image=image, steps=steps, site=site))
+        return self._tree(data, self._seed(None))
 
     def score(
         self,
