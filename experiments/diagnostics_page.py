@@ -1,37 +1,49 @@
 """The diagnostics page of a run: can its guide be trusted, and what does each latent mean?"""
 
-import logging
 from pathlib import Path
 
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from ppvae import UserError, examine
+from ppvae import examine
 from ppvae.datasets import ImageDataset
-from ppvae.diagnostics import diagnose, importance
-from ppvae.metrics import dci_metric
+from ppvae.diagnostics import calibration_tests, diagnose, graded, importance
+from ppvae.diagnostics.rank_findings import LIMITS
 from ppvae.pair.untouched import device_of
 from ppvae.plots import plot_calibration, plot_importance, plot_importance_matrix, plot_latent_cards
 
 from .assemble import Parts
-from .codes import mean_codes, of_site
+from .causes import Cause, causes, summed_up
+from .codes import of_site
 from .evaluation import Evaluation
+from .factor_scores import FactorScores
 from .figures import named
+from .meanings import TESTS
 from .provenance import command_line, environment
+from .reached import reached
 from .report import DPI, ReportFigure, Table, write_report
 from .row_figures import is_table
 
 __all__ = ["write_diagnosis"]
 
-logger = logging.getLogger(__name__)
-
 PAGE = "diagnostics"
+ORDER = ("fail", "warn", "pass", "not run")
 
 
 def write_diagnosis(
-    parts: Parts, evaluation: Evaluation, configuration: DictConfig, directory: Path, *, dpi: int = DPI
+    parts: Parts,
+    evaluation: Evaluation,
+    configuration: DictConfig,
+    directory: Path,
+    *,
+    scores: FactorScores | None = None,
+    of: str = "",
+    dpi: int = DPI,
 ) -> xr.Dataset:
-    """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings."""
+    """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings, graded.
+
+    ``scores``: what latents say of the factors, where these are known; ``of``: the run's name, for the title.
+    """
     wanted, noun = configuration.diagnosis, parts.data.images.noun
     device = device_of(parts.guide)
     images = slice(min(wanted.images, len(parts.data)))
@@ -49,89 +61,124 @@ def write_diagnosis(
     )
     if evaluation.information is not None:  # of more images than these
         tree["information"] = xr.DataTree(evaluation.information)
-    findings = diagnose(tree, noun=noun)
-    matters = _importance(evaluation, parts.data, configuration.seed)
+    findings = graded(diagnose(tree, noun=noun))
+    behind = causes(parts, evaluation, findings)
+    matters = None if scores is None else scores.dci
     write_report(
         directory,
         page=PAGE,
         dpi=dpi,
         links={"back to the report": "report.html"},
-        title="Diagnostics",
+        title=f"Diagnostics: {of}" if of else "Diagnostics",
         lead=f"{len(data[0])} training {noun}s, {wanted.draws} draws each; {wanted.simulations} simulated {noun}s for "
         "the calibration.",
         noun=noun,
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
-        tables=[_table(findings)],
+        found=_passed(findings),
+        failed=[cause.sentence() for cause in behind],
+        leading={"Verdicts": [_table(findings, behind, reached(parts))]},
         figures=_figures(tree, evaluation, matters, parts.data),
         environment=environment(configuration.seed),
     )
     return findings
 
 
-def _importance(evaluation: Evaluation, data: ImageDataset, seed: int) -> xr.Dataset | None:
-    """DCI of the mean codes where the data have factors enough; None, logged, where they have not."""
-    if data.factors is None:
-        return None
-    factors = evaluation.tree["constant_data"].to_dataset()[list(data.factors.data_vars)]  # no inputs
-    if len(factors.data_vars) < 2:  # a label alone
-        return None
-    try:
-        return dci_metric(mean_codes(evaluation.tree), factors, preset="quick", seed=seed)
-    except UserError as error:
-        logger.warning("no importance matrix: %s", error)
-        return None
-
-
 def _summary(findings: xr.Dataset) -> dict[str, object]:
-    counts = {name: int((findings["verdict"] == name).sum()) for name in ("pass", "warn", "fail", "not run")}
+    counts = {name: int((findings["verdict"] == name).sum()) for name in ORDER}
     return {f"tests: {name}": (count, "") for name, count in counts.items() if count}
 
 
-def _table(findings: xr.Dataset) -> Table:
-    rows = [
-        (str(name), *(str(findings[column].sel(test=name).item()) for column in ("verdict", "what", "advice")))
-        for name in findings["test"].values
-    ]
-    return Table("Can the guide be trusted?", ("test", "verdict", "what was found", "what to try"), rows)
+def _passed(findings: xr.Dataset) -> list[str]:
+    """What held, and which faults are the largest."""
+    held = findings["test"].values[(findings["verdict"] == "pass").values].tolist()
+    worst = findings["test"].values[(findings["grade"] == "extreme").values].tolist()
+    said = [f"Passed: {', '.join(held)}." if held else "No test passed."]
+    failed = summed_up(findings)
+    if failed:
+        said.append(f"{failed}{f'; as far off as can be: {chr(44).join(worst)}'.replace(',', ', ') if worst else ''}.")
+    return said
+
+
+def _table(findings: xr.Dataset, behind: list[Cause], reached_by_others: dict[str, str]) -> Table:
+    """Failures first, of these the worst; no advice, as one cause has one."""
+    cause = {test: one.name for one in behind for test in one.tests}
+    columns = ["test", "verdict", "effect", "what was found", "cause"] + ["reached"] * bool(reached_by_others)
+    rows = []
+    for test in findings["test"].values.tolist():
+        row = findings.sel(test=test)
+        said = [row[name].item() for name in ("judgement", "effect", "what")]
+        rows.append([test, *said, cause.get(test, "")] + [reached_by_others.get(test, "")] * bool(reached_by_others))
+    rows.sort(key=lambda row: ORDER.index(row[1].split(",")[0]))
+    return Table("Can the guide be trusted?", columns, rows, notes=TESTS)
 
 
 def _figures(
     tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None, data: ImageDataset
 ) -> list[ReportFigure]:
-    figures = [
-        ReportFigure(
-            "importance",
-            "k̂, image by image, of the importance weights p(x, z) / q(z | x): above the dashed line the guide misses "
-            "part of the posterior, and log p(x) by importance sampling is too low by an unknown amount.",
-            plot_importance(importance(tree).assign_attrs(noun=data.images.noun)),
-            "Importance weights",
-        )
-    ]
+    figures = [_weights(importance(tree).assign_attrs(noun=data.images.noun))]
     if "calibration" in tree.children:
-        figures.append(
-            ReportFigure(
-                "calibration",
-                "Images drawn from the model with known latents, and the ranks of these latents among the guide's "
-                "draws: uniform where the guide is the posterior.",
-                plot_calibration(tree["calibration"].to_dataset()),
-                "Simulation-based calibration",
-            )
-        )
+        figures.append(_calibration(tree["calibration"].to_dataset()))
     if matters is not None:
-        figures.append(
-            ReportFigure(
-                "dci",
-                "Share of each factor's importance that each latent holds, in trees that predict the factor from the "
-                "mean codes (DCI, preset quick). One dark cell a row and a column: a latent a factor.",
-                plot_importance_matrix(matters),
-                "Which latent matters for which factor?",
-            )
-        )
+        figures.append(_matrix(matters))
     if is_table(data):
         return figures
     return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.traversals)]
+
+
+def _weights(found: xr.Dataset) -> ReportFigure:
+    shape, effective = found["pareto_k"], float(found["effective_samples"].median())
+    good, images = shape.attrs["good"], shape.sizes["image"]
+    above = int((shape > good).sum())
+    seen = (
+        f"k̂ is above {good:.2f} for {above} of {images} images; {effective:.3g} of {found.attrs['num_samples']} draws "
+    )
+    seen += "are effective in the median image"
+    return ReportFigure(
+        "importance",
+        f"{seen}. k̂ is the shape of the tail of the weights p(x, z) / q(z | x): above the dashed line the guide misses "
+        "part of the posterior, and log p(x) by importance sampling is too low by an unknown amount.",
+        plot_importance(found),
+        "Importance weights",
+        f"Histograms over {images} images. {seen}.",
+    )
+
+
+def _calibration(ranks: xr.Dataset) -> ReportFigure:
+    tests = calibration_tests(ranks)
+    off, held = tests["uniformity"], float(tests["coverage"].median())
+    worst = off.isel(entry=int(off.argmax("entry")))
+    seen = (
+        f"{int((off > LIMITS['uniformity']).sum())} of {off.size} entries are more than {LIMITS['uniformity']} off "
+        f"uniform, {worst['entry'].item()} the most, by {float(worst):.2f}; the 90 % intervals of the median entry "
+        f"hold the latent in {held:.0%} of simulations"
+    )
+    return ReportFigure(
+        "calibration",
+        f"{seen}. Images are drawn from the model with known latents; drawn here are the ranks of these latents among "
+        "the guide's draws, uniform where the guide is the posterior.",
+        plot_calibration(ranks),
+        "Simulation-based calibration",
+        f"A curve for each of the worst entries, flat where ranks are uniform. {seen}.",
+    )
+
+
+def _matrix(matters: xr.Dataset) -> ReportFigure:
+    shares = matters["importance"] / matters["importance"].sum("latent")
+    best = shares.max("latent")
+    seen = ", ".join(
+        f"{factor} by z{int(shares.sel(factor=factor).idxmax('latent'))} ({float(best.sel(factor=factor)):.0%})"
+        for factor in shares["factor"].values.tolist()
+    )
+    return ReportFigure(
+        "dci",
+        f"Held most: {seen}. Cells are the share of each factor's importance that each latent holds, in trees that "
+        "predict the factor from the mean codes (DCI, preset quick); a latent a factor is a dark cell.",
+        plot_importance_matrix(matters),
+        "Which latent matters for which factor?",
+        f"A table of factors by latents; the latent that holds most of each factor: {seen}.",
+    )
 
 
 def _cards(evaluation: Evaluation, matters: xr.Dataset | None, site: str) -> ReportFigure:

@@ -1,14 +1,17 @@
-"""What a likelihood without a mean is shown by: draws, by the model alone, given z, and given the upper half."""
+"""What a model draws by itself and, where its likelihood has no mean, given z and given the upper half."""
 
 import xarray as xr
 
-from ppvae.interventions import draws_from_prior, draws_given_z, in_paint
+from ppvae.interventions import draw_images, draws_from_prior, draws_given_z, in_paint
 from ppvae.interventions.held import PIXELS, images_of
 from ppvae.likelihoods import AutoregressiveLikelihood
+from ppvae.pair.untouched import device_of
 from ppvae.plots import plot_draws
 
 from .assemble import Parts
 from .evaluation import Evaluation
+from .figures import tones
+from .findings import of_rows
 from .report import ReportFigure
 
 __all__ = ["draws_of_run"]
@@ -19,13 +22,29 @@ LINES, PLACES = 4, 12  # of the samples
 
 
 def draws_of_run(parts: Parts, evaluation: Evaluation, seed: int) -> list[ReportFigure]:
-    """Samples, draws at one z, and in-painting where the likelihood goes by raster order; none where it has a mean."""
-    if evaluation.reconstructions.attrs["shown"] == "mean":
+    """Samples; without a mean draws at one z, and in-painting where it goes by raster order; not of rows."""
+    if of_rows(evaluation):
         return []
+    if evaluation.reconstructions.attrs["shown"] == "mean":
+        return [_means(parts, seed)]
     figures = [_samples(parts, evaluation, seed), _same_z(parts, evaluation, seed)]
     if isinstance(getattr(parts.model, "likelihood", None), AutoregressiveLikelihood):
         figures.append(_in_painting(parts, min(IMAGES, evaluation.tree["sample_stats"].sizes["image"]), seed))
     return figures
+
+
+def _means(parts: Parts, seed: int) -> ReportFigure:
+    """The mean of p(x | z) at codes of the prior: what the decoder makes of them, without the pixels' noise."""
+    images = min(LINES * PLACES, len(parts.data))
+    like = tuple(values.to(device_of(parts.model)) for values in parts.data.arguments(slice(images), seed))
+    drawn = draw_images(parts.model, LINES * PLACES, like=like, seed=seed)
+    table = xr.DataArray(drawn.values.reshape(LINES, PLACES, *drawn.shape[1:]), dims=("image", "draw", *PIXELS))
+    caption = (
+        f"Drawn by the model alone: the mean of p(x | z) at {LINES * PLACES} codes z from the prior. What looks like "
+        "no image of the data is a hole in the prior, or a decoder that has not learnt."
+    )
+    alt = f"{LINES} rows of {PLACES} images drawn from the prior. {tones(drawn)}"
+    return ReportFigure("samples", caption, plot_draws(table), "Samples from the prior", alt)
 
 
 def _samples(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:

@@ -1,4 +1,4 @@
-"""What a run found, in sentences: its latents, what they tell, and what is not to be trusted, with the cause."""
+"""What a run found, in sentences: its latents, what they tell, and what is not to be trusted."""
 
 import numpy as np
 import xarray as xr
@@ -7,11 +7,10 @@ from ppvae.datasets import Rows
 from ppvae.datasets.images import Images
 from ppvae.diagnostics.nouns import said_of
 from ppvae.interventions.held import images_of
-from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics.inputs import said_bins
 from ppvae.models import UNKNOWN
 from ppvae.pair.untouched import unit_of
-from ppvae.plots.labels import latent_names, number
+from ppvae.plots.labels import latent_names
 
 from .assemble import Parts
 from .evaluation import Evaluation
@@ -21,12 +20,10 @@ __all__ = ["noun_of", "of_rows", "reconstruction_error", "reconstruction_unit", 
 
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
-FAR = 2.0  # σ so many times below the error that remains
-OF_THE_CODE = {"active latents", "information"}  # tests that a σ which is too small does not fail
 
 
-def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, diagnosed: xr.Dataset | None) -> list[str]:
-    """What a reader should know first; what failed, and why, after what was found."""
+def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None) -> list[str]:
+    """What a reader should know first."""
     rule, count = used(evaluation.metrics)
     found = [f"{count} of {evaluation.counted} latents are used, by {rule}."]
     if chosen is not None:
@@ -38,7 +35,6 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None, dia
         *_surrogate(parts),
         *_continuous(parts),
         *(said_of(noun_of(evaluation), one) for one in _hidden(evaluation)),
-        *_faults(parts, evaluation, diagnosed),
     ]
 
 
@@ -148,35 +144,3 @@ def _hidden(evaluation: Evaluation) -> list[str]:
         f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
         "Trust KL and ablation, not p alone."
     ]
-
-
-def _faults(parts: Parts, evaluation: Evaluation, diagnosed: xr.Dataset | None) -> list[str]:
-    if diagnosed is None:
-        return []
-    names = [str(name) for name in diagnosed["test"].values[(diagnosed["verdict"] == "fail").values]]
-    if not names:
-        return ["No test of the guide failed."]
-    run = int((diagnosed["verdict"] != "not run").sum())
-    said = f"Of {run} tests of the guide and the model {len(names)} failed: {', '.join(names)}; see diagnostics.html."
-    return [said + _cause(names, parts, evaluation)]
-
-
-def _cause(names: list[str], parts: Parts, evaluation: Evaluation) -> str:
-    """A σ far below the error that remains: a posterior narrower than the decoder is right, and no guide's to hit.
-
-    Not of the tests that are of the code alone.
-    """
-    likelihood, error = getattr(parts.model, "likelihood", None), reconstruction_error(evaluation)
-    if not isinstance(likelihood, NormalLikelihood) or error is None:
-        return ""
-    scale = float(likelihood.log_scale.exp())
-    if error < FAR * scale or OF_THE_CODE.issuperset(names):
-        return ""
-    behind = "them" if OF_THE_CODE.isdisjoint(names) else "all but what is of the code alone"
-    return said_of(
-        noun_of(evaluation),
-        f" One cause stands behind {behind}: σ = {scale:.2g} of a pixel is {error / scale:.1f} times below the error "
-        f"that remains, {error:.2g}, so that the model is surer of every pixel than its decoder is right. Learn σ "
-        "(likelihood.scale_mode=learned), weight the rate by "
-        f"β = {number((error / scale) ** 2, 2)}, or train longer, before anything is said of the guide.",
-    )

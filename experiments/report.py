@@ -1,14 +1,13 @@
-"""One self-contained HTML page about a run: numbers, tables, figures, and how to make it again."""
+"""One self-contained HTML page about a run: what was found, figures, tables, and how to make it again."""
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -18,25 +17,34 @@ from ppvae.diagnostics.nouns import said_of
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
+from .vector_figures import as_svg
+
 __all__ = ["DPI", "ReportFigure", "Table", "format_value", "write_report"]
 
-DPI = 200  # twice what a reader's screen shows at the page's width, so that print and dense screens stay sharp
+DPI = 200  # of what a vector figure cannot hold as it is; twice what a reader's screen shows at the page's width
 CSS_PIXELS_PER_INCH = 104
 LONG_VALUE = 8
 SENTENCE = 40  # characters of a cell that is broken over lines
+UNQUOTED = " /:;,=()?+!$*@[]{}|^~`'\n"  # of an SVG in an address: a third shorter than base64
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+ICONS = {"fail": "✕", "warn": "!", "pass": "✓", "not run": "–"}  # of a cell that is, or begins with, a verdict
 
 type Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns, the first naming the row; columns whose name starts with "paper" are set apart."""
+    """Rows under named columns, the first naming the row; columns whose name starts with "paper" are set apart.
+
+    ``notes``: what a column's or a row's name means. Cells of a column "verdict" are pass, warn, fail or not run, with
+    words behind a comma or without.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Value]]
     caption: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def as_markdown(self) -> str:
         """The columns and rows as a Markdown table; – for None."""
@@ -47,12 +55,14 @@ class Table:
 
 
 class ReportFigure(NamedTuple):
-    """A figure, its file name (letters, digits, - and _), what to look for in it, and a title if not the name."""
+    """A figure, its file name (letters, digits, - and _), what to look for in it, a title if not the name, and what is
+    seen in it, for those who do not see it: by default the caption."""
 
     name: str
     caption: str
     figure: Figure
     title: str = ""
+    alt: str = ""
 
 
 def write_report(
@@ -65,6 +75,8 @@ def write_report(
     figures: Sequence[ReportFigure | tuple[str, str, Figure]] = (),
     summary: Mapping[str, Value | tuple[Value, str]] | None = None,
     found: Sequence[str] = (),
+    failed: Sequence[str] = (),
+    leading: Mapping[str, Sequence[Table]] | None = None,
     environment: Mapping[str, Value] | None = None,
     lead: str = "",
     page: str = "report",
@@ -72,34 +84,37 @@ def write_report(
     dpi: int = DPI,
     noun: str = "image",
 ) -> Path:
-    """Writes `report.html` (images inside, nothing fetched, no script) and `figures/<name>.png`; returns the page.
+    """Writes `report.html` (images inside, nothing fetched) and `figures/<name>.svg`; returns the page.
 
     page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
-    found: sentences that come before all numbers;
+    found, failed: sentences that come before all else; leading: heading → tables before the figures;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
     noun: what the tables' and figures' words say for image, such as row; cells are left as they are;
-    environment: versions, machine, seed, commit; dpi: dots an inch of the figures. Every text is escaped. Files appear
-    whole or not at all.
+    environment: versions, machine, seed, commit; dpi: dots an inch of what a figure cannot hold as lines. Every text is
+    escaped. Its script sorts tables and enlarges figures; all is shown without it. Files appear whole or not at all.
     UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
     """
     entries = [_entry(ReportFigure(*entry), noun) for entry in figures]
-    _check(tables, [entry.name for entry in entries])
+    first = leading or {}
+    _check([*(table for some in first.values() for table in some), *tables], [entry.name for entry in entries])
     target = Path(directory)
     (target / "figures").mkdir(parents=True, exist_ok=True)
     pictures = []
     for entry in entries:
-        png = _png(entry.figure, dpi)
-        _write(target / "figures" / f"{entry.name}.png", png)
-        pictures.append(_picture(entry, png))
+        svg = _svg(entry.figure, dpi)
+        _write(target / "figures" / f"{entry.name}.svg", svg)
+        pictures.append(_picture(entry, svg))
     cards = [_card(said_of(noun, name), value) for name, value in (summary or {}).items()]
     text = _template().render(
         title=title,
         lead=lead,
         links=links or {},
         cards=cards,
+        leading={heading: [_table(_of_noun(table, noun)) for table in some] for heading, some in first.items()},
         tables=[_table(_of_noun(table, noun)) for table in tables],
         pictures=pictures,
         found=found,
+        failed=failed,
         command=command.strip(),
         configuration=configuration.strip("\n"),
         environment={name: str(value) for name, value in (environment or {}).items()},
@@ -171,8 +186,26 @@ def _card(name: str, value: Value | tuple[Value, str]) -> dict[str, str]:
 def _table(table: Table) -> dict[str, object]:
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     kinds = [_column_kind(name, cells) for name, cells in zip(table.columns, columns, strict=True)]
-    rows = [[format_value(cell) for cell in row] for row in table.rows]
-    return {"title": table.title, "caption": table.caption, "columns": table.columns, "kinds": kinds, "rows": rows}
+    rows = [[_cell(name, cell) for name, cell in zip(table.columns, row, strict=True)] for row in table.rows]
+    used = [*table.columns, *(row[0]["text"] for row in rows)]
+    return {
+        "title": table.title,
+        "caption": table.caption,
+        "columns": table.columns,
+        "kinds": kinds,
+        "rows": rows,
+        "stacked": any("words" in kind for kind in kinds),
+        "notes": {name: table.notes.get(name, "") for name in used},
+        "explained": [(name, table.notes[name]) for name in dict.fromkeys(used) if table.notes.get(name)],
+    }
+
+
+def _cell(column: str, value: Value) -> dict[str, object]:
+    """Its text, what it is sorted by if not the text, and of a verdict the icon."""
+    text = format_value(value)
+    if column == "verdict" and (kind := text.split(",")[0]) in ICONS:
+        return {"text": text, "sort": list(ICONS).index(kind), "icon": ICONS[kind], "kind": kind.replace(" ", "-")}
+    return {"text": text, "sort": float(value) if _is_number(value) else None, "icon": "", "kind": ""}
 
 
 def _column_kind(name: str, cells: Sequence[Value]) -> str:
@@ -182,25 +215,25 @@ def _column_kind(name: str, cells: Sequence[Value]) -> str:
     return " ".join(kinds)
 
 
-def _picture(entry: ReportFigure, png: bytes) -> dict[str, object]:
+def _picture(entry: ReportFigure, svg: bytes) -> dict[str, object]:
     width, height = (round(inches * CSS_PIXELS_PER_INCH) for inches in entry.figure.get_size_inches())
     words = entry.name.replace("_", " ").replace("-", " ")
+    heading = entry.title or words[:1].upper() + words[1:]
     return {
         "name": entry.name,
-        "heading": entry.title or words[:1].upper() + words[1:],
+        "heading": heading,
         "caption": entry.caption,
-        "data": base64.b64encode(png).decode(),
+        "alt": entry.alt or (f"{heading}. {entry.caption}" if entry.caption else heading),
+        "data": quote(svg.decode(), safe=UNQUOTED),
         "width": width,
         "height": height,
     }
 
 
-def _png(figure: Figure, dpi: int) -> bytes:
-    buffer = io.BytesIO()
+def _svg(figure: Figure, dpi: int) -> bytes:
     if dpi < DPI:  # a trial, for which nothing need be laid out
         figure.set_layout_engine("none")
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
+    return as_svg(figure, dpi)
 
 
 def _template() -> Template:

@@ -1,5 +1,7 @@
 """The main job: one pair trained, measured and reported."""
 
+import math
+import re
 from pathlib import Path
 
 import xarray as xr
@@ -10,13 +12,16 @@ from ppvae.files import replace_atomically
 from ppvae.plots.labels import latent_names
 
 from ..assemble import Parts
+from ..causes import causes, summed_up
 from ..diagnostics_page import write_diagnosis
 from ..draw_figures import draws_of_run
 from ..evaluation import EVALUATED, Evaluation
+from ..factor_scores import FactorScores, factor_scores
 from ..figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
 from ..findings import noun_of, reconstruction_error, reconstruction_unit, sentences, used
 from ..hierarchy_figures import figures_of_hierarchy, groups_table
 from ..labels import labelled, metric_labels
+from ..meanings import COLUMNS, METRICS, PARTS
 from ..provenance import command_line, environment
 from ..report import DPI, Table, write_report
 from ..row_figures import figures_of_rows, imputed, rows_table
@@ -75,20 +80,22 @@ def write_pages(
     dpi: int = DPI,
 ) -> tuple[Path, list[str]]:
     """The report and, where the configuration wants it, the diagnostics; returns its path and what it says first."""
-    findings, chosen = None, read_selected(directory)
+    findings, chosen, title = None, read_selected(directory), _title(parts, configuration)
+    scores = factor_scores(evaluation, parts.data, configuration.seed)
     if configuration.diagnosis.images:
-        findings = write_diagnosis(parts, evaluation, configuration, directory, dpi=dpi)
-    found = sentences(parts, evaluation, chosen, findings)
+        options = {"scores": scores, "of": title, "dpi": dpi}
+        findings = write_diagnosis(parts, evaluation, configuration, directory, **options)
+    found, failed = sentences(parts, evaluation, chosen), _failed(parts, evaluation, findings)
     page = write_report(
         directory,
         links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
-        title=f"{(configuration.name or directory.parent.name).replace('_', ' ')}, seed {configuration.seed}",
+        title=title,
         lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary=_summary(history, evaluation),
+        summary=_summary(history, evaluation, scores),
         tables=[
-            _metrics_table(evaluation, ngvae="p" in history),
+            _metrics_table(evaluation, scores, ngvae="p" in history),
             *_information_table(evaluation.information, noun_of(evaluation)),
             *groups_table(evaluation),
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
@@ -97,18 +104,46 @@ def write_pages(
         figures=[
             *figures_of_selection(chosen),
             *figures_of_rows(parts, evaluation, configuration),
+            *draws_of_run(parts, evaluation, configuration.seed),
             *figures_of_run(history, evaluation),
             *figures_of_hierarchy(parts, evaluation, configuration.seed),
-            *draws_of_run(parts, evaluation, configuration.seed),
             *samples_by_label(parts, configuration.seed),
             *labels_named(evaluation),
         ],
         found=found,
+        failed=failed,
         environment=environment(configuration.seed),
         dpi=dpi,
         noun=noun_of(evaluation),
     )
-    return page, found
+    return page, [*found, *failed]
+
+
+def _title(parts: Parts, configuration: DictConfig) -> str:
+    """What was trained on what: the run's name, if it has one, the data, the prior, the guide and the seed."""
+    data = parts.data.description.split(",")[0]
+    prior = getattr(parts.model, "prior", None)
+    used = [] if prior is None else [f"{_words(prior)} prior"]
+    said = (
+        f"{data[0].upper()}{data[1:]}: {', '.join([*used, f'{_words(parts.guide)} guide'])}, seed {configuration.seed}"
+    )
+    return f"{configuration.name.replace('_', ' ')}. {said}" if configuration.name else said
+
+
+def _words(part: object) -> str:
+    """``MeanFieldNormal`` as "mean field normal"; without what it is called besides."""
+    name = type(part).__name__.removesuffix("Prior").removesuffix("Guide")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).lower().replace("ard", "ARD")
+
+
+def _failed(parts: Parts, evaluation: Evaluation, findings: xr.Dataset | None) -> list[str]:
+    """How many tests failed, and a sentence for each cause."""
+    if findings is None:
+        return []
+    failed = summed_up(findings)
+    if not failed:
+        return []
+    return [f"{failed}; see diagnostics.html.", *(cause.sentence() for cause in causes(parts, evaluation, findings))]
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
@@ -120,7 +155,7 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     )
 
 
-def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
+def _summary(history: xr.Dataset, evaluation: Evaluation, scores: FactorScores | None) -> dict[str, object]:
     metrics, error = evaluation.metrics, reconstruction_error(evaluation)
     rule, number = used(metrics)
     summary = {
@@ -140,22 +175,27 @@ def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
             metrics["informative_by_probability"],
             f"paper: {PAPER['informative_by_probability']}",
         )
-    if "disentanglement" in metrics:
-        summary["β-VAE metric"] = (metrics["disentanglement"], "preset locatello")
+    if scores is not None:
+        of = ("DCI, disentanglement", "MIG")
+        summary |= {name: (scores.rows()[name], "of 1") for name in of}
     summary["speed"] = (float(history["images_per_second"].median()), f"{noun_of(evaluation)}s per second")
     return summary
 
 
-def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
-    measured = evaluation.metrics
+def _metrics_table(evaluation: Evaluation, scores: FactorScores | None, *, ngvae: bool) -> Table:
+    """What was measured and says something of this pair, each row with its meaning."""
+    measured = {name: value for name, value in evaluation.metrics.items() if not math.isnan(value)}
     names = [name for name in EVALUATED if name in measured]
     if evaluation.hierarchical:  # the groups have a table of their own
         names = [name for name in names if not name.startswith("rate_")]
+    if not ngvae:  # the paper's own words about its table
+        names = [name for name in names if not name.startswith("decorrelation_literal")]
     known = [(said_of(noun_of(evaluation), EVALUATED[name]), measured[name], PAPER.get(name)) for name in names]
+    known += [] if scores is None else [(name, value, None) for name, value in scores.rows().items()]
     if not ngvae:
-        return Table("Metrics", ("metric", "here"), [row[:2] for row in known])
+        return Table("Metrics", ("metric", "here"), [row[:2] for row in known], notes=METRICS)
     caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
-    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption)
+    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption, METRICS)
 
 
 def _information_table(split: xr.Dataset | None, noun: str) -> list[Table]:
@@ -177,7 +217,7 @@ def _information_table(split: xr.Dataset | None, noun: str) -> list[Table]:
         f"codes of its own and of {split.attrs['others']} others. The verdict is by the lesser of I(z; x) and what "
         "knowing the code gains, which no rate held up by the objective and no active unit can feign."
     )
-    return [Table("Where is the information?", ("part", "nats", "standard error"), rows, caption)]
+    return [Table("Where is the information?", ("part", "nats", "standard error"), rows, caption, PARTS)]
 
 
 def _latents_table(evaluation: Evaluation, site: str) -> Table:
@@ -198,7 +238,7 @@ def _latents_table(evaluation: Evaluation, site: str) -> Table:
     order, names = latents[sorted_by].argsort().values[::-1], latent_names(latents)
     rows = [(names[k], *(latents[name][k].item() for name in columns)) for k in order]
     of = "" if len(evaluation.latents) == 1 else f" of {site}"
-    return Table(f"Latents{of}, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows)
+    return Table(f"Latents{of}, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows, notes=COLUMNS)
 
 
 def _said(evaluation: Evaluation) -> str:

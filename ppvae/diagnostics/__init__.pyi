@@ -2,6 +2,7 @@
 
 from .appearance import image_statistics
 from .diagnosis import diagnose, verdicts
+from .grades import graded
 from .groups import information_by_group, information_by_scale
 from .latents import count_informative, informative_latents
 from .pareto import good_pareto_k, pareto_smooth, psis_log_weights
@@ -14,6 +15,7 @@ __all__ = [
     "count_informative",
     "diagnose",
     "good_pareto_k",
+    "graded",
     "image_statistics",
     "importance",
     "information_by_group",

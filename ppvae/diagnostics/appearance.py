@@ -1,11 +1,13 @@
 """Numbers that say how an image looks, for checks of what a model draws."""
 
+import math
+
 import numpy as np
 import xarray as xr
 
 from ppvae.errors import UserError
 
-__all__ = ["STATISTICS", "image_statistics"]
+__all__ = ["PHRASES", "STATISTICS", "image_statistics"]
 
 STATISTICS = {
     "intensity": "mean of the pixels",
@@ -14,6 +16,13 @@ STATISTICS = {
     "bright": "share of pixels in the highest quarter of the range",
     "roughness": "mean absolute step between neighbouring pixels (total variation)",
 }
+PHRASES = {
+    "intensity": "the mean intensity",
+    "contrast": "the contrast",
+    "dark": "the share of dark pixels",
+    "bright": "the share of bright pixels",
+    "roughness": "the roughness",
+}  # in a sentence
 PIXELS = ("channel", "row", "column")
 
 
@@ -38,19 +47,30 @@ def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | No
     pixels = images.transpose(..., *PIXELS).astype(np.float64)
     low, high = (float(pixels.min()), float(pixels.max())) if pixel_range is None else pixel_range
     quarter, seen = (high - low) / 4, pixels.notnull()
+    gaps = not seen.values.all()  # to be passed over, which takes several times as long
     found = {
-        "intensity": pixels.mean(PIXELS),
-        "contrast": pixels.std(PIXELS),
-        "dark": (pixels <= low + quarter).where(seen).mean(PIXELS),
-        "bright": (pixels >= high - quarter).where(seen).mean(PIXELS),
-        "roughness": _roughness(pixels),
+        "intensity": pixels.mean(PIXELS, skipna=gaps),
+        "contrast": pixels.std(PIXELS, skipna=gaps),
+        "dark": _share(pixels <= low + quarter, seen if gaps else None),
+        "bright": _share(pixels >= high - quarter, seen if gaps else None),
+        "roughness": _roughness(pixels, gaps),
     }
     for name, array in found.items():
         array.attrs = {"long_name": STATISTICS[name], "units": "1" if name in ("dark", "bright") else "pixel units"}
     return xr.Dataset(found)
 
 
-def _roughness(pixels: xr.DataArray) -> xr.DataArray:
+def _share(pixels: xr.DataArray, seen: xr.DataArray | None) -> xr.DataArray:
+    """Of those that are so among those that are seen, by default all."""
+    return pixels.mean(PIXELS) if seen is None else pixels.where(seen).mean(PIXELS)
+
+
+def _roughness(pixels: xr.DataArray, gaps: bool) -> xr.DataArray:
     steps = [np.abs(pixels.diff(dim)) for dim in ("row", "column")]
-    pairs = sum(step.notnull().sum(PIXELS) for step in steps)
-    return sum(step.sum(PIXELS) for step in steps) / np.maximum(pairs, 1)
+    pairs = sum(step.notnull().sum(PIXELS) if gaps else _count(step) for step in steps)
+    return sum(step.sum(PIXELS, skipna=gaps) for step in steps) / np.maximum(pairs, 1)
+
+
+def _count(pixels: xr.DataArray) -> int:
+    """In one image."""
+    return math.prod(pixels.sizes[dim] for dim in PIXELS)

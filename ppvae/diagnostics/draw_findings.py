@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ppvae.diagnostics.appearance import PHRASES
 from ppvae.diagnostics.contents import codes_of, draws_last, entry_name, group_of, rate_of
 from ppvae.diagnostics.findings import (
     CONVENTION,
@@ -105,6 +106,8 @@ def _in_nats(tree: xr.DataTree) -> str:
     marginal, error, information = (
         float(found[name]) for name in ("marginal_kl", "marginal_kl_error", "mutual_information")
     )
+    if not (np.isfinite(marginal) and np.isfinite(information)):
+        return ""
     cap = found.attrs["cap"]
     near = ", near its cap: too few images" if information > cap - 1 else ""
     return (
@@ -131,9 +134,10 @@ def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
         limit=0.25,
         verdict=rise_above(share, threshold, 0.25),
         basis=by_chance(level),
-        what=f"{name} is extreme among an image's own redrawn images for {share:.0%} of the images"
+        what=f"{PHRASES[name]} is extreme among an image's own redrawn images for {share:.0%} of the images"
         + (_side(worst["p_value"].values) if share > threshold else ""),
-        advice=f"the likelihood does not draw {name} as it is: choose another likelihood or scale, or a larger decoder",
+        advice=f"the likelihood does not draw {PHRASES[name]} as it is: choose another likelihood or scale, or a "
+        "larger decoder",
     )
 
 
@@ -158,7 +162,7 @@ def prior_predictive(tree: xr.DataTree, level: float) -> Finding:
         limit=0.3,
         verdict=rise_above(size, threshold, 0.3),
         basis=by_chance(level),
-        what=f"{name} of images drawn from the model is {size:.2f} off the data's distribution",
+        what=f"{PHRASES[name]} of images drawn from the model is {size:.2f} off the data's distribution",
         advice="draws of the model do not look like the data: see aggregate for the prior, posterior predictive for "
         "the likelihood",
     )

@@ -7,6 +7,7 @@ import xarray as xr
 
 from ppvae.diagnostics.contents import group_of, variables_of
 from ppvae.diagnostics.findings import CONVENTION, Finding, Verdict, fall_short
+from ppvae.errors import UserError
 
 __all__ = ["Judged", "information", "judged"]
 
@@ -86,4 +87,6 @@ def information(tree: xr.DataTree, level: float) -> Finding:
     names = ("mutual_information", "mutual_information_error", "gain", "gain_error", "rate", "active_units", "latents")
     found = group_of(tree, "information", "make it with ppvae.examine")
     variables_of(found, names, "information")
+    if math.isnan(float(found["mutual_information"])):
+        raise UserError("I(z; x) is not a number: the guide's densities of these codes are not finite")
     return judged(found)

@@ -33,7 +33,9 @@ def uniformity(found: xr.Dataset, level: float) -> Finding:
         limit=LIMITS["uniformity"],
         verdict=rise_above(size, threshold, LIMITS["uniformity"]),
         basis=by_chance(level),
-        what=f"ranks of {worst['entry'].item()} are {size:.2f} off uniform, the most of {found.sizes['entry']} entries",
+        what=f"ranks of {worst['entry'].item()} are {size:.2f} off uniform, the most of {found.sizes['entry']} "
+        f"entries; its 90 % intervals hold the latent in {float(worst['coverage']):.0%} of simulations, the "
+        f"median entry's in {float(found['coverage'].median()):.0%}",
         advice="intervals of q(z|x) do not hold what they promise: see bias and width for the kind of fault",
     )
 

@@ -32,7 +32,8 @@ def calibration_tests(ranks: xr.Dataset) -> xr.Dataset:
       reach no farther than 1/(S + 1), so that gross faults look smaller than they are. Its test is the exact χ² of a
       normal sample's variance.
 
-    ``mean`` is the mean rank, above ½ where the guide's draws lie too low.
+    ``mean`` is the mean rank, above ½ where the guide's draws lie too low; ``coverage`` the share of simulations whose
+    latent lies in the guide's central 90 % interval.
 
     Errors: :class:`~ppvae.errors.UserError` for ranks out of (0, 1), no dim simulation, or fewer than 20 simulations.
     Sources: Talts et al. 2018, Sec. 4 (shapes); Yao et al. 2018, Sec. 3 (symmetry); Butler 1969 (the test of symmetry).
@@ -47,7 +48,7 @@ def calibration_tests(ranks: xr.Dataset) -> xr.Dataset:
         "width": _two_sided(stats.chi2(count - 1), (count - 1) * variance),
     }
     sizes = {"uniformity": uniformity, "asymmetry": asymmetry / count, "width": 1 / np.sqrt(variance)}
-    columns = {**sizes, "mean": values.mean(-1)}
+    columns = {**sizes, "mean": values.mean(-1), "coverage": (np.abs(values - 0.5) <= 0.45).mean(-1)}
     for name, p in p_values.items():
         columns |= {f"{name}_p": p, f"{name}_adjusted": holm(p)}
     return xr.Dataset(
@@ -139,5 +140,6 @@ def _long_name(name: str) -> str:
         "asymmetry": "largest distance between the distributions of p and 1 − p",
         "width": "width of the guide's draws over the right one, both taken for normal",
         "mean": "mean rank",
+        "coverage": "share of latents in the guide's central 90 % interval",
     }[kind]
     return what + {"": "", "p": ", p-value", "adjusted": ", p-value by Holm's rule"}[suffix]

@@ -56,9 +56,14 @@ def pareto_shape(found: xr.Dataset, level: float) -> Finding:
         limit=0.5,
         verdict=rise_above(above / count, threshold, 0.5),
         basis=by_chance(level),
-        what=f"k̂ is above {good:.2f} for {above} of {count} images, median {np.median(shape[fitted]):.2f}{without}",
+        what=f"k̂ is above {good:.2f} for {above} of {count} images, median {_shown(np.median(shape[fitted]))}{without}",
         advice=f"importance weights of these images are not to be trusted, q's tails are too light: {RICHER}",
     )
+
+
+def _shown(shape: float) -> str:
+    """∞ where one draw holds all weight, −∞ where all are equal."""
+    return f"{shape:.2f}".replace("-", "−").replace("inf", "∞")
 
 
 def _whole_shape(shape: float, good: float) -> Finding:

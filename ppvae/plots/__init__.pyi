@@ -7,6 +7,7 @@ from .confusion import plot_confusion
 from .costs import plot_costs
 from .covariances import plot_covariances
 from .draws import plot_draws
+from .elbo import plot_elbo
 from .factors_entering import plot_capacity
 from .groups import plot_groups
 from .image_blocks import plot_image_blocks
@@ -37,6 +38,7 @@ __all__ = [
     "plot_costs",
     "plot_covariances",
     "plot_draws",
+    "plot_elbo",
     "plot_groups",
     "plot_image_blocks",
     "plot_importance",

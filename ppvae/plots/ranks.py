@@ -15,6 +15,7 @@ from ppvae.plots.style import ACCENT, MUTED, finish, house_style, new_figure
 __all__ = ["plot_calibration"]
 
 COLUMNS = 4
+SMALLEST_P = 0.001  # that is written out
 SHAPES = "∿ first above, then below: too narrow    first below: too wide    hill or valley: shifted"
 
 
@@ -41,12 +42,17 @@ def plot_calibration(ranks: xr.Dataset, *, max_entries: int = 12) -> Figure:
         axes.remove()
     _draw(data, figure, panels.flat[: len(worst)])
     for axes, entry in zip(panels.flat, worst, strict=False):
-        axes.set_title(f"{names[entry]}   p = {p_values[entry]:.1g}")
+        axes.set_title(f"{names[entry]}   {_chance(p_values[entry])}")
         axes.set_xlabel("rank among the guide's draws")
     for row in panels:
         row[0].set_ylabel("ECDF − uniform")
     figure.supxlabel(SHAPES, color=MUTED, fontsize=8.5)
     return finish(figure)
+
+
+def _chance(p: float) -> str:
+    """A p-value as far as anything hangs on it."""
+    return f"p < {SMALLEST_P:g}" if p < SMALLEST_P else f"p = {p:.1g}"
 
 
 def _draw(data: xr.Dataset, figure: Figure, panels: np.ndarray) -> None:

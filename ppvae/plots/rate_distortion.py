@@ -30,9 +30,13 @@ def plot_rate_distortion(history: xr.Dataset) -> Figure:
     figure = new_figure(8.2, 5.0)
     panels = figure.subplots(len(PANELS), 1, sharex=True)
     for axes, (name, label, colour) in zip(panels, PANELS, strict=True):
+        shown = [curves[name].values.astype(float)]
         _draw(axes, epochs, curves[name], label, colour)
         if f"validation_{name}" in history:
-            _draw_validation(axes, epochs, require_variable(history, f"validation_{name}", ("epoch",), "history"))
+            held = require_variable(history, f"validation_{name}", ("epoch",), "history")
+            _draw_validation(axes, epochs, held)
+            shown.append(held.values.astype(float))
+        scale_axis(axes, np.column_stack(shown))
     _mark_drops(panels, epochs, history)
     epoch_axis(panels[-1], epochs)
     figure.align_ylabels()
@@ -43,7 +47,6 @@ def _draw(axes: Axes, epochs: np.ndarray, curve: xr.DataArray, title: str, colou
     values = curve.values.astype(float)
     axes.plot(epochs, values, color=colour, marker="o" if len(epochs) < 4 else None, markersize=4)
     axes.grid(axis="y")
-    scale_axis(axes, values)
     axes.set_title(title, color=colour)
     axes.set_ylabel(curve.attrs.get("units", "nats per image"))
     axes.margins(x=0.02)

@@ -10,9 +10,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ppvae.plots.labels import tick
 from ppvae.plots.style import MUTED
 
-__all__ = ["LogAbove", "choose_scale", "epoch_axis", "scale_axis"]
+__all__ = ["LogAbove", "choose_scale", "epoch_axis", "far_epochs", "scale_axis"]
 
 MANY_TIMES = 25
+FAR, FIRST = 3.0, 3  # spans of all later epochs, from which on so many first epochs at most are off the axis
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,24 @@ def choose_scale(values: np.ndarray) -> LogAbove | None:
     return LogAbove(math.floor(low / margin - 0.5) * margin)
 
 
+def far_epochs(values: np.ndarray) -> int:
+    """How many of the first epochs, three at most and fewer than half, lie farther off than the others are spread.
+
+    values (epoch) or (epoch, curve). They would crush the rest to a line; only first epochs are looked at, as what
+    happens later is no matter of starting.
+    """
+    rows = values.reshape(len(values), -1)
+    for first in range(min(FIRST, (len(rows) - 1) // 2 + (len(rows) == 2)), 0, -1):
+        early, late = rows[first - 1], rows[first:]
+        late = late[np.isfinite(late)]
+        if late.size < 2 or np.ptp(late) == 0:
+            continue
+        beyond = np.maximum(late.min() - early, early - late.max())
+        if np.nanmax(beyond, initial=0) > FAR * np.ptp(late):
+            return first
+    return 0
+
+
 def epoch_axis(axes: Axes, epochs: np.ndarray) -> None:
     """Labels the x axis and ticks it at whole epochs."""
     axes.set_xlabel("epoch")
@@ -57,20 +76,48 @@ def epoch_axis(axes: Axes, epochs: np.ndarray) -> None:
 
 
 def scale_axis(axes: Axes, values: np.ndarray) -> None:
-    """Scales and ticks the y axis for these values; where it is not linear, a note above the axes says so."""
-    scale = choose_scale(values)
+    """Scales and ticks the y axis for these values, with a value at either end.
+
+    First epochs that would crush the rest are off the axis, else it may be logarithmic: a note above says so.
+    """
+    off = far_epochs(values)
+    scale = choose_scale(values[off:])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    notes = [_off(values, off)] * (off > 0)
+    finite = values[off:][np.isfinite(values[off:])]
     if scale is None:
         axes.yaxis.set_major_locator(MaxNLocator(5))
+        if finite.size:
+            axes.set_ylim(*_ends(finite.min(), finite.max()))
+        _note(axes, notes)
         return
-    finite = values[np.isfinite(values)]
     axes.set_yscale("function", functions=(scale.forward, scale.inverse))
     axes.yaxis.set_major_locator(FixedLocator(_ticks(scale, finite)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     reach = scale.forward(np.array([finite.min(), finite.max()]))
     axes.set_ylim(*scale.inverse(reach + np.array([-0.08, 0.08]) * max(np.ptp(reach), 0.5)))
-    axes.set_title(f"log scale above {tick(scale.floor)}", loc="right", color=MUTED, fontsize=8.5)
+    _note(axes, [f"log scale above {tick(scale.floor)}", *notes])
+
+
+def _ends(low: float, high: float) -> tuple[float, float]:
+    """The ticks next to the values, below and above."""
+    ticks = MaxNLocator(5).tick_values(low, high) if low < high else (low - 0.5, high + 0.5)
+    return float(ticks[0]), float(ticks[-1])
+
+
+def _off(values: np.ndarray, first: int) -> str:
+    """Which epochs are off the axis, and how far the first is."""
+    row = values[0].reshape(-1)
+    row, rest = row[np.isfinite(row)], values[first:][np.isfinite(values[first:])]
+    said = f", at {tick(row[np.abs(row - np.median(rest)).argmax()])}" if row.size else ""
+    epochs = "epoch 1" if first == 1 else f"epochs 1 to {first}"
+    return f"{epochs} off the axis{said}"
+
+
+def _note(axes: Axes, notes: list[str]) -> None:
+    if notes:
+        axes.set_title("; ".join(notes), loc="right", color=MUTED, fontsize=8.5)
 
 
 def _ticks(scale: LogAbove, values: np.ndarray) -> list[float]:

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import UserError
 from ppvae.plots.require import require_variable
@@ -12,6 +13,8 @@ from ppvae.plots.style import ACCENT, INK, finish, house_style, new_figure
 __all__ = ["plot_importance"]
 
 BINS = 40
+BEYOND = 0.05  # width of the bars of what is infinite, as a share of the axis
+WARNING = "#b3372f"
 
 
 @house_style()
@@ -39,11 +42,24 @@ def plot_importance(importance: xr.Dataset) -> Figure:
 
 
 def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: str) -> None:
+    """A histogram of what is finite; what is not has a bar of its own behind either end of the axis."""
     finite = shape[np.isfinite(shape)]
     low, high = min(0.0, *finite.tolist(), good), max(1.0, *finite.tolist(), good)
     axes.hist(finite, bins=np.linspace(low, high, BINS + 1), color=ACCENT)
     axes.axvline(good, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel=f"{noun}s")
+    ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    names = [f"{tick:g}" for tick in ticks]
+    width = BEYOND * (high - low)
+    beyond = (
+        ("−∞", np.isneginf(shape), low - 1.5 * width, ACCENT),
+        ("∞", np.isposinf(shape), high + 1.5 * width, WARNING),
+    )
+    for name, infinite, place, colour in beyond:
+        if infinite.any():
+            axes.bar(place, infinite.sum(), width=width, color=colour)
+            ticks, names = [*ticks, place], [*names, name]
+    axes.set_xticks(ticks, names)
     others = {"exact": np.isneginf(shape), "infinite": np.isposinf(shape), "without a fit": np.isnan(shape)}
     notes = [f"{int(which.sum())} {name}" for name, which in others.items() if which.any()]
     axes.set_title(", ".join([f"k̂ too large for {int((shape > good).sum())} of {len(shape)} {noun}s", *notes]))

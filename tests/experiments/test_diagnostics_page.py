@@ -1,5 +1,7 @@
 """The diagnostics page of a run: the findings are the library's, and what the data lack is left out."""
 
+import re
+
 import hydra
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from omegaconf import DictConfig
 from experiments.assemble import assemble
 from experiments.diagnostics_page import write_diagnosis
 from experiments.evaluation import evaluate
+from experiments.factor_scores import factor_scores
 from ppvae import UserError, examine
 from ppvae.diagnostics import diagnose
 
@@ -35,7 +38,8 @@ def test_findings_are_the_librarys_of_the_first_images(tmp_path):
     configuration = composed("data.size=64", "data.image_size=32", "seed=3")
     parts = assemble(configuration)
     evaluation = evaluate(parts, configuration)
-    found = write_diagnosis(parts, evaluation, configuration, tmp_path)
+    scores = factor_scores(evaluation, parts.data, 3)
+    found = write_diagnosis(parts, evaluation, configuration, tmp_path, scores=scores, of="A run")
     images = parts.data.observed(slice(10), 3)
     tree = examine(parts.model, parts.guide, images, num_samples=30, simulations=20, seed=3)
     tree["information"] = evaluation.tree["information"]  # of as many images as the configuration says
@@ -46,6 +50,11 @@ def test_findings_are_the_librarys_of_the_first_images(tmp_path):
     for what in found["what"].values[:3]:
         assert str(what)[:30].replace("'", "&#39;") in page
     assert 'href="report.html"' in page
+    assert "<h1>Diagnostics: A run</h1>" in page
+    order = re.findall(r'<span class="badge ([a-z-]+)">', page)
+    assert order == sorted(order, key=["fail", "warn", "pass", "not-run"].index)
+    assert len(order) == found.sizes["test"]
+    assert " nan" not in page
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "dci", "cards"}
 
 
@@ -54,7 +63,10 @@ def test_without_factors_there_is_no_importance_matrix(tmp_path):
     np.savez(tmp_path / "images.npz", images=random.integers(0, 256, (40, 8, 8), dtype=np.uint8))
     configuration = composed("data=npz", f"data.path={tmp_path / 'images.npz'}")
     parts = assemble(configuration)
-    write_diagnosis(parts, evaluate(parts, configuration), configuration, tmp_path)
+    evaluation = evaluate(parts, configuration)
+    scores = factor_scores(evaluation, parts.data, 0)
+    assert scores is None
+    write_diagnosis(parts, evaluation, configuration, tmp_path, scores=scores)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "cards"}
 
 

@@ -1,4 +1,4 @@
-"""What Sphinx learns for these pages: directives for sites, numbers, scripts and names, and how to read our docstrings."""
+"""What Sphinx learns for these pages: directives for sites, numbers, scripts and names, and to read our docstrings."""
 
 import importlib
 from pathlib import Path

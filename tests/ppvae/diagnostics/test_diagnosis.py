@@ -356,3 +356,14 @@ def test_active_units_alone_do_not_pass_a_collapsed_code(kl, whole, verdict, act
     assert int(found["statistic"]) == active
     assert f"a rate of {kl.sum():.2f} nats" in found["what"].item()
     assert (": the posterior has collapsed" in found["what"].item()) == (verdict == "fail")
+
+
+def test_information_that_is_no_number_is_not_run_and_not_printed(linear):
+    images = linear.draw_images(60, 0)
+    tree = examine(linear.model, linear.guides["exact"], images, simulations=20, num_samples=30)
+    for group in ("information", "aggregate"):
+        tree[group] = xr.DataTree(tree[group].to_dataset().assign(mutual_information=float("nan")))
+    found = diagnose(tree)
+    assert by_test(found)["information"] == "not run"
+    assert "nan" not in by_test(found, "what")["aggregate"]
+    assert "a number" in by_test(found, "what")["information"]

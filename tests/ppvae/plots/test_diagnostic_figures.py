@@ -64,11 +64,32 @@ def test_calibration_shows_no_more_panels_than_asked():
 
 def test_importance_counts_the_images():
     left, right = plots.plot_importance(importance()).axes
-    assert sum(bar.get_height() for bar in left.patches) == 28
+    assert sum(bar.get_height() for bar in left.patches) == 29  # one without a fit
     assert sum(bar.get_height() for bar in right.patches) == 30
     above = int((np.linspace(-0.2, 1.3, 28) > 0.5).sum())
     assert left.get_title(loc="left") == f"k̂ too large for {above} of 30 images, 1 exact, 1 without a fit"
     assert [line.get_xdata()[0] for line in left.lines] == [0.5]
+
+
+@pytest.mark.parametrize(("value", "name", "side"), [(np.inf, "∞", 1), (-np.inf, "−∞", -1)])
+def test_an_infinite_shape_has_a_bar_of_its_own_beyond_the_axis(value, name, side):
+    """One draw that holds all weight is the worst there is, and no image that may be left out."""
+    shapes = importance().isel(image=slice(28))
+    shapes["pareto_k"][:5] = value
+    axes = plots.plot_importance(shapes).axes[0]
+    *finite, bar = axes.patches
+    assert (bar.get_height(), sum(one.get_height() for one in finite)) == (5, 23)
+    assert side * bar.get_x() > max(side * one.get_x() for one in finite)
+    ticks = {label.get_text(): place for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
+    assert ticks[name] == pytest.approx(bar.get_x() + bar.get_width() / 2)
+
+
+def test_no_p_value_is_written_out_further_than_anything_hangs_on_it():
+    shifted = ranks()
+    shifted["z"][:, 0] **= 8
+    titles = [axes.get_title(loc="left") for axes in plots.plot_calibration(shifted).axes]
+    assert titles[0] == "z[0]   p < 0.001"
+    assert titles[-1].startswith("z[2]   p = 0.")
 
 
 def test_mistakes_are_named_in_one_line():

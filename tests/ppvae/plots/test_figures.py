@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ppvae import plots
 from ppvae.errors import UserError
-from ppvae.plots.scales import choose_scale
+from ppvae.plots.scales import choose_scale, far_epochs
 from ppvae.plots.style import ACCENT
 
 EPOCHS, LATENTS = 30, 6
@@ -101,6 +101,7 @@ FIGURES = {
     "covariances": lambda: plots.plot_covariances({"vanilla": covariance(0), "NGVAE": covariance(1)}),
     "traversals": lambda: plots.plot_traversals(traversal()),
     "rate_distortion": lambda: plots.plot_rate_distortion(history()),
+    "elbo": lambda: plots.plot_elbo(history()),
     "informative": lambda: plots.plot_informative(informative()),
     "codes": lambda: plots.plot_codes({"β = 0": codes(), "β = 1": codes(scale=30)}, letters()),
     "latent_grid": lambda: plots.plot_latent_grid(grid()),
@@ -276,6 +277,41 @@ def test_log_scale_of_positive_values_near_zero_starts_at_zero() -> None:
     scale = choose_scale(10.0 ** -np.linspace(0, 5, 60))
     assert scale is not None
     assert scale.floor == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "off"),
+    [
+        ([-1.8e6, -5.3e5, -4.9e5], 1),
+        ([-9e6, -2e6, -12.0, -11.0, -10.0, -9.5, -9.2], 2),
+        ([5.0, 4.0, 3.0, 2.0], 0),
+        ([-10.0, -11.0, -10.0, -9e6], 0),
+        ([1.0], 0),
+        ([np.nan, 1.0, 2.0, 3.0], 0),
+    ],
+)
+def test_only_first_epochs_that_crush_the_rest_are_off_the_axis(values: list[float], off: int) -> None:
+    assert far_epochs(np.array(values)) == off
+
+
+def test_elbo_shows_both_sets_between_values_and_tells_what_it_leaves_out() -> None:
+    curves = {"elbo": [-9e5, -120.0, -110.0, -104.0], "validation_elbo": [-300.0, -118.0, -111.0, -108.0]}
+    run = xr.Dataset({name: ("epoch", line) for name, line in curves.items()}, coords={"epoch": [1, 2, 3, 4]})
+    (axes,) = plots.plot_elbo(run).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == list(curves.values())
+    low, high = axes.get_ylim()
+    assert low <= -120 < -104 <= high
+    assert high - low < 100
+    assert {low, high} <= set(axes.get_yticks())
+    assert axes.get_title(loc="right") == "epoch 1 off the axis, at −900 000"
+    assert [text.get_text() for text in axes.texts] == ["training −104.0", "validation −108.0"]
+
+
+def test_elbo_is_made_of_rate_and_distortion_where_it_is_not_told() -> None:
+    (axes,) = plots.plot_elbo(history()).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), -(history()["rate"] + history()["distortion"]))
+    with pytest.raises(UserError, match="rate"):
+        plots.plot_elbo(history()[["distortion"]])
 
 
 def test_informative_shows_numbers_counts_thresholds_and_disputes() -> None:
