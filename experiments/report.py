@@ -129,7 +129,8 @@ def _entry(entry: ReportFigure, noun: str) -> ReportFigure:
 
 def _of_noun(table: Table, noun: str) -> Table:
     title, *columns, caption = (said_of(noun, text) for text in (table.title, *table.columns, table.caption))
-    return replace(table, title=title, columns=columns, caption=caption)
+    notes = {said_of(noun, name): said_of(noun, note) for name, note in table.notes.items()}
+    return replace(table, title=title, columns=columns, caption=caption, notes=notes)
 
 
 def format_value(value: Value) -> str:
