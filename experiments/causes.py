@@ -31,8 +31,8 @@ class Cause(NamedTuple):
     advice: str
 
     def sentence(self) -> str:
-        """All of it; the tests in brackets."""
-        return f"{self.name[0].upper()}{self.name[1:]} ({', '.join(self.tests)}): {self.said}. {self.advice}"
+        """What it is and what to try."""
+        return f"{self.name[0].upper()}{self.name[1:]}: {self.said}. {self.advice}"
 
 
 def causes(parts: Parts, evaluation: Evaluation, diagnosed: xr.Dataset) -> list[Cause]:

@@ -77,7 +77,7 @@ def write_diagnosis(
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
         found=_passed(findings),
-        failed=[cause.sentence() for cause in behind],
+        failed=[f"{cause.sentence()} Behind: {', '.join(cause.tests)}." for cause in behind],
         leading={"Verdicts": [_table(findings, behind, reached(parts))]},
         figures=_figures(tree, evaluation, matters, parts.data),
         environment=environment(configuration.seed),

@@ -40,7 +40,7 @@ def _means(parts: Parts, seed: int) -> ReportFigure:
     drawn = draw_images(parts.model, LINES * PLACES, like=like, seed=seed)
     table = xr.DataArray(drawn.values.reshape(LINES, PLACES, *drawn.shape[1:]), dims=("image", "draw", *PIXELS))
     caption = (
-        f"Drawn by the model alone: the mean of p(x | z) at {LINES * PLACES} codes z from the prior. What looks like "
+        f"Draws of the model alone: the mean of p(x | z) at {LINES * PLACES} codes z from the prior. What looks like "
         "no image of the data is a hole in the prior, or a decoder that has not learnt."
     )
     alt = f"{LINES} rows of {PLACES} images drawn from the prior. {tones(drawn)}"

@@ -195,7 +195,7 @@ def _table(table: Table) -> dict[str, object]:
         "columns": table.columns,
         "kinds": kinds,
         "rows": rows,
-        "stacked": any("words" in kind for kind in kinds),
+        "stacked": any("words" in kind for kind in kinds[1:]),  # on a narrow screen, cell under cell
         "notes": {name: table.notes.get(name, "") for name in used},
         "explained": [(name, table.notes[name]) for name in dict.fromkeys(used) if table.notes.get(name)],
     }

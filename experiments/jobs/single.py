@@ -116,7 +116,7 @@ def write_pages(
         dpi=dpi,
         noun=noun_of(evaluation),
     )
-    return page, [*found, *failed]
+    return page, [*found, *failed[:1]]
 
 
 def _title(parts: Parts, configuration: DictConfig) -> str:
@@ -140,10 +140,11 @@ def _failed(parts: Parts, evaluation: Evaluation, findings: xr.Dataset | None) -
     """How many tests failed, and a sentence for each cause."""
     if findings is None:
         return []
-    failed = summed_up(findings)
+    failed, behind = summed_up(findings), causes(parts, evaluation, findings)
     if not failed:
         return []
-    return [f"{failed}; see diagnostics.html.", *(cause.sentence() for cause in causes(parts, evaluation, findings))]
+    names = "; ".join(f"{cause.name} ({', '.join(cause.tests)})" for cause in behind)
+    return [f"{failed}: {names}; see diagnostics.html.", *(cause.sentence() for cause in behind)]
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:

@@ -103,7 +103,7 @@ def _draw(axes: Axes, criterion: Criterion, variables: dict, counted: np.ndarray
     axes.set_xlabel(criterion.label)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    _scale(axes, criterion, values)
+    _scale(axes, criterion, variables, values)
 
 
 def _threshold(criterion: Criterion, variables: dict) -> float | None:
@@ -112,10 +112,13 @@ def _threshold(criterion: Criterion, variables: dict) -> float | None:
     return float(stated[1]) if stated else criterion.threshold
 
 
-def _scale(axes: Axes, criterion: Criterion, values: np.ndarray) -> None:
+def _scale(axes: Axes, criterion: Criterion, variables: dict, values: np.ndarray) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     if criterion.number == "probability":
         axes.set(xlim=(-0.03, 1.03), xticks=[0, 0.5, 1])
     else:
-        axes.set_xlim(left=min(0.0, float(np.nanmin(values, initial=0.0))) * 1.05)
+        finite = values[np.isfinite(values)]
+        low, high = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+        ends = MaxNLocator(4).tick_values(low, max(high, _threshold(criterion, variables) or 0.0, 1e-12))
+        axes.set_xlim(ends[0] if low < 0 else 0, ends[-1])

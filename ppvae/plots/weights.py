@@ -44,12 +44,12 @@ def plot_importance(importance: xr.Dataset) -> Figure:
 def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: str) -> None:
     """A histogram of what is finite; what is not has a bar of its own behind either end of the axis."""
     finite = shape[np.isfinite(shape)]
-    low, high = min(0.0, *finite.tolist(), good), max(1.0, *finite.tolist(), good)
+    places = MaxNLocator(5).tick_values(min(0.0, *finite.tolist(), good), max(1.0, *finite.tolist(), good))
+    low, high = places[0], places[-1]  # an axis ends with values
     axes.hist(finite, bins=np.linspace(low, high, BINS + 1), color=ACCENT)
     axes.axvline(good, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel=f"{noun}s")
-    ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    names = [f"{tick:g}" for tick in ticks]
+    ticks, names = [*places], [f"{place:g}" for place in places]
     width = BEYOND * (high - low)
     beyond = (
         ("−∞", np.isneginf(shape), low - 1.5 * width, ACCENT),

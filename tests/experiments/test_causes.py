@@ -95,7 +95,7 @@ def test_no_part_is_advised_that_is_in_use(changed, test, named, silent):
 
 def test_a_model_of_other_parts_has_its_guide_as_a_cause():
     other = SimpleNamespace(model=nn.Identity(), guide=nn.Identity(), objective=BetaELBO())
-    assert causes(other, evaluation(), diagnosed("bias"))[0].sentence().startswith("The guide (bias): Identity is not")
+    assert causes(other, evaluation(), diagnosed("bias"))[0].sentence().startswith("The guide: Identity is not")
 
 
 def test_failures_are_counted_in_a_sentence():

@@ -73,7 +73,7 @@ def test_the_main_job_writes_its_report_and_numbers(job):
     }
     page = (directory / "report.html").read_text()
     assert "NGVAE" in page
-    assert all((directory / "figures" / f"{name}.png").is_file() for name in ("reconstructions", "traversals", "kl"))
+    assert all((directory / "figures" / f"{name}.svg").is_file() for name in ("reconstructions", "traversals", "kl"))
     assert "data.size=128" in page  # the command that makes it again
     metrics = json.loads((directory / "metrics.json").read_text())
     assert metrics["epochs"] == 2

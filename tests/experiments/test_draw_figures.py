@@ -34,10 +34,10 @@ def archive(tmp_path) -> list[str]:
     ("likelihood", "shown"),
     [
         (CAUSAL, {"samples", "same_z", "in_painting"}),
-        (["likelihood=normal"], set()),
+        (["likelihood=normal"], {"samples"}),
     ],
 )
-def test_draws_are_shown_where_there_is_no_mean(archive, likelihood, shown):
+def test_samples_are_always_shown_and_other_draws_where_there_is_no_mean(archive, likelihood, shown):
     configuration = hydra.compose("config", [*SMALL, *archive, *likelihood])
     parts = assemble(configuration)
     figures = draws_of_run(parts, evaluate(parts, configuration), 0)
