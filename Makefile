@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-.PHONY: install demo test test-all lint docs dist requirements clean
+.PHONY: install demo test test-all lint docs tutorials dist requirements clean
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
@@ -46,6 +46,10 @@ test-all: lint
 
 docs: install
 	$(PYTHON) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+# their figures and what they print, which are committed; a quarter of an hour
+tutorials: install
+	cd docs/tutorials && for script in *.py; do PYTHONPATH=../.. ../../$(PYTHON) $$script > $${script%.py}.txt || exit 1; done
 
 dist: install
 	rm -rf dist

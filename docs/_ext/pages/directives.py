@@ -1,18 +1,23 @@
-"""What Sphinx learns for these pages: directives for sites, numbers, scripts and names, and to read our docstrings."""
+"""What Sphinx learns for these pages: directives for sites, numbers, scripts, names; our docstrings."""
 
 import importlib
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import signature, stringify_signature
 
+import ppvae
 from pages.docstrings import as_rst
-from pages.names import name_table
+from pages.names import homes, name_table
 from pages.numbers import number_table
 from pages.scripts import as_markdown
 from pages.sites import site_table
 from pages.systems import SYSTEMS
+from ppvae.described import Described
 
 __all__ = ["setup"]
 
@@ -43,7 +48,9 @@ class Script(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         path = Path(self.env.srcdir) / self.arguments[0]
         self.env.note_dependency(path)
-        return self.parse_text_to_nodes(as_markdown(path), allow_section_headings=True)
+        printed = path.with_suffix(".txt").read_text()
+        text = f"{as_markdown(path)}\n\n## What it prints\n\n```text\n{printed}```\n"
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 class Names(SphinxDirective):
@@ -60,6 +67,26 @@ def _read_docstring(app: Sphinx, what: str, name: str, described: object, option
     lines[:] = as_rst(lines)
 
 
+def _constructor(
+    app: Sphinx, what: str, name: str, described: type, options: object, given: str, returned: str
+) -> tuple[str, str] | None:
+    """What a class is built with, where ``Described.__new__`` or ``nn.Module`` hide it."""
+    del app, name, options, given
+    if what != "class" or not issubclass(described, Described):
+        return None
+    return stringify_signature(signature(described.__init__, bound_method=True), unqualified_typehints=True), returned
+
+
+def _short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element) -> nodes.Element | None:
+    """``ppvae.fit`` leads to where ``fit`` is described."""
+    name = node.get("reftarget", "").removeprefix("ppvae.")
+    home = homes(ppvae).get(name)
+    if node.get("refdomain") != "py" or home is None:
+        return None
+    target = f"{home}.{name}"
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, text)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("sites", Sites)
@@ -67,4 +94,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("script", Script)
     app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", _read_docstring)
+    app.connect("autodoc-process-signature", _constructor)
+    app.connect("missing-reference", _short_name)
     return {"parallel_read_safe": True}

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from functools import cache
 from types import ModuleType
 
 from pages.tables import table
@@ -9,6 +10,7 @@ from pages.tables import table
 __all__ = ["homes", "name_table"]
 
 
+@cache
 def homes(package: ModuleType) -> dict[str, str]:
     """Each of a package's names that is no module, and the public module below it that has it too: its home."""
     below = [name for name in package.__all__ if isinstance(getattr(package, name), ModuleType)]

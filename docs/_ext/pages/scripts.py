@@ -12,7 +12,7 @@ def as_markdown(path: Path) -> str:
     A paragraph of comments stands between blank lines; a comment above or beside a statement stays with it.
     """
     docstring, _, rest = path.read_text().removeprefix('"""').partition('"""\n')
-    parts = [_part(text) for text in re.split(r"\n\n+(?=#)|(?<=\n)\n(?=\S)", rest) if text.strip()]
+    parts = [_part(text) for text in re.split(r"\n\n+(?=\S)", rest) if text.strip()]
     merged: list[tuple[bool, str]] = []
     for prose, text in parts:
         if merged and merged[-1][0] == prose:
