@@ -42,6 +42,11 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
         "experiments.command.train",
         offered=HYDRA,
     ),
+    "explore": Subcommand(
+        "a finished run's codes by hand: sliders, a map and animations, in a browser",
+        "RUN [FLAGS]",
+        "experiments.explorer.command.main",
+    ),
     "list": Subcommand(
         "groups and their choices, one line each",
         "[GROUP]",

@@ -1,0 +1,31 @@
+"""Rows of a table as curves over its columns."""
+
+import numpy as np
+
+__all__ = ["curve_frames"]
+
+DPI = 100
+
+
+def curve_frames(rows: np.ndarray, columns: list[str], limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Rows (row, column) as pictures (row, H, W, 3), uint8, on one scale: ``limits``, by default theirs."""
+    from matplotlib.figure import Figure
+
+    low, high = limits or (float(np.nanmin(rows)), float(np.nanmax(rows)))
+    margin = 0.05 * (high - low) or 1.0
+    figure = Figure(figsize=(4.8, 3.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot(ylim=(low - margin, high + margin), xlim=(-0.5, len(columns) - 0.5))
+    few = np.unique(np.linspace(0, len(columns) - 1, 8).round().astype(int))
+    axes.set_xticks(few, [columns[place][:12] for place in few], rotation=30, ha="right")
+    axes.spines[["top", "right"]].set_visible(False)
+    (line,) = axes.plot(rows[0], color="#1f6f8b", marker="o" if len(columns) < 40 else None)
+    return np.stack([_drawn(figure, line, row) for row in rows])
+
+
+def _drawn(figure, line, row: np.ndarray) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    line.set_ydata(row)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
