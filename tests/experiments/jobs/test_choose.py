@@ -72,7 +72,7 @@ def test_sweep_scores_each_value_on_the_labelled_images_alone(tmp_path, capsys):
     assert found["rate"].is_monotonic_decreasing, "a larger weight leaves a smaller rate, even after one epoch"
     best = found.loc[found["score"].idxmax(), "run"]
     assert f"Best run: {tmp_path / best}" in capsys.readouterr().out
-    assert (tmp_path / "figures" / "search.png").is_file()
+    assert (tmp_path / "figures" / "search.svg").is_file()
     assert "mig" in (tmp_path / "table.md").read_text()
 
 

@@ -42,7 +42,7 @@ def test_table_and_figure_of_two_runs(tmp_path, capsys):
     assert 0 < table.loc["vae/seed0", "dse"] < table.loc["vae/seed0", "se"] / 10
     assert "digits a" in (tmp_path / "out/table.md").read_text()
     assert "25 k̂ > 0.70" in capsys.readouterr().out
-    assert (tmp_path / "out/figures/compare.png").is_file()
+    assert (tmp_path / "out/figures/compare.svg").is_file()
 
 
 @pytest.mark.parametrize(

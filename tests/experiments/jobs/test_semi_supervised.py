@@ -63,7 +63,7 @@ def test_the_codes_name_the_labels_of_the_others(folder, tmp_path, capsys):
     assert (codes["named_kind"] == codes["truth"]).mean() > 0.95
     assert codes["named_probability"].between(1 / 3, 1).all()
     assert "Told the label of" in capsys.readouterr().out
-    assert {"labels.png", "samples_by_label.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"labels.svg", "samples_by_label.svg"} <= {path.name for path in (tmp_path / "figures").iterdir()}
     assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["label_accuracy"] <= 1
 
 

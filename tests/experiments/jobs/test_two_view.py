@@ -130,7 +130,7 @@ def test_the_swap_holds_two_models_against_one_classifier(digits, tmp_path):
     assert results["accuracy_real"].nunique() == 1  # one classifier, one test split
     assert ((24 * accuracies) % 1 < 1e-6).all(axis=None)  # shares of 24 images
     assert results["test_negative_elbo_both"].isna().tolist() == [False, True]  # there is no second view without
-    assert (tmp_path / "run/figures/accuracies.png").is_file()
+    assert (tmp_path / "run/figures/accuracies.svg").is_file()
 
 
 def test_the_classifier_sees_the_training_split_alone(tmp_path):

@@ -85,7 +85,7 @@ def test_a_row_a_member_and_a_row_a_setting(job, tmp_path, capsys):
     written = (tmp_path / "table.md").read_text()
     assert "| 1 | 2 of 2 | 10.5 ± 0.7 | 2 ± 0 |" in written
     assert "| 100 | 2 of 2 | 0.60 ± 0.71 | 2 ± 0 |" in written
-    assert (tmp_path / "figures" / "metrics.png").is_file()
+    assert (tmp_path / "figures" / "metrics.svg").is_file()
     assert "sweep.html" in capsys.readouterr().out
     assert len(job.begun) == 4
 
