@@ -1,6 +1,9 @@
 """Rows of a table as curves over its columns."""
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 __all__ = ["curve_frames"]
 
@@ -9,8 +12,6 @@ DPI = 100
 
 def curve_frames(rows: np.ndarray, columns: list[str], limits: tuple[float, float] | None = None) -> np.ndarray:
     """Rows (row, column) as pictures (row, H, W, 3), uint8, on one scale: ``limits``, by default theirs."""
-    from matplotlib.figure import Figure
-
     low, high = limits or (float(np.nanmin(rows)), float(np.nanmax(rows)))
     margin = 0.05 * (high - low) or 1.0
     figure = Figure(figsize=(4.8, 3.2), dpi=DPI, layout="constrained")
@@ -22,9 +23,7 @@ def curve_frames(rows: np.ndarray, columns: list[str], limits: tuple[float, floa
     return np.stack([_drawn(figure, line, row) for row in rows])
 
 
-def _drawn(figure, line, row: np.ndarray) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
+def _drawn(figure: Figure, line: Line2D, row: np.ndarray) -> np.ndarray:
     line.set_ydata(row)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

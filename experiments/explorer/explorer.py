@@ -1,6 +1,6 @@
 """The latents of a finished run set by hand, all at once, and what its model makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -120,13 +120,26 @@ class Explorer:
 
     def decode(self, setting: Setting | None = None) -> Shown:
         """One picture, (1, C, H, W), and whether it is a draw for want of a mean."""
-        return self._decoded(setting or Setting(), {})
+        setting = setting or Setting()
+        self._check(setting)
+        return self._decoded(setting, {})
 
     def traverse(self, setting: Setting, site: str, number: int, steps: int = 9) -> tuple[Shown, np.ndarray]:
         """Pictures (step, C, H, W) with one axis on its path, all else as it is set; and the path's values (step,)."""
+        return self.traverse_each(setting, site, [number], steps), self.axes(site).path(number, steps)
+
+    def traverse_each(self, setting: Setting, site: str, numbers: Sequence[int], steps: int = 9) -> Shown:
+        """The traversals of several axes, each with all others where they are set: (axis · step, C, H, W)."""
         check_whole("steps", steps, 1)
-        path = self.axes(site).path(number, steps)
-        return self._decoded(setting, {site: {number: torch.from_numpy(path)}}), path
+        self._check(setting)
+        axes, set_by_hand = self.axes(site), setting.moved.get(site, {})
+        moves = {}
+        for place, number in enumerate(numbers):
+            still = set_by_hand.get(number, float(axes.scores[setting.image, axes.index(number)]))
+            values = torch.full((len(numbers), steps), still, dtype=torch.float64)
+            values[place] = torch.from_numpy(axes.path(number, steps))
+            moves[number] = values.flatten()
+        return self._decoded(setting, {site: moves})
 
     def reconstructions(self) -> Tensor:
         """All images that are shown, at their own codes, (image, C, H, W)."""
@@ -143,7 +156,6 @@ class Explorer:
         return [site for site in self.order if site in below | behind]
 
     def _decoded(self, setting: Setting, path: Mapping[str, Mapping[int, Tensor]]) -> Shown:
-        self._check(setting)
         image = setting.image
         moved = {site: {**setting.moved.get(site, {}), **path.get(site, {})} for site in (*setting.moved, *path)}
         values = {site: value[image][None] for site, value in self.values.items()}

@@ -32,7 +32,7 @@ function said(value) {
 }
 
 function onScale(value, span) {
-  const decimals = Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(span || 1))));
+  const decimals = Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(span || 1) + 1e-6)));
   return value.toFixed(decimals).replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
 }
 
@@ -201,7 +201,9 @@ function tell(follows) {
 // Sliders
 
 function bounds(axis) {
-  return view.saved ? [axis.path[0], axis.path[axis.path.length - 1], (axis.path[axis.path.length - 1] - axis.path[0]) / (axis.path.length - 1)] : [axis.low, axis.high, (axis.high - axis.low) / 200];
+  const [low, high] = view.saved ? [axis.path[0], axis.path[axis.path.length - 1]] : [axis.low, axis.high];
+  const step = (high - low) / (view.saved ? axis.path.length - 1 : 200);
+  return [low, high, step * (1 - 1e-9)]; // so that rounding leaves the last step inside
 }
 
 function own(axis) {
@@ -359,7 +361,6 @@ function links() {
   $("gif").href = `traversal.gif?${query}`;
   $("mp4").hidden = !view.mp4;
   $("mp4").href = `traversal.mp4?${query}`;
-  if (!view.mp4 && !playing) $("animation-note").textContent = "MP4 takes ffmpeg, which is not installed here.";
 }
 
 // Start
@@ -570,6 +571,7 @@ function begin() {
   for (const id of ["across", "up"]) $(id).addEventListener("change", readMap);
   window.addEventListener("resize", drawMap);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { legend(); drawMap(); refresh(); });
+  $("mp4-note").hidden = Boolean(view.saved) || view.mp4 || !view.sites.length;
   redrawCard();
   listenToMap();
   layOut();

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def _page(explorer: Explorer, view: dict[str, Any], connections: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("page.html.j2")
 
@@ -209,17 +210,15 @@ def _largest(site: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _frames(explorer: Explorer, image: int, view: dict[str, Any]) -> Tensor:
-    from torch import cat
-
+    setting = Setting(image)
     found = [
-        explorer.traverse(Setting(image), site["name"], axis["number"], STEPS)[0].images
+        explorer.traverse_each(setting, site["name"], [axis["number"] for axis in site["axes"]], STEPS).images
         for site in view["sites"]
-        for axis in site["axes"]
     ]
     for choice in view["choices"]:
         levels = range(len(choice["options"]))
         found += [explorer.decode(Setting(image, chosen={choice["name"]: level})).images for level in levels]
-    return cat(found) if found else explorer.decode(Setting(image)).images
+    return torch.cat(found) if found else explorer.decode(Setting(image)).images
 
 
 def _affordable(explorer: Explorer, view: dict[str, Any], frames: int) -> int:

@@ -16,7 +16,6 @@ from ppvae.errors import UserError
 
 from ..endings import line_of
 from .animation import gif, mp4
-from .curves import curve_frames
 from .explorer import Explorer, Setting
 from .page import live_page, rows_of
 from .pictures import pixels_of, sheet
@@ -142,6 +141,8 @@ def animated(explorer: Explorer, setting: Setting, site: str, number: int, steps
     """Frames (step, H, W) or (step, H, W, 3), uint8, of a traversal; of a table's rows as curves."""
     images = explorer.traverse(setting, site, number, steps)[0].images
     if explorer.of_rows:
+        from .curves import curve_frames  # here: matplotlib takes a second to import
+
         return curve_frames(rows_of(images), explorer.run.intake.columns)
     return pixels_of(images)
 

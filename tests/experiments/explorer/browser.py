@@ -113,8 +113,13 @@ class Browser:
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return answer["result"]
-            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.said.append(answer["params"])
+            self._hear(answer)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        """Keep what the page's console calls an error."""
+        told = event.get("params", {})
+        if event.get("method") == "Runtime.exceptionThrown" or told.get("entry", {}).get("level") == "error":
+            self.said.append(told)
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
