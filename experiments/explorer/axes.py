@@ -16,6 +16,7 @@ from ppvae.errors import UserError
 __all__ = ["Axes", "axes_of", "plane"]
 
 DIRECTIONS = 8  # of a group of feature maps
+EXACT = 2**18  # numbers whose directions are all found, of which the first are kept
 SHARES = (0.01, 0.99)  # of the codes, between which a traversal runs
 
 type Moves = Mapping[int, float | Tensor]
@@ -94,7 +95,7 @@ def axes_of(tree: xr.DataTree, site: str, codes: Tensor) -> Axes:
 def _directions(site: str, codes: Tensor) -> Axes:
     flat = codes.flatten(1).numpy().astype(np.float64)
     count = min(DIRECTIONS, *flat.shape)
-    fitted = PCA(count, svd_solver="full" if min(flat.shape) <= 512 else "randomized", random_state=0).fit(flat)
+    fitted = PCA(count, svd_solver="full" if flat.size <= EXACT else "randomized", random_state=0).fit(flat)
     numbers = tuple(range(count))
     directions = torch.from_numpy(fitted.components_).to(codes.dtype)
     return Axes(site, "directions", codes, fitted.transform(flat), numbers, numbers, directions=directions)

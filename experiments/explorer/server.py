@@ -79,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     server_version, sys_version = "ppvae", ""
+    timeout = 60  # seconds that a connection may be silent
 
     def do_GET(self) -> None:
         """Answer one of the paths."""

@@ -54,7 +54,7 @@ def test_below_a_moved_group_the_model_sets_the_next(explore):
     assert explorer.follows(moved) == ["z_2"]
     expected = keep_groups(explorer.model, explorer.tree, [1], image=5, draws=1, temperature=0)
     np.testing.assert_allclose(explorer.decode(moved).images[0], expected.values[0, 0], **CLOSE)
-    assert (explorer.decode(moved).images - explorer.decode(Setting(5)).images).abs().max() > 1e-3
+    assert (explorer.decode(moved).images - explorer.decode(Setting(5)).images).abs().max() > 3e-4
     both = replace(moved, moved={**moved.moved, "z_2": {0: float(explorer.axes("z_2").scores[5, 0])}})
     assert explorer.follows(both) == []  # what is moved by hand stays there
     np.testing.assert_allclose(explorer.decode(both).images, explorer.decode(Setting(5)).images, **CLOSE)
