@@ -49,7 +49,8 @@ for name, codes in zip(("z_global", "z_local"), two_codes(guide, images), strict
 
 # ## Styles exchanged
 #
-# Place of the one, colour and size of the other:
+# Place of the one, colour of the other. The size both codes know, and the image's stays; z_global also knows a little
+# of the hue, which more weight on the rate would take from it.
 
 pictures, styles = data.images[:8], data.images[8:12]
 redrawn = transfer_style(model, guide, pictures, styles)
