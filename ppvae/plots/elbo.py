@@ -20,10 +20,10 @@ LINE_INCHES = 0.17
 def plot_elbo(history: xr.Dataset) -> Figure:
     """The ELBO, nats per image, over the epochs: of training images, and dashed of validation images where there are.
 
-    history: `elbo` (epoch), else `rate` and `distortion`, of which it is the negative sum; `validation_elbo` (epoch) is
-    optional. First epochs that are far below all others are left out of the axis and named in a note. The training's is
-    the mean over an epoch, while the pair changes, the validation's that of the pair at the epoch's end. UserError for
-    missing variables or dims.
+    history: ``elbo`` (epoch), else ``rate`` and ``distortion``, of which it is the negative sum; ``validation_elbo``
+    (epoch) is optional. First epochs that are far below all others are left out of the axis and named in a note. The
+    training's is the mean over an epoch, while the pair changes, the validation's that of the pair at the epoch's end.
+    UserError for missing variables or dims.
     """
     found = require_dataset(history, "history")
     if "elbo" not in found:
