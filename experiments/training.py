@@ -157,7 +157,8 @@ def check_same_configuration(configuration: DictConfig, directory: Path, may_cha
     stored = OmegaConf.merge(earlier, made)  # of a version that had none of these
     then, now = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (stored, configuration))
     for key in sorted(then.keys() | now.keys()):
-        derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood
+        derived = key.endswith(("image_shape", "maps"))  # filled in from the data and the likelihood, as levels may be
+        derived = derived or (key.endswith(".levels") and None in (then.get(key), now.get(key)))
         if then.get(key) != now.get(key) and not derived and not key.startswith(may_change):
             raise UserError(
                 f"{directory} was made with {key}={then.get(key)}, now it is {now.get(key)}; "

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from experiments.assemble import assemble
 from experiments.jobs import single
 from experiments.jobs.semi_supervised import classifier_of, train_beside_classifier
+from experiments.training import check_same_configuration
 from ppvae import UserError
 from ppvae.models import UNKNOWN
 
@@ -90,5 +91,8 @@ def test_the_study_measures_both_errors(folder, tmp_path):
     for name in ("label_error", "label_error_alone"):
         assert metrics[name] * 24 / 100 == pytest.approx(round(metrics[name] * 24 / 100))
     assert metrics["label_error_alone"] < 25
+    check_same_configuration(composed(folder, *words), tmp_path)  # levels are filled in, and no other configuration
+    with pytest.raises(UserError, match=r"made with labels\.known=12, now it is 15"):
+        check_same_configuration(composed(folder, *words, "labels.known=15"), tmp_path)
     with pytest.raises(UserError, match=r"give labels=some, with labels\.images above 0"):
         train_beside_classifier(composed(folder, "labels.images=0"), tmp_path / "other", resume=False)
