@@ -5,6 +5,8 @@ A part's ``???`` is what other parts of the pair give: the guide of a prior that
 
 import inspect
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -64,13 +66,20 @@ def _check_target(group: Any, kind: type = object) -> None:
     try:
         target = named(name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"{where}={name}: {one_line(error)}; {expected}") from None
+        raise UserError(f"{where}={name}: {one_line(error)}; {expected}{_where_found(name)}") from None
     if not (issubclass(target, kind) if inspect.isclass(target) else inspect.isfunction(target)):
         raise UserError(f"{where}={name}: {expected}")
     for key in group:
         part = None if OmegaConf.is_missing(group, key) else group[key]
         if isinstance(part, DictConfig) and "_target_" in part:
             _check_target(part)
+
+
+def _where_found(name: Any) -> str:
+    """What to do about a module that lies in the folder where the command was given, and is not looked for there."""
+    root = str(name).partition(".")[0]
+    lies = root.isidentifier() and find_spec(root) is None and (Path(f"{root}.py").is_file() or Path(root).is_dir())
+    return "; PYTHONPATH=. finds modules of this folder" if lies else ""
 
 
 def one_view(

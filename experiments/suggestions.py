@@ -72,5 +72,6 @@ def _meant(walked: list[str], keys: list[str]) -> str:
     if near:
         return f"{line}; did you mean {'.'.join([*above, near[0]])}?"
     if above and len(keys) <= LISTED:
-        return f"{line}; {'.'.join(above)} has {', '.join(keys)}"
+        more = f"; +{'.'.join(walked)}=… gives another to what it names" if "_target_" in keys else ""
+        return f"{line}; {'.'.join(above)} has {', '.join(keys)}{more}"
     return f"{line}; --help lists the groups and keys"

@@ -84,7 +84,8 @@ def _check(key: str, name: Any, given: Given, fits: Callable[[str], bool]) -> No
         return
     if not isinstance(name, str) or not fits(name):
         root = str(name).partition(".")[0]
-        remedy = f"; where you trust it, allow=[{root}]" if root.isidentifier() and not _is_below(root, OURS) else ""
+        own = root.isidentifier() and not _is_below(root, OURS)
+        remedy = f"; where you trust it, allow=[{root}], or --allow {root} of ppvae's other commands" if own else ""
         raise ValueError(f"{key}={name}: a file may name parts of {', '.join(OPEN)} and jobs of {JOBS} alone{remedy}")
 
 

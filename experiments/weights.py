@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from ppvae.errors import UserError, one_line
@@ -46,7 +46,7 @@ def write_safetensors(path: Path, model: nn.Module, guide: nn.Module) -> None:
     """
     tensors = _named(model, guide)
     told = {"format": "pt", "ppvae": version("ppvae"), "crc32": _checksum(tensors)}
-    replace_atomically(path, lambda temporary: save_file(tensors, temporary, told))
+    replace_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, told)))  # for all who may read files
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:

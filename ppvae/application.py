@@ -5,9 +5,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ppvae.errors import UserError
+
+if TYPE_CHECKING:  # as a wheel has it, for who writes scripts
+    from ppvae_experiments.finished import FinishedRun
 
 __all__ = ["application", "load"]
 
@@ -25,7 +28,7 @@ def application(module: str) -> ModuleType:
     return import_module(f"{package}.{module}")
 
 
-def load(folder: str | PathLike[str], *, allow: Sequence[str] = ()) -> Any:
+def load(folder: str | PathLike[str], *, allow: Sequence[str] = ()) -> "FinishedRun":
     """A finished run, ``runs/NAME/TIME``, or what ``run.export`` wrote of one, ready to encode, draw and score.
 
     Nothing in the folder is executed: its configuration may name parts of ppvae, guides and torch alone, and what

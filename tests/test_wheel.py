@@ -55,8 +55,9 @@ ppvae.fit(ppvae.Program(), ppvae.Program(), ppvae.datasets.sprites(), epochs="1"
 MeanFieldNormal(MLPEncoder((1, 8, 8)), latents="3")
 ppvae.no_such_name
 number: int = ppvae.__version__
+ppvae.load("runs/cells").encoded("new")
 """
-LINES = [5, 6, 7, 8, 9]  # of WRONG, each with a mistake
+LINES = [5, 6, 7, 8, 9, 10]  # of WRONG, each with a mistake
 UNTYPED = """[mypy]
 [mypy-torch.*,torchvision.*,pyro.*,lightning_fabric.*,sklearn.*,scipy.*,pandas.*,matplotlib.*,dask.*,zarr.*,arviz*.*]
 follow_imports = skip

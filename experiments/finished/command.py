@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from ppvae.datasets.fitting import Fit
+from ppvae.diagnostics.pareto import good_pareto_k
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
@@ -121,7 +122,18 @@ def _encode(run: FinishedRun, asked: argparse.Namespace) -> str:
 
 def _score(run: FinishedRun, asked: argparse.Namespace) -> str:
     options = {"given": _given(asked), "fit": asked.fit, "draws": asked.draws}
-    return _written_table(lambda: run.score(_images(asked), **options), asked.out)
+    return _written_table(
+        lambda: run.score(_images(asked), **options), asked.out, lambda scores: _doubted(scores, asked.draws)
+    )
+
+
+def _doubted(scores: pd.DataFrame, draws: int) -> str:
+    """Whether log p(x) is to be believed; nothing where it is."""
+    good = good_pareto_k(draws)
+    doubted = int((scores["pareto_k"] > good).sum())
+    if not doubted:
+        return ""
+    return f"; k̂ is above {good:.2g} for {doubted}: log p(x) is too low there by an unknown amount, give more --draws"
 
 
 def _sample(run: FinishedRun, asked: argparse.Namespace) -> str:
@@ -156,13 +168,15 @@ def _given(asked: argparse.Namespace) -> int | str | None:
     return int(word) if word is not None and word.lstrip("-").isdigit() else word
 
 
-def _written_table(made: Callable[[], pd.DataFrame], out: Path | None) -> str:
+def _written_table(
+    made: Callable[[], pd.DataFrame], out: Path | None, remark: Callable[[pd.DataFrame], str] = lambda _: ""
+) -> str:
     _check_ending(out, (".csv",))
     table = made()
     if out is None:
         return table.to_csv(float_format="%.7g").rstrip("\n")
     replace_atomically(out, lambda path: table.to_csv(path, float_format="%.7g"))
-    return f"{len(table)} rows: {out}"
+    return f"{len(table)} rows: {out}{remark(table)}"
 
 
 def _written_draws(run: FinishedRun, made: Callable[[], xr.DataArray], out: Path) -> str:

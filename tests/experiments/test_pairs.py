@@ -22,6 +22,16 @@ def test_what_is_no_class_or_function_is_one_line_and_never_called(target, kind)
     assert "\n" not in str(caught.value)
 
 
+def test_a_module_of_this_folder_is_found_by_pythonpath(tmp_path, monkeypatch):
+    """Of a name that lies nowhere nothing more is said."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_parts.py").write_text("")
+    for name, told in (("my_parts.Guide", True), ("your_parts.Guide", False)):
+        with pytest.raises(UserError) as caught:
+            built(OmegaConf.create({"guide": {"_target_": name}}).guide, nn.Module)
+        assert ("PYTHONPATH=. finds modules of this folder" in str(caught.value)) == told
+
+
 def test_a_class_of_another_kind_is_not_made(monkeypatch):
     monkeypatch.setattr(subprocess.Popen, "__init__", lambda *_, **__: pytest.fail("made"))
     group = OmegaConf.create({"guide": {"_target_": "subprocess.Popen", "args": ["true"]}}).guide

@@ -14,7 +14,10 @@ from experiments.suggestions import as_it_stands, parsed, unknown_choice, unknow
         ("experimnt", "there is no key experimnt; did you mean experiment?"),
         ("objective.bet", "there is no key objective.bet; did you mean objective.beta?"),
         ("network.encoder.hiden", "there is no key network.encoder.hiden; did you mean network.encoder.hidden?"),
-        ("prior.colour", "there is no key prior.colour; prior has _target_, latents"),
+        (
+            "prior.colour",
+            "there is no key prior.colour; prior has _target_, latents; +prior.colour=… gives another to what it names",
+        ),
         ("latents.few", "latents has no keys; latents.few was given"),
         ("zzz", "there is no key zzz; --help lists the groups and keys"),
         ("prior", None),

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import ppvae
-from experiments.finished.command import COMMANDS, main
+from experiments.finished.command import COMMANDS, _doubted, main
 from experiments.own_names import named
 from experiments.subcommands import SUBCOMMANDS
 from ppvae import UserError
@@ -34,9 +34,16 @@ def test_codes_and_scores_are_tables(trained, pictures, tmp_path, capsys):
         main([word, str(folder), str(pictures), "--out", str(tmp_path / "out.csv")])
         written = pd.read_csv(tmp_path / "out.csv", index_col="image")
         pd.testing.assert_frame_equal(written, table, rtol=1e-6, check_dtype=False)
-        assert capsys.readouterr().out == f"3 rows: {tmp_path}/out.csv\n"
+        assert capsys.readouterr().out.startswith(f"3 rows: {tmp_path}/out.csv")
     main(["encode", str(folder), *map(str, sorted(pictures.iterdir())[:2])])
     assert capsys.readouterr().out.splitlines()[0] == "image,file,z0,z1,z2,z0_std,z1_std,z2_std"
+
+
+def test_scores_that_are_not_to_be_believed_are_said():
+    """k̂ of 64 draws is good up to 1 − 1/log₁₀ 64 = 0.45."""
+    scores = pd.DataFrame({"pareto_k": [0.1, 0.44, 0.46, np.inf]})
+    assert _doubted(scores, 64).startswith("; k̂ is above 0.45 for 2: ")
+    assert _doubted(scores[:2], 64) == ""
 
 
 def test_draws_are_pictures_or_arrays(trained, pictures, tmp_path):

@@ -27,6 +27,12 @@ def test_the_folder_holds_tensors_and_plain_text(trained, tmp_path):
     assert all(torch.equal(values, states[name]) for name, values in tensors.items())
 
 
+def test_whoever_may_read_files_may_read_the_tensors(trained, tmp_path):
+    """As for any other file of the folder."""
+    folder = ppvae.load(trained("plain")).export(tmp_path / "out")
+    assert len({path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()}) == 1
+
+
 def test_the_posterior_goes_along_if_asked_for(trained, tmp_path):
     run = ppvae.load(trained("plain"))
     bare, whole = (ppvae.load(run.export(tmp_path / str(kept), posterior=kept)) for kept in (False, True))
