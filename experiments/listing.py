@@ -25,9 +25,10 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "likelihood": "p(x | z)",
         "guide": "q(z | x)",
         "network": "what encodes and decodes",
-        "model": "how these make a pair; auxiliary and condition choose it",
+        "model": "how these make a pair; auxiliary, condition and labels choose it",
         "clusters": "q(cluster | x), with prior=cluster",
         "condition": "p(x | z, y): what is given with each image",
+        "labels": "a label known of some images, summed out of the others",
         "auxiliary": "two codes, of which one must explain a view of the image",
     },
     "Training": {

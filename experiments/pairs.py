@@ -168,7 +168,7 @@ def two_views(
 
     One likelihood decodes both codes, another of its kind the local one.
     """
-    if "encoder_global" not in _open(guide):
+    if not _open(guide) or "classifier" in _open(guide):
         raise UserError(f"guide {guide._target_} encodes one code, an auxiliary task needs two; give guide=two_view")
     check_whole("auxiliary.latents_local", prior_local.latents, 1)
     priors = _global_prior(prior, site), built(prior_local, nn.Module)

@@ -64,7 +64,7 @@ def test_where_the_information_is_is_said_of_as_many_images_as_wanted(archive):
     assert metrics["mutual_information"] == float(evaluation.information["mutual_information"])
     assert metrics["mutual_information_cap"] == math.log(20)
     assert metrics["information_gain"] == float(evaluation.information["gain"])
-    (table,) = _information_table(evaluation.information)
+    (table,) = _information_table(evaluation.information, "image")
     assert table.rows[1][1] == metrics["mutual_information"]
     assert evaluation.information.attrs["verdict"] in table.caption.lower()
 
@@ -74,7 +74,7 @@ def test_where_the_information_is_need_not_be_measured(archive):
     evaluation = evaluate(assemble(configuration), configuration)
     assert evaluation.information is None
     assert not {"mutual_information", "mutual_information_cap", "information_gain"} & set(evaluation.metrics)
-    assert _information_table(None) == []
+    assert _information_table(None, "image") == []
 
 
 def test_labels_of_few_images_are_not_judged(archive):

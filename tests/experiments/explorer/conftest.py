@@ -10,14 +10,6 @@ from experiments.explorer.command import explorer_of
 from tests.experiments.finished.conftest import SYSTEMS, sources, train, trained  # noqa: F401  # fixtures
 
 FURTHER = {  # of what the finished runs have no example: words behind those of a system of theirs
-    "some labels": (
-        "binary",
-        "labels=some",
-        "labels.factor=label",
-        "labels.known=9",
-        "labels.images=0",
-        "guide=semi_supervised",
-    ),
     "ard": ("binary", "prior=ard", "guide=ard"),
     "spike and slab": ("binary", "prior=spike_and_slab", "guide=spike_and_slab"),
     "horseshoe": ("binary", "prior=horseshoe"),

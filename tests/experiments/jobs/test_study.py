@@ -299,7 +299,7 @@ def test_a_report_marks_a_surrogate(tmp_path, surrogate, capsys):
     """Grey sprites by the cross-entropy, or by a density."""
     likelihood = ["likelihood=bernoulli", "likelihood.surrogate=true"] if surrogate else ["likelihood=normal"]
     page = single.run(as_started(*SPRITES, "prior=normal", "guide=mean_field", *likelihood), tmp_path)
-    note = "BernoulliLikelihood is no density of these pixels: every number in nats on this page is of a surrogate"
+    note = "BernoulliLikelihood is no density of these images: every number in nats on this page is of a surrogate"
     assert (note in page.read_text()) == surrogate
     assert json.loads((tmp_path / "metrics.json").read_text())["units"] == ("surrogate nats" if surrogate else "nats")
     assert re.search(r"ELBO .* nats per image", capsys.readouterr().out)

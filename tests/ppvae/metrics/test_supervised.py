@@ -63,7 +63,7 @@ def test_parts_are_named_by_factor_and_latent(name):
 def test_the_docstring_says_what_the_metric_cannot_see(name):
     text = " ".join(DISENTANGLEMENT_METRICS[name].__doc__.split())
     assert "cannot see" in text
-    assert "Presets: `locatello`" in text
+    assert "Presets: ``locatello``" in text
     assert "Source:" in text
 
 
