@@ -86,8 +86,7 @@ def one_view(
     program: DictConfig, prior: DictConfig, likelihood: DictConfig, guide: DictConfig, clusters: DictConfig | None
 ) -> Pair:
     """One code of an image: p(z) p(x | z) and q(z | x)."""
-    if clusters is not None:
-        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    _check_one_view(clusters)
     if "classifier" in _open(guide):
         raise UserError("guide=semi_supervised names a label; give labels=some, or another guide")
     if _open(guide) not in ([], ["prior"]):
@@ -117,8 +116,7 @@ def conditional(
     clusters: DictConfig | None,
 ) -> Pair:
     """One code of an image given something else: p(z) p(x | z, y) and q(z | x, y), which read y with one network."""
-    if clusters is not None:
-        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    _check_one_view(clusters)
     for kind, group, others in (("prior", prior, "normal"), ("guide", guide, "mean_field")):
         if _open(group):
             name = group._target_.rpartition(".")[2]
@@ -140,8 +138,7 @@ def semi_supervised(
     clusters: DictConfig | None,
 ) -> Pair:
     """One code and a label of some images: p(y) p(z) p(x | z, y) and q(y | x) q(z | x, y)."""
-    if clusters is not None:
-        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
+    _check_one_view(clusters)
     if "classifier" not in _open(guide):
         raise UserError(f"guide {guide._target_} names no label; with labels=some give guide=semi_supervised")
     if _open(prior):
@@ -182,6 +179,11 @@ def two_views(
     widths = {"latents_global": latents, "latents_local": local}
     memberships = _clusters(clusters, priors[0], encoders["encoder_global"])
     return model, _given(guide, **encoders, **widths, transformation=view, clusters=memberships)
+
+
+def _check_one_view(clusters: DictConfig | None) -> None:
+    if clusters is not None:
+        raise UserError(f"clusters={clusters._target_}: clusters are of two views; give auxiliary=shuffle")
 
 
 def _global_prior(group: DictConfig, site: str) -> nn.Module:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ import torch
 from experiments.explorer import Setting
 from experiments.explorer.page import live_page, saved_page
 from experiments.explorer.pictures import pixels_of, sheet, thumbnails
-from experiments.explorer.server import Server
 from tests.experiments.explorer.browser import CHROMIUM, Browser
+from tests.experiments.explorer.serving import serving
 from tests.experiments.explorer.test_server import tiles
 
 PAGES = {"live": live_page, "saved": saved_page}
@@ -117,12 +116,8 @@ browser_test = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium
 @pytest.fixture(scope="module")
 def served(explore):
     """The address of a conditional run's page."""
-    with Server(explore("conditional")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(explore("conditional")) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import http.client
 import io
 import json
 import socket
-import threading
 from urllib.parse import quote
 
 import numpy as np
@@ -17,17 +16,14 @@ from experiments.explorer.animation import gif
 from experiments.explorer.pictures import pixels_of
 from experiments.explorer.server import LOOPBACK, Server
 from ppvae import UserError
+from tests.experiments.explorer.serving import serving
 
 
 @pytest.fixture(scope="module")
 def server(explore):
     """Of a hierarchy, as long as this file's tests run."""
-    with Server(explore("hierarchy")) as serving:
-        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield serving
-        serving.shutdown()
-        thread.join()
+    with serving(explore("hierarchy")) as served:
+        yield served
 
 
 @pytest.fixture
