@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 import experiments
 from experiments.resolvers import register_resolvers
+from tests.browser import browser  # noqa: F401  # a fixture
 
 CONF = Path(experiments.__file__).parent / "conf"
 

@@ -10,7 +10,7 @@ import torch
 from experiments.explorer import Setting
 from experiments.explorer.page import live_page, saved_page
 from experiments.explorer.pictures import pixels_of, sheet, thumbnails
-from tests.experiments.explorer.browser import CHROMIUM, Browser
+from tests.browser import PHONE, WIDE, Browser
 from tests.experiments.explorer.serving import serving
 from tests.experiments.explorer.test_server import tiles
 
@@ -110,8 +110,6 @@ def test_any_number_of_channels_is_a_picture(shape, found):
 
 # In a browser
 
-browser_test = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-
 
 @pytest.fixture(scope="module")
 def served(explore):
@@ -120,13 +118,8 @@ def served(explore):
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
-
-
-SHOWN = """Array.from(document.getElementById("current").getContext("2d").getImageData(0, 0, 8, 8).data)"""
+SHOWN = """(() => { const copy = new OffscreenCanvas(8, 8).getContext("2d", {willReadFrequently: true});
+    copy.drawImage(document.getElementById("current"), 0, 0); return [...copy.getImageData(0, 0, 8, 8).data] })()"""
 READY = "document.getElementById('status').textContent.startsWith('Mean of p')"
 
 
@@ -135,8 +128,7 @@ def shown(browser: Browser) -> np.ndarray:
     return np.array(browser.run(SHOWN), np.uint8).reshape(8, 8, 4)[..., :3]
 
 
-@browser_test
-def test_a_slider_by_keys_and_a_label_show_what_the_explorer_decodes(served, browser):
+def test_a_slider_by_keys_and_a_label_show_what_the_explorer_decodes(browser, served):
     explorer = served.explorer
     browser.open(served.url)
     browser.wait(READY)
@@ -162,8 +154,7 @@ def test_a_slider_by_keys_and_a_label_show_what_the_explorer_decodes(served, bro
     assert browser.said == []
 
 
-@browser_test
-def test_the_map_is_walked_by_keys_and_starts_another_image(served, browser):
+def test_the_map_is_walked_by_keys_and_starts_another_image(browser, served):
     browser.open(served.url)
     browser.wait(READY)
     browser.run("document.getElementById('map').focus()")
@@ -177,24 +168,23 @@ def test_the_map_is_walked_by_keys_and_starts_another_image(served, browser):
     np.testing.assert_array_equal(shown(browser), pixels_of(expected)[0])
 
 
-@browser_test
-@pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_a_phone_and_everything_has_a_name(width, served, browser):
-    browser.open(served.url, width, 780)
+def test_it_fits_a_phone_and_everything_has_a_name(browser, served):
+    browser.open(served.url, PHONE)
     browser.wait(READY)
-    assert browser.run("document.documentElement.scrollWidth") <= width
     nameless = """Array.from(document.querySelectorAll("input, select, button, canvas")).filter((one) =>
         !(one.labels && one.labels.length) && !one.getAttribute("aria-label") && !one.textContent.trim()
         && one.getAttribute("aria-hidden") !== "true").map((one) => one.id)"""
     assert browser.run(nameless) == []
+    for width in (PHONE, WIDE):
+        browser.look(width)
+        assert browser.fits()
 
 
-@browser_test
-def test_a_saved_page_needs_no_server(explore, browser, tmp_path):
+def test_a_saved_page_needs_no_server(browser, explore, tmp_path):
     explorer = explore("conditional")
     path = tmp_path / "page.html"
     path.write_text(saved_page(explorer), encoding="utf-8")
-    browser.open(path.as_uri())
+    browser.open(path)
     browser.wait(READY)
     np.testing.assert_array_equal(shown(browser), pixels_of(explorer.decode().images)[0])
     browser.run("document.querySelector('#axes input').focus()")
