@@ -1,12 +1,14 @@
 """Every data configuration names a source, all of its options, and their defaults."""
 
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 import ppvae.datasets
+from ppvae.datasets.selection import Selection
 
 CONF = Path(__file__).parents[3] / "experiments" / "conf" / "data"
 CHANGED = {"celeba_nvae": ("celeba", {"crop": "nvae"})}  # a source under another default
@@ -37,6 +39,19 @@ def test_every_source_has_a_configuration():
     functions = {name for name in ppvae.datasets.__all__ if inspect.isfunction(getattr(ppvae.datasets, name))}
     others = {"draw_sprites", "factor", "in_units", "rows", "sprite_grid", "write_zarr"}
     assert functions - set(SOURCES) == others
+
+
+def test_what_many_sources_take_is_said_alike():
+    """Signatures spell it out, for readers and completion; procedural ones choose their ``size``."""
+    common = {field.name: (field.type, field.default) for field in fields(Selection)}
+    pictures = inspect.signature(ppvae.datasets.image_folder).parameters
+    for source in SOURCES:
+        parameters = inspect.signature(getattr(ppvae.datasets, source)).parameters.values()
+        taken = {one.name: (one.annotation, one.default) for one in parameters if one.kind is one.KEYWORD_ONLY}
+        assert {name: said for name, said in taken.items() if name in common}.items() <= common.items(), source
+    shards = inspect.signature(ppvae.datasets.shards).parameters
+    assert shards.keys() <= pictures.keys()
+    assert list(shards.values()) == [pictures[name] for name in shards]
 
 
 @pytest.mark.parametrize("name", CHANGED)
