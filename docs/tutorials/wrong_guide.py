@@ -4,14 +4,14 @@ A trained pair passes or fails tests. To see that they mean something, the guide
 halved, as an underfitted guide's might be. The ELBO alone would hardly tell.
 """
 
-import pyro.distributions as dist
 import torch
-from torch import nn
 
 from guides import MeanFieldNormal
 from ppvae import VAE, examine, fit
 from ppvae.datasets import rows
 from ppvae.diagnostics import diagnose, verdicts
+from ppvae.likelihoods import RealLikelihood
+from ppvae.networks import MLPDecoder, MLPEncoder
 from ppvae.plots import plot_calibration
 from ppvae.priors import NormalPrior
 
@@ -19,37 +19,15 @@ ROWS, EPOCHS, SIMULATIONS = 4000, 60, 500  # in the tests: 128, 1, 40
 
 # ## A pair that can be exact
 #
-# The model is linear and normal with orthogonal directions, so that its posterior is a diagonal normal whose mean is
-# linear in x: the mean-field guide can reach it.
-
-
-class Flat(nn.Module):
-    """The row as it is, for heads that are then linear in it."""
-
-    features = 12
-
-    def forward(self, rows):
-        return rows.flatten(-3)
-
-
-class LinearNormal(nn.Module):
-    """p(x | z) = N(W z + b, σ²)."""
-
-    def __init__(self, latents, image_shape, scale):
-        super().__init__()
-        self.image_shape, self.scale = image_shape, scale
-        self.linear = nn.Linear(latents, 12)
-
-    def forward(self, z):
-        return dist.Normal(self.linear(z).unflatten(-1, self.image_shape), self.scale).to_event(3)
-
+# Networks without hidden layers are linear: the model is probabilistic PCA. Its directions are orthogonal, so that its
+# posterior is a diagonal normal whose mean is linear in x: the mean-field guide can reach it.
 
 torch.manual_seed(0)
 directions = torch.linalg.qr(torch.randn(12, 2))[0].T * torch.tensor([[3.0], [2.0]])
 table = torch.randn(ROWS, 2) @ directions + 0.5 * torch.randn(ROWS, 12)
 data = rows(table.numpy(), columns=[f"column {k}" for k in range(12)], scaling="none")
-model = VAE(NormalPrior(2), LinearNormal(2, data.image_shape, scale=0.5))
-guide = MeanFieldNormal(Flat(), 2)
+model = VAE(NormalPrior(2), RealLikelihood(MLPDecoder(2, data.image_shape, hidden=()), noise="all", scale=0.5))
+guide = MeanFieldNormal(MLPEncoder(data.image_shape, hidden=()), 2)
 fit(model, guide, data, epochs=EPOCHS, learning_rate=5e-3, seed=0, progress=False)
 
 # ## As trained

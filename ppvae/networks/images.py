@@ -18,9 +18,9 @@ def check_image_shape(image_shape: Sequence[int], name: str = "image_shape") -> 
     return shape
 
 
-def check_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
-    """One or more whole numbers ≥ 1 as a tuple; UserError otherwise."""
-    if isinstance(widths, str | int | None) or not len(widths):
+def check_widths(name: str, widths: Sequence[int], *, least: int = 1) -> tuple[int, ...]:
+    """``least`` or more whole numbers ≥ 1 as a tuple; UserError otherwise."""
+    if isinstance(widths, str | int | None) or len(widths) < least:
         raise UserError(f"{name}={widths!r}: expected a list of whole numbers, such as [400]")
     for width in widths:
         check_whole(name, width, 1)

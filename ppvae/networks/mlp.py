@@ -32,7 +32,7 @@ def _linear(inputs: int, outputs: int, activation: str) -> nn.Linear:
 
 
 class MLPEncoder(Described, nn.Module):
-    """Images to features through fully connected layers.
+    """Images to features through fully connected layers; with ``hidden=()`` the pixels as they are.
 
     Shapes: images (..., C, H, W) → features (..., ``features``).
     """
@@ -40,16 +40,16 @@ class MLPEncoder(Described, nn.Module):
     def __init__(self, image_shape: Sequence[int], hidden: Sequence[int] = (400,), activation: str = "relu") -> None:
         super().__init__()
         self.image_shape = check_image_shape(image_shape)
-        hidden = check_widths("hidden", hidden)
-        self.features = hidden[-1]
-        self.layers = nn.Sequential(*_hidden_layers([math.prod(self.image_shape), *hidden], activation))
+        widths = [math.prod(self.image_shape), *check_widths("hidden", hidden, least=0)]
+        self.features = widths[-1]
+        self.layers = nn.Sequential(*_hidden_layers(widths, activation))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images.flatten(-3))
 
 
 class MLPDecoder(Described, nn.Module):
-    """Latents to the parameters of each pixel through fully connected layers.
+    """Latents to the parameters of each pixel through fully connected layers; linear in them with ``hidden=()``.
 
     ``maps``: how many numbers a pixel gets, by default one a channel; the likelihood's ``decoder_maps`` says how many
     it needs.
@@ -71,9 +71,9 @@ class MLPDecoder(Described, nn.Module):
         self.image_shape = check_image_shape(image_shape)
         self.maps = self.image_shape[0] if maps is None else maps
         check_whole("maps", self.maps, 1)
-        hidden = check_widths("hidden", hidden)
-        last = nn.Linear(hidden[-1], math.prod(self._drawn))
-        self.layers = nn.Sequential(*_hidden_layers([latents, *hidden], activation), last)
+        widths = [latents, *check_widths("hidden", hidden, least=0)]
+        last = nn.Linear(widths[-1], math.prod(self._drawn))
+        self.layers = nn.Sequential(*_hidden_layers(widths, activation), last)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return self.layers(z).unflatten(-1, self._drawn)

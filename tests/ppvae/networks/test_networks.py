@@ -35,6 +35,15 @@ def test_leading_dims_are_independent(encoder, decoder):
     torch.testing.assert_close(decode(z)[2, 1], decode(z[2, 1]))
 
 
+def test_without_hidden_layers_the_pixels_stay_and_the_decoder_is_linear():
+    images, (a, b) = torch.rand(3, 2, 4, 5), torch.randn(2, 3, 4)
+    encode, decode = MLPEncoder((2, 4, 5), hidden=()), MLPDecoder(4, (2, 4, 5), hidden=(), maps=3)
+    assert torch.equal(encode(images), images.flatten(1))
+    assert encode.features == 40
+    torch.testing.assert_close(decode(a + b) + decode(torch.zeros(4)), decode(a) + decode(b))
+    assert sum(one.numel() for one in decode.parameters()) == (4 + 1) * 3 * 4 * 5
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("halvings", [1, 2, 3])
 def test_feature_maps_stand_at_one_scale_for_encoder_and_decoder(shape, halvings):
