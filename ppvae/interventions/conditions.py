@@ -49,7 +49,9 @@ def draw_given(
         )
     device = device_of(model)
     with evaluating(model, device=device, seed=seed), validation_enabled(False), pyro.plate("image", columns, dim=-1):
-        z = Tempered(temperature, sites)(model.prior)().cpu()
+        tempered = Tempered(temperature, sites)
+        z = tempered(model.prior)().cpu()
+        tempered.check_met()
     codes = {"z": z.repeat(len(given), *[1] * (z.dim() - 1)), name: given.repeat_interleave(columns, 0)}
     found = joined(in_parts(model, lambda part: shown(model.decode(**part)), codes)).images
     return xr.DataArray(found.unflatten(0, (len(given), columns)).numpy(), dims=("given", "draw", *PIXELS), name="x")

@@ -7,7 +7,6 @@ import torch
 import xarray as xr
 from pyro import validation_enabled
 
-from ppvae.errors import check_choice
 from ppvae.interventions.held import PIXELS
 from ppvae.interventions.pictures import Shown, shown
 from ppvae.interventions.temperature import Tempered
@@ -75,14 +74,13 @@ def drawn_until(
     sites: Collection[str] | None = None,
     **options: Any,
 ) -> list[Site]:
-    """The model's sites up to ``name``; latents without a value are drawn, those of ``sites`` at a temperature.
+    """The model's sites up to ``name``; latents without a value are drawn at a temperature, or those of ``sites``.
 
     Errors: :class:`~ppvae.errors.UserError` for a site that the model lacks, or of which there is no temperature.
     """
     tempered = Tempered(temperature, sites, images=name)
     passed = sites_until(tempered(model), name, values, lambda prior: prior(), *data, **options)
-    for site in tempered.sites or ():
-        check_choice("sites", site, [latent["name"] for latent in passed[:-1]])
+    tempered.check_met()
     return passed
 
 

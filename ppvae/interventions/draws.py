@@ -59,15 +59,15 @@ def draw_images(
 ) -> xr.DataArray:
     """Images that the model draws by itself, its latents at a temperature: (draw, channel, row, column).
 
-    ``temperature``: of the scales of normal latents, those of ``sites`` alone where they are named; 1: p(z) itself, 0:
-    its mean, given the latents before (:class:`~ppvae.interventions.Tempered`). ``pixels``: what stands for p(x | z)
-    (:func:`~ppvae.interventions.shown`), its mean where there is one, or a ``draw`` of it. At temperature 1 such draws
-    are the model's own, bit for bit: ``model(size=size)`` under one seed, for up to 256. Where the model takes no
-    ``size``, or is given more than images, ``like`` is what it takes, images in front, of which only the shape counts;
-    rows in turn. Under BatchNorm, draw within :func:`~ppvae.interventions.reestimate`.
+    ``temperature``: by which the noise of the latents is multiplied, of ``sites`` alone where they are named; 1: p(z)
+    itself, 0: its locations, given the latents before (:class:`~ppvae.interventions.Tempered`). ``pixels``: what stands
+    for p(x | z) (:func:`~ppvae.interventions.shown`), its mean where there is one, or a ``draw`` of it. At temperature
+    1 such draws are the model's own, bit for bit: ``model(size=size)`` under one seed, for up to 256. Where the model
+    takes no ``size``, or is given more than images, ``like`` is what it takes, images in front, of which only the shape
+    counts; rows in turn. Under BatchNorm, draw within :func:`~ppvae.interventions.reestimate`.
 
-    Errors: :class:`~ppvae.errors.UserError` for a model without site x, a site that it lacks, or one that is not normal
-    at another temperature than 1.
+    Errors: :class:`~ppvae.errors.UserError` for a model without site x, a site that it lacks, or one without noise that
+    could be multiplied, at another temperature than 1.
     """
     check_whole("size", size, 1)
     check_choice("pixels", pixels, get_args(Pixels))
@@ -142,7 +142,9 @@ def draws_from_prior(
         for start in range(0, draws, AT_ONCE):
             turn = torch.arange(start, min(start + AT_ONCE, draws)) % len(data[0])
             arguments = tuple(tensor[turn].to(device) for tensor in data)
-            trace = traced(model, arguments, {}, Unobserved(), Tempered(temperature, sites, images=name))
+            tempered = Tempered(temperature, sites, images=name)
+            trace = traced(model, arguments, {}, Unobserved(), tempered)
+            tempered.check_met()
             found = {site["name"]: site["value"] for site in sample_sites(trace)}
             if name not in found:
                 raise UserError(f"the model has no site {name!r}; give the tree of this model's own posterior")

@@ -33,7 +33,7 @@ def keep_groups(
 
     Returns (kept, draw, channel, row, column), what stands for p(x | z); coordinate ``lowest``: the last site kept.
     Errors: :class:`~ppvae.errors.UserError` for numbers out of range, a tree that is not of this model's images or
-    keeps too little of a site, or a drawn site that is not normal at another temperature than 1.
+    keeps too little of a site, or one without noise that could be multiplied, at another temperature than 1.
     """
     check_whole("draws", draws, 1)
     check_not_negative("temperature", temperature)
@@ -55,8 +55,7 @@ def keep_groups(
 
         def run(part: Values, *inputs: torch.Tensor) -> Shown:
             part = {site: part[site] for site in above}
-            below = {"temperature": temperature, "sites": order[count:]}
-            return picture(drawn_until(model, name, part, *inputs, **below)[-1])
+            return picture(drawn_until(model, name, part, *inputs, temperature=temperature)[-1])
 
         return joined(in_parts(model, run, above | {name: same[0]}, *same, seed=seed))
 
