@@ -1,6 +1,8 @@
 """The table ``codes.csv``: each image's file, labels and code."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from .assemble import Parts
 from .codes import code_deviations, mean_codes
 from .some_labels import label_of, named
 
-__all__ = ["code_table", "encoded", "write_codes"]
+__all__ = ["code_table", "encoded", "named_labels", "write_codes"]
 
 
 def write_codes(parts: Parts, configuration: DictConfig, directory: Path) -> None:
@@ -64,11 +66,18 @@ def _known(data: ImageDataset, part: str) -> pd.DataFrame:
 def _labels(parts: Parts, data: ImageDataset, batch_size: int, labels: DictConfig) -> dict[str, np.ndarray]:
     """Which labels the pair was told, and what its classifier says of each image."""
     (known,) = data.inputs.values()
-    probabilities = named(parts.guide.classify, data, batch_size, device_of(parts.guide))
-    values = np.array(label_of(data, labels).attrs["values"])
+    told = {f"known_{labels.factor}": (known != UNKNOWN).numpy()}
+    values = label_of(data, labels).attrs["values"]
+    return told | named_labels(parts.guide, data, labels.factor, values, batch_size)
+
+
+def named_labels(
+    guide: nn.Module, data: ImageDataset, factor: str, values: Sequence[Any], batch_size: int
+) -> dict[str, np.ndarray]:
+    """The most probable of the label's ``values`` under q(y | x), of the image alone, and how probable it is."""
+    probabilities = named(guide.classify, data, batch_size, device_of(guide))
     return {
-        f"known_{labels.factor}": (known != UNKNOWN).numpy(),
-        f"named_{labels.factor}": values[probabilities.argmax(-1).numpy()],
+        f"named_{factor}": np.array(values)[probabilities.argmax(-1).numpy()],
         "named_probability": probabilities.amax(-1).numpy(),
     }
 

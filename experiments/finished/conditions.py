@@ -1,6 +1,6 @@
-"""What a conditional run is given beside images: a label, by number or name, or another image."""
+"""What a run is given beside images: a label, by number or name, or another image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
+from ppvae.models import UNKNOWN
 
 from ..pairs import built
 from .intake import Intake
@@ -20,7 +22,7 @@ __all__ = ["Conditions"]
 
 @dataclass(frozen=True)
 class Conditions:
-    """``names``: of the levels of the condition's factor, where the run knows them."""
+    """``names``: of the levels of the factor that is given, where the run knows them."""
 
     configuration: DictConfig
     intake: Intake
@@ -31,39 +33,67 @@ class Conditions:
         """Whether the pair is of p(x | y)."""
         return self.configuration.get("condition") is not None
 
+    @property
+    def labels(self) -> DictConfig | None:
+        """Of a pair that was trained with some labels."""
+        return self.configuration.get("labels")
+
+    @property
+    def name(self) -> str | None:
+        """Of what is given with an image: a factor, or what the images beside it are; None of images alone."""
+        if self.wanted:
+            return str(self.configuration.condition.input)
+        return None if self.labels is None else str(self.labels.factor)
+
+    @property
+    def of_levels(self) -> bool:
+        """Whether what is given is one of some levels."""
+        return self.labels is not None or (self.wanted and self._transformation is None)
+
     def beside(self, data: ImageDataset, given: Any = None) -> ImageDataset:
         """The data set with what its images are given; what it has already is kept where nothing else is ``given``.
 
         Of images alone a pair that is not conditional takes them as they are; ``given`` are then what else it was
         trained with, as labels of which some are unknown.
         """
+        given = self._value(given)
         if given is None and (data.inputs or not self.wanted):
             return data
         if not self.wanted:
-            return data.with_inputs(given=_repeated(_numbers(given), len(data)))
-        name = self.configuration.condition.input
+            known = _numbers(given) if self.labels is None else self._levels(given, unknown=True)
+            return data.with_inputs(given=_repeated(known, len(data)))
         if self._transformation is not None:
-            return data.with_inputs(**{name: self._seen(data if given is None else self._images(given, len(data)))})
-        if given is None and data.factors is not None and name in data.factors:
-            return data.with_inputs(name)
-        return data.with_inputs(**{name: self._levels(given, len(data))})
+            return data.with_inputs(
+                **{self.name: self._seen(data if given is None else self._images(given, len(data)))}
+            )
+        if given is None and data.factors is not None and self.name in data.factors:
+            return data.with_inputs(self.name)
+        return data.with_inputs(**{self.name: _repeated(self._levels(given), len(data))})
 
-    def draws(self, n: int, given: Any = None) -> tuple[Tensor, ...] | None:
-        """What the model is called with to draw ``n`` images; None where it needs nothing."""
+    def draws(self, n: int, given: Any = None) -> dict[str, Any]:
+        """How the model draws ``n`` images: ``like`` what it is called with, or the ``values`` of its label."""
+        given = self._value(given)
         if not self.wanted:
-            if given is not None:
+            if given is None:
+                return {}
+            if self.labels is None:
                 raise UserError("given: the run's model is of images alone, it draws them by itself; leave it out")
-            return None
+            return {"values": {"y": one_hot(_repeated(self._levels(given), n), int(self.labels.levels))}}
         images = torch.zeros(n, *self.intake.image_shape, dtype=torch.get_default_dtype())
         if self._transformation is None:
-            return images, self._levels(given, n)
+            return {"like": (images, _repeated(self._levels(given), n))}
         if given is None:
-            raise UserError(f"the run's model draws images given {self._input}: give it images, given=…, to take it of")
-        return images, self._seen(self._images(given, n))
+            raise UserError(f"the run's model draws images given {self.name}: give it images, given=…, to take it of")
+        return {"like": (images, self._seen(self._images(given, n)))}
 
-    @property
-    def _input(self) -> str:
-        return str(self.configuration.condition.input)
+    def _value(self, given: Any) -> Any:
+        """What stands under its name in a mapping, else what is given itself."""
+        if not isinstance(given, Mapping):
+            return given
+        if list(given) != [self.name]:
+            expected = "images alone; leave it out" if self.name is None else f"{self.name!r} alone"
+            raise UserError(f"given={dict(given)!r}: the run's pair is given {expected}")
+        return given[self.name]
 
     @property
     def _transformation(self) -> DictConfig | None:
@@ -77,19 +107,24 @@ class Conditions:
         data = self.intake.dataset(given)
         return data if len(data) == count else data.subset(np.arange(count) % len(data))
 
-    def _levels(self, given: Any, count: int) -> Tensor:
-        """(count,) levels; one is repeated."""
-        levels, names = int(self.configuration.condition.levels), list(map(str, self.names))
-        known = f"{', '.join(names)}, or " if names else ""
-        expected = f"give given=, a level of {self._input!r} or one for each image: {known}whole numbers below {levels}"
+    def _levels(self, given: Any, *, unknown: bool = False) -> Tensor:
+        """(level,) by number, of numbers or names; where some may be ``unknown``, those are."""
+        levels = int((self.configuration.condition if self.wanted else self.labels).levels)
+        numbers = {str(name): level for level, name in enumerate(self.names)}
+        known = f"{', '.join(numbers)}, or " if numbers else ""
+        expected = f"give given=, a level of {self.name!r} or one for each image: {known}whole numbers below {levels}"
+        if unknown:
+            numbers[str(self.labels.unknown)] = UNKNOWN
+            expected += f", {UNKNOWN} for one that is not known"
         if given is None:
             raise UserError(f"the run's model is conditional and was given images alone; {expected}")
         values = np.atleast_1d(np.asarray(given.cpu() if isinstance(given, Tensor) else given))
-        if values.dtype.kind in "US" and set(map(str, values)) <= set(names):
-            values = np.array([names.index(str(value)) for value in values])
-        if values.dtype.kind not in "iu" or values.ndim != 1 or values.min() < 0 or values.max() >= levels:
+        if values.dtype.kind in "US" and set(map(str, values)) <= numbers.keys():
+            values = np.array([numbers[str(value)] for value in values])
+        least = UNKNOWN if unknown else 0
+        if values.dtype.kind not in "iu" or values.ndim != 1 or values.min() < least or values.max() >= levels:
             raise UserError(f"given={given!r}: {expected}")
-        return _repeated(torch.from_numpy(values.astype(np.int64)), count)
+        return torch.from_numpy(values.astype(np.int64))
 
 
 def _numbers(given: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -18,12 +19,12 @@ from ppvae import UserError, from_pyro_svi, read_posterior, sample
 from ppvae.datasets import ImageDataset, Scaling, in_units
 from ppvae.datasets.fitting import Fit
 from ppvae.datasets.reading import reading
-from ppvae.interventions import reconstruct, traverse
+from ppvae.interventions import reconstruct, reestimate, traverse
 from ppvae.interventions.held import data_of
 from ppvae.ordinary import open_ordinary
 
 from ..assemble import training_data
-from ..code_table import encoded
+from ..code_table import encoded, named_labels
 from .conditions import Conditions
 from .intake import Images, Intake
 from .reading import finished_folder, read_configuration, trained_pair
@@ -49,9 +50,9 @@ class FinishedRun:
     ``images``, wherever they are asked for: arrays or tensors (image, C, H, W), or one image (C, H, W), uint8 or floats
     in [0, 1]; a picture, a list of pictures, a folder or a .zip of them, which are fitted to the run's ``image_shape``
     as its own data were (``fit``: crop, pad or stretch, for another shape); .npz, .npy and .zarr; a data set. Of a run
-    on a table rows (row, column) in the columns' own units: an array, a pandas table, or a file. ``given``: what a
-    conditional pair is given beside each image, a level by number or name, one for all or one for each, or other images
-    for one that is given images; of a pair trained with some labels, labels.
+    on a table rows (row, column) in the columns' own units: an array, a pandas table, or a file. ``given``: what the
+    pair is given beside each image, also under its name, as ``{"label": "red"}``: a level by number or name, one for
+    all or one for each; other images for a pair that is given images; of one trained with some labels its label.
 
     Everything that is drawn is by ``seed``, by default the run's. Errors are one line, :class:`~ppvae.UserError`.
     """
@@ -108,10 +109,11 @@ class FinishedRun:
         self, images: Images, *, given: Any = None, fit: Fit | None = None, seed: int | None = None
     ) -> pd.DataFrame:
         """A row an image: its ``file``, where it is one, and the mean and standard deviation of each latent under
-        q(z | x), named as in ``codes``; of a feature map those of its entries."""
+        q(z | x), named as in ``codes``; of a feature map those of its entries. Of a pair with some labels before them
+        ``named_label``, the most probable one by the image alone, and ``named_probability``, how probable."""
         data = self._seen(images, given, fit)
         codes = encoded(self.model, self.guide, data, self._batch_size, self._seed(seed))
-        return self._files(data).join(codes)
+        return self._files(data).assign(**self._named(data)).join(codes)
 
     def sample(
         self,
@@ -126,13 +128,16 @@ class FinishedRun:
         """``n`` draws of the model, (draw, channel, row, column), or of a table (draw, column) in its own units.
 
         ``pixels``: the ``mean`` of p(x | z), or a ``draw`` of it: by default the mean where there is one, of rows a
-        draw. ``temperature`` and ``sites`` as for :func:`ppvae.sample`.
+        draw. ``temperature`` and ``sites`` as for :func:`ppvae.sample`. At 1 the draws are those of the model that
+        :meth:`score` scores; at any other BatchNorm's statistics, where there are any, are those of draws at that
+        temperature (:func:`ppvae.interventions.reestimate`).
         """
         if pixels is None and self.intake.of_rows:
             pixels = "draw"
-        like = self._conditions.draws(n, given)
-        drawn = sample(self.model, n, temperature=temperature, sites=sites, like=like, pixels=pixels, seed=seed)
-        return self._in_units(drawn)
+        how = self._conditions.draws(n, given)
+        at = {"temperature": temperature, "sites": sites, "seed": seed}
+        with nullcontext() if temperature == 1 else reestimate(self.model, like=how.get("like"), **at):
+            return self._in_units(sample(self.model, n, pixels=pixels, **how, **at))
 
     def reconstruct(
         self, images: Images, *, given: Any = None, fit: Fit | None = None, seed: int | None = None
@@ -165,10 +170,13 @@ class FinishedRun:
         ``images``, one of them and then of the run's first training images, where it keeps these, over whose range an
         image's latents are moved."""
         if images is None:
+            if given is not None:
+                raise UserError("given: the run's own images keep what they were given; leave it out, or give images")
             return self.posterior
         data = self._seen(images, given, fit).arguments()
         if (self.folder / "posterior.zarr").exists():
-            data = tuple(torch.cat(both) for both in zip(data, self._training(RANGE), strict=False))
+            own = data_of(self.posterior.isel(image=slice(RANGE)))[: len(data)]
+            data = tuple(torch.cat(both) for both in zip(data, own, strict=True))
         return self._tree(data, self._seed(None))
 
     def score(
@@ -215,9 +223,9 @@ class FinishedRun:
 
     @cached_property
     def level_names(self) -> list[Any]:
-        """Of the factor that a conditional pair is given, in the order of its levels; empty where there is none."""
-        condition = self.configuration.get("condition")
-        if condition is None or condition.get("transformation") is not None:
+        """Of the factor that the pair is given, as a label, in the order of its levels; empty where there is none."""
+        conditions = Conditions(self.configuration, self.intake)
+        if not conditions.of_levels:
             return []
         path = self.folder / LEVELS
         if path.is_file():
@@ -225,7 +233,8 @@ class FinishedRun:
                 return list(json.load(file))
         if not (self.folder / "posterior.zarr").exists():
             return []
-        return list(self.posterior["constant_data"][condition.input].attrs.get("values", ()))
+        values = self.posterior["constant_data"][conditions.name].attrs.get("values", ())
+        return [value for value in values if conditions.labels is None or value != conditions.labels.unknown]
 
     @property
     def intake(self) -> Intake:
@@ -240,6 +249,14 @@ class FinishedRun:
 
     def _seen(self, images: Images, given: Any, fit: Fit | None) -> ImageDataset:
         return self._conditions.beside(self.intake.dataset(images, fit), given)
+
+    def _named(self, data: ImageDataset) -> dict[str, np.ndarray]:
+        """The label that the classifier of a pair with some labels names."""
+        labels = self._conditions.labels
+        if labels is None:
+            return {}
+        names = self.level_names or range(labels.levels)
+        return named_labels(self.guide, data, labels.factor, names, self._batch_size)
 
     def _tree(self, data: Any, seed: int) -> xr.DataTree:
         """Moments of all codes, no draws."""

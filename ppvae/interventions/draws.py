@@ -9,7 +9,7 @@ from pyro import validation_enabled
 
 from ppvae.distributions.means import mean_of
 from ppvae.errors import UserError, check_choice, check_whole
-from ppvae.interventions.decoding import called_with, drawn_until, in_parts, joined, labelled, sites_before
+from ppvae.interventions.decoding import Values, called_with, drawn_until, in_parts, joined, labelled, sites_before
 from ppvae.interventions.held import PIXELS, data_of, held, images_of
 from ppvae.interventions.pictures import Shown, shown
 from ppvae.interventions.temperature import Tempered
@@ -53,6 +53,7 @@ def draw_images(
     *,
     temperature: float = 1.0,
     sites: Collection[str] | None = None,
+    values: Values | None = None,
     like: Data | None = None,
     pixels: Pixels = "mean",
     seed: int = 0,
@@ -64,18 +65,25 @@ def draw_images(
     for p(x | z) (:func:`~ppvae.interventions.shown`), its mean where there is one, or a ``draw`` of it. At temperature
     1 such draws are the model's own, bit for bit: ``model(size=size)`` under one seed, for up to 256. Where the model
     takes no ``size``, or is given more than images, ``like`` is what it takes, images in front, of which only the shape
-    counts; rows in turn. Under BatchNorm, draw within :func:`~ppvae.interventions.reestimate`.
+    counts; rows in turn. ``values``: of latents that are not drawn, by site, (draw, *event dims) each. Under BatchNorm,
+    draw within :func:`~ppvae.interventions.reestimate`.
 
     Errors: :class:`~ppvae.errors.UserError` for a model without site x, a site that it lacks, or one without noise that
     could be multiplied, at another temperature than 1.
     """
     check_whole("size", size, 1)
     check_choice("pixels", pixels, get_args(Pixels))
-    device, parts = device_of(model), []
+    device, parts, values = device_of(model), [], values or {}
+    for site, given in values.items():
+        if len(given) != size:
+            raise UserError(f"values of {site!r}: {len(given)} for {size} draws; give one for each")
     with evaluating(model, device=device, seed=seed), validation_enabled(False):
         for start in range(0, size, AT_ONCE):
             data, options = called_with(like, start, min(AT_ONCE, size - start), device)
-            passed = drawn_until(model, "x", {}, *data, temperature=temperature, sites=sites, **options)
+            some = {site: given[start : start + AT_ONCE].to(device) for site, given in values.items()}
+            passed = drawn_until(model, "x", some, *data, temperature=temperature, sites=sites, **options)
+            for site in values:
+                check_choice("values", site, [latent["name"] for latent in passed[:-1]])
             parts.append(_seen(passed[-1], pixels))
     attributes = {"temperature": temperature}
     if pixels == "draw":
@@ -89,6 +97,7 @@ def sample(
     *,
     temperature: float = 1.0,
     sites: Collection[str] | None = None,
+    values: Values | None = None,
     like: Data | None = None,
     pixels: Pixels | None = None,
     seed: int = 0,
@@ -97,14 +106,14 @@ def sample(
 
     ``pixels``: the ``mean`` of p(x | z) of each, or a ``draw`` of it; by default its mean where there is one, else a
     draw, each of noise of its own (:func:`draw_images` lends all one noise, to show what their latents say).
-    ``temperature`` of the latents, of ``sites`` alone where they are named, ``like``, what a model takes that is given
-    more than images, and errors: as for :func:`draw_images`.
+    ``temperature`` of the latents, of ``sites`` alone where they are named, ``values`` of others, ``like``, what a
+    model takes that is given more than images, and errors: as for :func:`draw_images`.
     """
     check_whole("n", n, 1)
     if pixels is None:
         pixels = "mean" if _has_mean(model, like) else "draw"
-    options = {"temperature": temperature, "sites": sites, "like": like, "pixels": pixels, "seed": seed}
-    return draw_images(model, n, **options)
+    options = {"temperature": temperature, "sites": sites, "values": values, "like": like}
+    return draw_images(model, n, pixels=pixels, seed=seed, **options)
 
 
 def _has_mean(model: Callable, like: Data | None) -> bool:

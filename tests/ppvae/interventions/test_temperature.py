@@ -294,6 +294,8 @@ def test_what_has_no_noise_has_no_temperature(build):
         ({"temperature": -1}, "temperature=-1: expected a finite number of at least zero"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": 0.5, "sites": ["z_9"]}, "sites='z_9': expected one of z_1, z_2, z_3"),
+        ({"values": {"z_9": torch.zeros(40, 1)}}, "values='z_9': expected one of z_1, z_2, z_3"),
+        ({"values": {"z_1": torch.zeros(3, 2, 1, 1)}}, "values of 'z_1': 3 for 40 draws; give one for each"),
         ({"size": 0}, "size=0"),
         ({"pixels": "median"}, "pixels='median': expected one of mean, draw"),
     ],
