@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,19 @@ from ppvae.files import claimed, explained, locked
 from .endings import ended_in_one_line
 from .launched import another
 
-__all__ = ["RunFolder", "as_path", "check_name", "check_run", "told_what_is_left", "withdrawn_after_a_mistake"]
+__all__ = [
+    "RunFolder",
+    "as_path",
+    "check_name",
+    "check_run",
+    "runs_below",
+    "said_of",
+    "told_what_is_left",
+    "withdrawn_after_a_mistake",
+]
 
 MADE_BY_A_RUN = ("run.json", "config.yaml", "checkpoint.pt", "hydra/config.yaml")
+LISTED = 3  # runs that a line names
 EMPTY = {".hydra", "hydra", "experiments.log", "run.json", ".lock"}  # what is there before anything is trained
 
 _entered = ExitStack()  # the folder's lock: this process's until it ends
@@ -57,8 +67,23 @@ def check_run(key: str, value: Any) -> Path:
         kind = "is a file" if directory.exists() else "does not exist"
         raise UserError(f"{key}={value}: {directory} {kind}; give the folder of a run, runs/NAME/TIME")
     if not any((directory / name).is_file() for name in MADE_BY_A_RUN):
-        raise UserError(f"{key}={value}: no run was made in this folder, which has no config.yaml or checkpoint.pt")
+        reason = said_of(runs_below(directory)) or "which has no config.yaml or checkpoint.pt"
+        raise UserError(f"{key}={value}: no run was made in this folder, {reason}")
     return directory
+
+
+def runs_below(directory: Path) -> list[Path]:
+    """The folders of runs in a folder such as ``runs/NAME``, or in those in it; the last made comes last."""
+    found = {path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/config.yaml")}
+    return sorted((path for path in found if path.name != "hydra"), key=lambda path: (path.name, path))
+
+
+def said_of(runs: Sequence[Path]) -> str:
+    """Which of these runs may be meant; nothing where there is none."""
+    if not runs:
+        return ""
+    last = ", ".join(map(str, runs[: -LISTED - 1 : -1]))
+    return f"but {len(runs)} below it: give one of them, {last}{', …' if len(runs) > LISTED else ''}"
 
 
 def as_path(key: str, value: Any) -> Path:

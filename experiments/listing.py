@@ -15,6 +15,8 @@ __all__ = ["SECTIONS", "choices", "names", "print_list"]
 
 CONF = Path(__file__).parent / "conf"
 WIDTH = 100
+METRICS = "metrics"
+OF_METRICS = "the columns of a sweep's table, by sweep.metrics"
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Data": {
@@ -49,19 +51,20 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
 
 
 def print_list(words: Sequence[str]) -> None:
-    """Print all groups with their choices, the choices of a group, or what a choice is.
+    """Print all groups with their choices, the choices of a group, what a choice is, or the metrics of a sweep.
 
     Errors: :class:`~ppvae.UserError` for a word that names neither a group nor a choice.
     """
     if not words:
         print("\n\n".join(_section(title, groups) for title, groups in SECTIONS.items()))
+        print(f"\nTables\n  metrics: {OF_METRICS}; ppvae list metrics")
     for word in words:
         print(_of_word(word))
 
 
 def names(words: Sequence[str]) -> list[str]:
-    """What may follow ``ppvae list``: groups, and once."""
-    return [] if words else list(_groups())
+    """What may follow ``ppvae list``: groups, or metrics, and once."""
+    return [] if words else [*_groups(), METRICS]
 
 
 def choices(group: str) -> list[str]:
@@ -84,12 +87,14 @@ def _group(group: str, does: str) -> str:
 
 def _of_word(word: str) -> str:
     groups = _groups()
+    if word == METRICS:
+        return _metrics()
     if word in groups:
         return _of_group(word, groups[word])
     of = [group for group in groups if word in choices(group)]
     if of:
         return "\n".join(f"{group}={word}: {_described(group, word)}" for group in of)
-    known = [*groups, *(choice for group in groups for choice in choices(group))]
+    known = [*groups, METRICS, *(choice for group in groups for choice in choices(group))]
     raise UserError(f"there is no group or choice {word}; {nearest(word, known, 'ppvae list lists them')}")
 
 
@@ -99,6 +104,15 @@ def _of_group(group: str, does: str) -> str:
     lines = [f"  {choice:{width}}  {_described(group, choice)}" for choice in known]
     usual = f"{chosen} unless another is chosen" if chosen else "none unless one is chosen"
     return "\n".join([f"{group}: {does}; {usual}", *lines, f"ppvae train {group}=CHOICE"])
+
+
+def _metrics() -> str:
+    from .sweeps.page import METRICS as KNOWN  # here: it imports torch
+    from .sweeps.page import labels_of
+
+    width = max(map(len, KNOWN))
+    lines = [f"  {name:{width}}  {label}" for name, label in labels_of(KNOWN).items()]
+    return "\n".join([f"metrics: {OF_METRICS}", *lines, "ppvae train --multirun sweep.metrics=[rate,mig] …"])
 
 
 def _described(group: str, choice: str) -> str:

@@ -1,10 +1,13 @@
 """Finished runs at the command line: ``encode``, ``sample``, ``score``, ``reconstruct`` and ``export``."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import StreamHandler
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -42,7 +45,24 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m exper
         own.add_argument("--allow", action="append", default=[], metavar="NAME", help="trust parts below this package")
         command.arguments(own)
     asked = parser.parse_args(arguments)
-    print(COMMANDS[asked.word].run(load(asked.run, allow=asked.allow), asked))
+    with _told():
+        print(COMMANDS[asked.word].run(load(asked.run, allow=asked.allow), asked))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is logged about a run and its images, on stderr."""
+    loggers, handler = [logging.getLogger(name) for name in ("ppvae", __name__.partition(".")[0])], StreamHandler()
+    before = [one.level for one in loggers]
+    for one in loggers:
+        one.addHandler(handler)
+        one.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, before, strict=True):
+            one.removeHandler(handler)
+            one.setLevel(level)
 
 
 def encode(words: Sequence[str]) -> None:
@@ -79,7 +99,7 @@ def _takes_images(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_given(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--given", help="of a conditional run: the level, by number or name, or images")
+    parser.add_argument("--given", help="a label, by number or name, or label=NAME; images for a run given images")
 
 
 def _takes_table(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +118,8 @@ def _takes_pictures(parser: argparse.ArgumentParser) -> None:
 
 def _takes_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", type=int, default=16, help="how many; 16")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the latents; 1")
-    parser.add_argument("--sites", nargs="+", help="the latents whose temperature it is")
+    parser.add_argument("--temperature", type=float, default=1.0, help="that multiplies the latents' noise; 1")
+    parser.add_argument("--sites", nargs="+", help="the latents whose temperature it is; all")
     parser.add_argument("--seed", type=int, default=0)
     _takes_given(parser)
     _takes_pictures(parser)
@@ -163,9 +183,15 @@ def _images(asked: argparse.Namespace) -> str | list[str]:
     return asked.images[0] if len(asked.images) == 1 else asked.images
 
 
-def _given(asked: argparse.Namespace) -> int | str | None:
-    word = asked.given
-    return int(word) if word is not None and word.lstrip("-").isdigit() else word
+def _given(asked: argparse.Namespace) -> Any:
+    """A number, a name, or either under the name of what is given."""
+    if asked.given is None:
+        return None
+    name, equals, value = asked.given.partition("=")
+    named = equals and name.isidentifier()
+    word = value if named else asked.given
+    given = int(word) if word.lstrip("-").isdigit() else word
+    return {name: given} if named else given
 
 
 def _written_table(

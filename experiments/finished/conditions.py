@@ -112,18 +112,18 @@ class Conditions:
         levels = int((self.configuration.condition if self.wanted else self.labels).levels)
         numbers = {str(name): level for level, name in enumerate(self.names)}
         known = f"{', '.join(numbers)}, or " if numbers else ""
-        expected = f"give given=, a level of {self.name!r} or one for each image: {known}whole numbers below {levels}"
+        expected = f"a level of {self.name!r}, one for all or one for each: {known}whole numbers below {levels}"
         if unknown:
             numbers[str(self.labels.unknown)] = UNKNOWN
             expected += f", {UNKNOWN} for one that is not known"
         if given is None:
-            raise UserError(f"the run's model is conditional and was given images alone; {expected}")
+            raise UserError(f"the run's model is conditional and was given images alone; give given=, {expected}")
         values = np.atleast_1d(np.asarray(given.cpu() if isinstance(given, Tensor) else given))
         if values.dtype.kind in "US" and set(map(str, values)) <= numbers.keys():
             values = np.array([numbers[str(value)] for value in values])
         least = UNKNOWN if unknown else 0
         if values.dtype.kind not in "iu" or values.ndim != 1 or values.min() < least or values.max() >= levels:
-            raise UserError(f"given={given!r}: {expected}")
+            raise UserError(f"given={given!r}: expected {expected}")
         return torch.from_numpy(values.astype(np.int64))
 
 

@@ -1,7 +1,8 @@
 """What a user gives a finished run, as the run's pair sees images: fitted, converted and scaled as its own were."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from ppvae.datasets import ImageDataset, Rows, npy, npz, rows, zarr
 from ppvae.datasets.decoded import DecodedImages, settle
 from ppvae.datasets.file_sources import celeba_reader, omniglot_reader
-from ppvae.datasets.fitting import Fit, fitted_pixels
+from ppvae.datasets.fitting import Fit, fitted_pixels, said_fit
 from ppvae.datasets.image_files import image_files
 from ppvae.datasets.opening import NotAsAsked, is_grey, opened_picture, reading_picture
 from ppvae.datasets.picture_reader import picture_reader, settled_reader
@@ -28,6 +29,8 @@ from ppvae.errors import UserError
 from ppvae.ordinary import open_ordinary
 
 __all__ = ["Images", "Intake"]
+
+logger = logging.getLogger(__name__)
 
 type Images = ImageDataset | Tensor | np.ndarray | xr.DataArray | pd.DataFrame | str | PathLike[str] | Sequence[Any]
 """Images (image, C, H, W) or one (C, H, W), uint8 or floats in [0, 1]; a file, files, a folder or an archive of them;
@@ -100,11 +103,23 @@ class Intake:
     def _array(self, path: Path, fit: Fit | None) -> ImageDataset:
         read, settings = ARRAYS[path.suffix.lower()]
         how = {name: self._data[name] for name in (*settings, *CONVERTED) if self._data.get(name) is not None}
-        if read is npz:
-            how |= {"image_size": self.image_shape[1:], "fit": fit or self._data.get("fit")}
         data = read(path, **how)
+        if read is npz and data.image_shape != self.image_shape:
+            fit, own = fit or self._data.get("fit"), data.image_shape
+            data = read(path, **how, image_size=self.image_shape[1:], fit=fit)
+            self._say_fitted(own, fit, path)
         self._check(data.image_shape)
         return data
+
+    def _say_fitted(self, shape: Sequence[int], fit: Fit | None, path: str | Path) -> None:
+        """Log what becomes of pictures of another size than the run's, as the one in ``path``."""
+        (_, *own), (_, *size) = shape, self.image_shape
+        if own != size:
+            border = self._data.get("background") or "black"
+            scaled = "resized" if own[0] * size[1] == own[1] * size[0] else said_fit(fit, border)
+            logger.info(
+                "pictures of %d × %d, as in %s, are %s to the run's %d × %d", *own, Path(path).name, scaled, *size
+            )
 
     def _files(self, paths: Sequence[str], names: Sequence[str], name: str, fit: Fit | None) -> ImageDataset:
         table = xr.Dataset(coords={"file": ("image", np.array(names, dtype=str)), "image": np.arange(len(names))})
@@ -125,6 +140,7 @@ class Intake:
         how = {name: OmegaConf.to_object(data)[name] for name in HOW if data.get(name) is not None}
         asked = picture_reader(image_size=size, fit=fit or data.get("fit"), channels=channels, **how)
         reader, _ = settled_reader(asked, first)
+        self._say_fitted(replace(asked, image_size=None, fit=None)(first).shape, asked.fit, first)
         return GreyOnly(reader) if channels == 1 and data.get("channels") != 1 else reader
 
     def _pixels(self, images: Any, fit: Fit | None) -> Tensor:

@@ -13,7 +13,7 @@ from ppvae.errors import UserError
 from ..assemble import untrained_pair
 from ..configuration_files import load_configuration
 from ..endings import said_in_one_line
-from ..folders import check_run
+from ..folders import check_run, runs_below, said_of
 from ..record import read_record
 from ..resolvers import register_resolvers
 from ..selecting import kept_pair
@@ -21,6 +21,7 @@ from ..weights import EXPORTED, load_trained
 
 __all__ = ["finished_folder", "read_configuration", "trained_pair"]
 
+OTHERWISE = "give a run that has one"  # where none is below a study's folder
 PROBES = 2  # images on which a cut pair is compared with the whole
 
 
@@ -30,8 +31,9 @@ def finished_folder(folder: str | PathLike[str]) -> Path:
     state = read_record(directory).get("state", "finished")  # no record: of a study's member, or of an earlier version
     if state != "finished":
         raise UserError(f"{directory} is not finished, its state is {state!r}: resume={directory} goes on with it")
-    if not any((directory / name).is_file() for name in ("checkpoint.pt", EXPORTED)):
-        raise UserError(f"{directory} holds no trained pair{_members(directory)}")
+    if not _is_trained(directory):
+        below = [path for path in runs_below(directory) if _is_whole(path)]
+        raise UserError(f"{directory} holds no trained pair{', ' if below else '; '}{said_of(below) or OTHERWISE}")
     if not (directory / "metrics.json").is_file():
         raise UserError(
             f"{directory} is not finished, it has no metrics.json: resume={directory} goes on with it, or wait"
@@ -39,13 +41,12 @@ def finished_folder(folder: str | PathLike[str]) -> Path:
     return directory
 
 
-def _members(directory: Path) -> str:
-    """Which of a study's runs may be meant."""
-    found = sorted(path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/checkpoint.pt"))
-    found = [path for path in found if (path / "metrics.json").is_file()]
-    return (
-        f", but those of {len(found)} runs: give one of them, as {found[0]}" if found else "; give a run that has one"
-    )
+def _is_trained(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in ("checkpoint.pt", EXPORTED))
+
+
+def _is_whole(directory: Path) -> bool:
+    return _is_trained(directory) and (directory / "metrics.json").is_file()
 
 
 def read_configuration(folder: Path, allow: Sequence[str] = ()) -> DictConfig:

@@ -18,8 +18,9 @@ from ..publication import publish
 from ..report import ReportFigure, Table
 from ..training import TRAINED
 
-__all__ = ["axis_of", "labels_of", "publish_sweep", "settings_table"]
+__all__ = ["METRICS", "axis_of", "labels_of", "publish_sweep", "settings_table"]
 
+METRICS = (*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS)  # what sweep.metrics may name
 LONGEST = 24  # characters of a value in a figure
 
 

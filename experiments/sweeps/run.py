@@ -12,16 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from ppvae import UserError
 from ppvae.errors import check_choice, one_line
 from ppvae.files import locked, replace_atomically
-from ppvae.metrics import DISENTANGLEMENT_METRICS
 
 from ..configuration_folders import check_composed
-from ..evaluation import EVALUATED
 from ..launching import Members, check_workers, launch
 from ..members import metrics_of, outcome_of, say_what_is_left
 from ..own_names import named
-from ..training import RUNNING, TRAINED, check_same_configuration
+from ..subcommands import nearest
+from ..training import RUNNING, check_same_configuration
 from .names import name_members, varied_keys
-from .page import publish_sweep
+from .page import METRICS, publish_sweep
 from .task import Scores, own_configuration, run_member
 
 __all__ = ["collect", "run_sweep"]
@@ -59,7 +58,9 @@ def _check(config: DictConfig) -> None:
     if not OmegaConf.is_dict(wanted) or not OmegaConf.is_list(wanted.get("metrics")):
         raise UserError(f"sweep={wanted}: expected lists of what to show, such as sweep.metrics=[rate,mig]")
     for metric in wanted.metrics:
-        check_choice("sweep.metrics", metric, [*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS])
+        if metric not in METRICS:
+            near = nearest(str(metric), METRICS, "there is no such metric.")
+            raise UserError(f"sweep.metrics={metric}: {near} ppvae list metrics lists all {len(METRICS)}")
     check_choice("sweep.preset", wanted.get("preset"), ("quick", "locatello"))
     check_workers(config.workers)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.listing import CONF, SECTIONS, choices, names, print_list
+from experiments.sweeps.page import METRICS, labels_of
 from ppvae import UserError
 
 GROUPS = [group for groups in SECTIONS.values() for group in groups]
@@ -21,6 +22,17 @@ def test_a_group_is_listed_with_a_line_about_each_choice(group, capsys):
     assert [line.split()[0] for line in lines] == choices(group)
     assert all(len(line.split()) > 3 for line in lines), lines
     assert command == f"ppvae train {group}=CHOICE"
+
+
+def test_every_metric_of_a_sweep_is_listed_with_what_it_is_called(capsys):
+    print_list(["metrics"])
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert "sweep.metrics" in first
+    assert [line.split()[0] for line in lines] == list(METRICS)
+    assert all(
+        line.split(maxsplit=1)[1] == label for line, label in zip(lines, labels_of(METRICS).values(), strict=True)
+    )
+    assert last.startswith("ppvae train --multirun sweep.metrics=[")
 
 
 def test_all_is_listed_without_words(capsys):
@@ -59,5 +71,5 @@ def test_another_word_is_told_with_its_near_neighbour(word, line):
 
 
 def test_a_shell_is_offered_groups_once():
-    assert names([]) == GROUPS
+    assert names([]) == [*GROUPS, "metrics"]
     assert names(["prior"]) == []

@@ -1,5 +1,6 @@
 """What a run takes: pictures fitted as its own were, arrays, archives and tables; and one line for what it does not."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import ppvae
-from experiments.finished import FinishedRun
+from experiments.finished import FinishedRun, intake
 from experiments.finished.intake import Intake
 from ppvae import UserError
 from ppvae.datasets import image_folder, rows, sprites
@@ -51,6 +52,23 @@ def test_arrays_files_folders_and_archives_are_the_same_images(run, images, pict
     archived = run.encode(tmp_path / "pictures.zip")
     assert archived["file"].tolist() == run.encode(pictures)["file"].tolist() == [f"{n}.png" for n in range(5)]
     np.testing.assert_array_equal(archived.drop(columns="file"), expected)
+
+
+def test_pictures_of_another_size_are_said_to_be_resized_once(run, images, pictures, tmp_path, caplog):
+    """The file that shows it, and the sizes; of the run's own size nothing is said."""
+    caplog.set_level(logging.INFO, logger=intake.__name__)
+    run.encode(pictures)
+    assert not caplog.messages
+    for times, fit, scaled in ((2, None, "resized"), (3, "crop", "cropped"), (3, "stretch", "stretched")):
+        larger = images.repeat(times, 2).repeat(2, 3)
+        for number, image in enumerate(larger):
+            Image.fromarray(image.transpose(1, 2, 0)).save(pictures / f"{number}.png")
+        np.savez(tmp_path / "more.npz", images=larger)
+        for source, name in ((pictures, "0.png"), (tmp_path / "more.npz", "more.npz")):
+            caplog.clear()
+            run.encode(source, fit=fit)
+            said = f"pictures of {8 * times} × 16, as in {name}, are {scaled} to the run's 8 × 8"
+            assert caplog.messages == [said]
 
 
 def test_one_image_is_taken_as_one(run, images, pictures):

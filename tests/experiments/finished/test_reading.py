@@ -53,6 +53,17 @@ def test_a_folder_that_is_no_run(tmp_path):
     refused("", "expected a folder")
 
 
+def test_a_folder_of_runs_names_those_below_it(copied, tmp_path):
+    """Of three or fewer all, the last made first; a folder of such folders likewise."""
+    for day in (1, 2, 3, 4):
+        shutil.copytree(copied, tmp_path / "runs" / "cells" / f"2026-01-0{day}")
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "cells"):
+        named = ", ".join(f"{tmp_path}/runs/cells/2026-01-0{day}" for day in (4, 3, 2))
+        refused(folder, f"no run was made in this folder, but 4 below it: give one of them, {named}, …$")
+    shutil.rmtree(tmp_path / "runs" / "cells" / "2026-01-04")
+    refused(tmp_path / "runs", "but 3 below it: give one of them, [^…]*$")
+
+
 @pytest.mark.parametrize("state", ["running", "failed", "interrupted"])
 def test_a_run_that_is_not_finished(copied, state):
     (copied / "run.json").write_text(json.dumps({"state": state}))
@@ -66,7 +77,7 @@ def test_a_run_that_was_killed_before_it_was_measured(copied):
 
 def test_a_study_names_one_of_its_runs(copied, tmp_path):
     (tmp_path / "run.json").write_text('{"state": "finished"}')
-    refused(tmp_path, r"holds no trained pair, but those of 1 runs: give one of them, as .*/run$")
+    refused(tmp_path, r"holds no trained pair, but 1 below it: give one of them, .*/run$")
     (copied / "checkpoint.pt").unlink()
     refused(copied, "holds no trained pair; give a run that has one")
 

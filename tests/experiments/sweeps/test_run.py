@@ -128,7 +128,7 @@ def test_metrics_by_name_are_of_the_stored_posterior_and_may_be_asked_for_later(
     assert np.isnan(table.loc["seed=1", "mig"])
     assert table.loc["seed=1", "error"] == "mig: no posterior was stored"
     assert len(job.begun) == 2, "nothing is trained again"
-    with pytest.raises(UserError, match=r"sweep\.metrics='mgi': expected one of .*mig"):
+    with pytest.raises(UserError, match=r"sweep\.metrics=mgi: did you mean mig\? ppvae list metrics lists all \d\d$"):
         swept(tmp_path, BETAS[:2], "sweep.metrics=[mgi]")
 
 
