@@ -11,6 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import experiments
+from experiments import training
+from experiments.rehearsal import rehearse
 from experiments.resolvers import register_resolvers
 from tests.browser import browser  # noqa: F401  # a fixture
 
@@ -27,6 +29,20 @@ def _hydra() -> Iterator[None]:
     OmegaConf.clear_resolver("or")
     OmegaConf.clear_resolver("console_level")
     OmegaConf.clear_resolver("own_name")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _unrehearsed() -> Iterator[None]:
+    """Runs in this process are not tried before they begin, which takes as long as they do here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "rehearse", lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def rehearsed(monkeypatch) -> None:
+    """Runs are tried before they begin, as those of users are."""
+    monkeypatch.setattr(training, "rehearse", rehearse)
 
 
 COMMAND_LINE = """

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import experiments
 from experiments.assemble import assemble, training_data
@@ -132,27 +132,38 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
         assert instantiate(configuration[group], _convert_="all") is not None
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_model_of_every_experiment_is_built(experiment, monkeypatch):
+def models_of(experiment: str) -> dict[str, list[str]]:
+    """An experiment's models: the words of each."""
+    return dict(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").get("models", {"alone": []}))
+
+
+def models() -> Iterator[Any]:
+    """Every model of every experiment; long are all but the first and the last of each."""
+    for experiment in EXPERIMENTS:
+        names = list(models_of(experiment))
+        for name in names:
+            marks = [] if name in (names[0], names[-1]) else [pytest.mark.long]
+            yield pytest.param(experiment, name, marks=marks, id=f"{experiment}-{name}")
+
+
+@pytest.mark.parametrize(("experiment", "name"), list(models()))
+def test_every_model_of_every_experiment_is_built(experiment, name, monkeypatch):
     """On other data where the experiment's own are not at hand."""
-    configuration = hydra.compose("config", [f"experiment={experiment}"])
-    models = configuration.get("models", {"alone": []})
-    small = ["network.hierarchy='4x4:1 8x8:1'"] if "hierarchy" in configuration.network else []
-    sprites = composed().data
+    words = [*TINY, f"experiment={experiment}", *models_of(experiment)[name]]
+    own = [word for word in words if not word.startswith(("data", "latents"))]
+    composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
+    if "hierarchy" in composition.network:
+        composition.network.hierarchy = "4x4:1 8x8:1"
     monkeypatch.setattr("experiments.assemble._check_held_out", lambda _: None)
-    for name, overrides in models.items():
-        own = [
-            o for o in [*TINY, f"experiment={experiment}", *small, *overrides] if not o.startswith(("data", "latents"))
-        ]
-        composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
-        composition.data, composition.validation = sprites.copy(), None  # sprites have no splits
-        if "condition" in composition and composition.condition is not None:
-            composition.condition.input = "shape"  # sprites have no label
-        if composition.get("labels") is not None:
-            composition.labels.update({"factor": "shape", "known": 3, "images": 0})
-        model = assemble(composition).model
-        prior = getattr(model, "prior", getattr(model, "prior_global", None))
-        assert getattr(prior, "top_down", prior).latents == 2, name
+    sprites = OmegaConf.load(CONF / "data" / "sprites.yaml")
+    composition.data, composition.validation = OmegaConf.merge(sprites, {"size": 24, "image_size": 32}), None
+    if "condition" in composition and composition.condition is not None:
+        composition.condition.input = "shape"  # sprites have no label
+    if composition.get("labels") is not None:
+        composition.labels.update({"factor": "shape", "known": 3, "images": 0})
+    model = assemble(composition).model
+    prior = getattr(model, "prior", getattr(model, "prior_global", None))
+    assert getattr(prior, "top_down", prior).latents == 2, name
 
 
 def test_the_default_is_the_papers_ngvae():

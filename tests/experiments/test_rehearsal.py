@@ -22,6 +22,8 @@ from ppvae import VAE, Program, UserError, read_posterior
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 PAIRS = '''
 """A user's own priors, guides and likelihoods."""
 
