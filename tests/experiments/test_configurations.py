@@ -1,7 +1,7 @@
 """Every configuration composes and is built, and every legal combination trains two steps."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from ppvae.svi import Plateau
 CONF = Path(experiments.__file__).parent / "conf"
 TINY = ["data.size=24", "data.image_size=32", "latents=3", "trainer.compile=false", "trainer.progress=false"]
 CHOICES = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
+TOGETHER = ("experiment", "prior", "guide", "likelihood", "objective", "clusters", "annealing")
+APART = [(group, choice) for group, choice in CHOICES if group not in TOGETHER]
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
 PRIORS, GUIDES, LIKELIHOODS, OBJECTIVES = (
     [choice for group, choice in CHOICES if group == wanted] for wanted in ("prior", "guide", "likelihood", "objective")
@@ -38,15 +40,6 @@ MAP_PRIOR, MAP_GUIDE = PRIORS.pop(PRIORS.index("autoregressive_map")), GUIDES.po
 DEEP_PRIOR = PRIORS.pop(PRIORS.index("hierarchy"))
 DEEP_GUIDES = [GUIDES.pop(GUIDES.index(name)) for name in ("hierarchy", "ladder")]
 DEEP = [f"prior={DEEP_PRIOR}", "network=hierarchy", "network.hierarchy='4x4:1 8x8:1'", "network.channels=8"]
-OPEN = (
-    TWO_VIEW_GUIDE,
-    LABEL_GUIDE,
-    MAP_PRIOR,
-    DEEP_PRIOR,
-    *DEEP_GUIDES,
-    "vamp",
-    "ard",
-)  # the pair gives what these leave open
 TWO_LEVELS = [f"prior={MAP_PRIOR}", f"guide={MAP_GUIDE}", "network=two_levels"]
 CLUSTERS = [choice for group, choice in CHOICES if group == "clusters"]
 FACTORISED = {
@@ -87,6 +80,20 @@ def legal_objective(objective: str, prior: str, guide: str) -> bool:
     return objective != "total_correlation" or (guide in INDEPENDENT and guide not in OWN_PAIRS)
 
 
+def once_each(firsts: list[str], seconds: list[str], of: Callable[[str, str], bool] = lambda *_: True) -> list[Any]:
+    """All pairs that are ``of`` a kind; those are long of which both stand in others."""
+    pairs = [pair for pair in itertools.product(firsts, seconds) if of(*pair)]
+    pairs.sort(key=lambda pair: (firsts.index(pair[0]) - seconds.index(pair[1])) % len(firsts))  # diagonals
+    seen: tuple[set[str], set[str]] = set(), set()
+    found = []
+    for first, second in pairs:
+        marks = [pytest.mark.long] if first in seen[0] and second in seen[1] else []
+        found.append(pytest.param(first, second, marks=marks))
+        seen[0].add(first)
+        seen[1].add(second)
+    return found
+
+
 def composed(*overrides: str) -> DictConfig:
     return hydra.compose("config", [*TINY, *overrides])
 
@@ -107,17 +114,15 @@ def test_every_group_has_choices():
     assert groups >= {"data", "network", "prior", "likelihood", "guide", "objective", "trainer", "experiment"}
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=["=".join(pair) for pair in CHOICES])
+@pytest.mark.parametrize(("group", "choice"), APART, ids=["=".join(pair) for pair in APART])
 def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
-    network = {MAP_GUIDE: "two_levels", "hierarchy": "hierarchy", "ladder": "hierarchy"}.get(choice, "conv")
-    overrides = [f"{group}={choice}", *([f"network={network}"] if group in ("prior", "guide") else [])]
+    """Experiments, and the parts of a pair and its objective, are built together below."""
     if (group, choice) == ("data", "dsprites"):
-        configuration = hydra.compose("config", [*overrides, f"data.path={dsprites_file}"])
-    elif group in ("data", "experiment"):
-        configuration = hydra.compose("config", overrides)
+        configuration = hydra.compose("config", [f"{group}={choice}", f"data.path={dsprites_file}"])
+    elif group == "data":
+        configuration = hydra.compose("config", [f"{group}={choice}"])
     else:
-        configuration = composed(*overrides)
-    assert callable(get_method(configuration.job))
+        configuration = composed(f"{group}={choice}")
     shape = [3, 1, 32] if choice == "conv_rows" else [3, 32, 32]
     configuration.image_shape, configuration.maps = shape, MAPS.get(choice, 3)
     if group == "trainer":
@@ -126,9 +131,9 @@ def test_every_choice_composes_and_is_built(group, choice, dsprites_file):
     elif group == "network":
         for part in ("encoder", "decoder"):
             assert isinstance(instantiate(configuration.network[part], _convert_="all"), torch.nn.Module)
-    elif group in ("auxiliary", "clusters", "condition", "labels", "launcher", "model") or choice in OPEN:
+    elif group in ("auxiliary", "condition", "labels", "launcher", "model"):
         return  # built together below
-    elif group != "experiment" and (group != "data" or choice in ("sprites", "dsprites")):  # others need their files
+    elif group != "data" or choice in ("sprites", "dsprites"):  # others need their files
         assert instantiate(configuration[group], _convert_="all") is not None
 
 
@@ -152,6 +157,7 @@ def test_every_model_of_every_experiment_is_built(experiment, name, monkeypatch)
     words = [*TINY, f"experiment={experiment}", *models_of(experiment)[name]]
     own = [word for word in words if not word.startswith(("data", "latents"))]
     composition = hydra.compose("config", [*own, "data=sprites", "latents=2"])
+    assert callable(get_method(composition.job))
     if "hierarchy" in composition.network:
         composition.network.hierarchy = "4x4:1 8x8:1"
     monkeypatch.setattr("experiments.assemble._check_held_out", lambda _: None)
@@ -231,18 +237,18 @@ def overrides_of(prior: str, guide: str, likelihood: str, objective: str) -> lis
 
 
 def swaps() -> Iterator[Any]:
-    """Every legal pair with every objective; those are long whose parts stand two by two in others.
+    """Every legal pair with every objective; those are long whose prior and guide, and whose objective, others have.
 
-    What is left has each prior with each guide, and each of these with each objective, trained and refused.
+    What is left has each prior with each guide, and each objective, trained and refused.
     """
     pairs = [pair for pair in itertools.product(PRIORS, GUIDES) if legal_pair(*pair)]
     seen: set[tuple] = set()
     for shift, (prior, guide) in itertools.product(range(len(OBJECTIVES)), pairs):  # a Latin square at a time
         objective = OBJECTIVES[(PRIORS.index(prior) + GUIDES.index(guide) + shift) % len(OBJECTIVES)]
         trains = legal_objective(objective, prior, guide)
-        two_by_two = {(prior, guide), (prior, objective, trains), (guide, objective, trains)}
-        yield pytest.param(prior, guide, objective, marks=[pytest.mark.long] if two_by_two <= seen else [])
-        seen |= two_by_two
+        parts = {(prior, guide), (objective, trains)}
+        yield pytest.param(prior, guide, objective, marks=[pytest.mark.long] if parts <= seen else [])
+        seen |= parts
 
 
 @pytest.mark.parametrize(("prior", "guide", "objective"), list(swaps()))
@@ -380,8 +386,7 @@ def test_hierarchies_that_do_not_fit_end_in_one_line(overrides, line):
 
 
 @pytest.mark.filterwarnings("ignore:RelaxedClusters trains on an objective that is no bound:UserWarning")
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("clusters", ["none", *CLUSTERS])
+@pytest.mark.parametrize(("clusters", "objective"), once_each(["none", *CLUSTERS], OBJECTIVES))
 def test_two_views_train_by_every_objective(clusters, objective):
     """With and without clusters; the total correlation, which is of one code, is refused."""
     prior, more = ("normal", []) if clusters == "none" else (CLUSTER_PRIOR, [f"clusters={clusters}"])
@@ -454,15 +459,14 @@ def test_every_likelihood_takes_the_kinds_of_pixels_it_is_a_density_of(likelihoo
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("network", ["conv", "mlp"])
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize(("network", "likelihood"), once_each(["conv", "mlp"], LIKELIHOODS))
 def test_every_likelihood_has_its_decoder_in_every_network(network, likelihood):
     narrow = ["network.encoder.hidden=[16]", "network.decoder.hidden=[16]"] if network == "mlp" else []
     parts = assemble(composed(f"network={network}", f"likelihood={likelihood}", *narrow))
     assert parts.model.likelihood(torch.zeros(2, 3)).event_shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize(("prior", "guide"), [p for p in itertools.product(PRIORS, GUIDES) if not legal_pair(*p)])
+@pytest.mark.parametrize(("prior", "guide"), once_each(PRIORS, GUIDES, lambda *pair: not legal_pair(*pair)))
 def test_illegal_pairs_end_in_one_line(prior, guide):
     def trained() -> None:
         parts = assemble(composed(*overrides_of(prior, guide, "normal", "beta")))

@@ -83,6 +83,7 @@ def test_a_table_without_gaps_has_nothing_imputed(tmp_path):
     assert (tmp_path / "run" / "columns.csv").exists()
 
 
+@pytest.mark.usefixtures("rehearsed")
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -21,7 +21,8 @@ from ppvae import UserError
 from ppvae.selection.selecting import pair_of_level
 
 SMALL = [
-    *("data.size=96", "data.image_size=32", "latents=3", "network=small_conv", "prior=normal", "guide=mean_field"),
+    *("data.size=64", "data.image_size=32", "latents=3", "prior=normal", "guide=mean_field"),
+    *("network=mlp", "network.encoder.hidden=[16]", "network.decoder.hidden=[16]"),
     *("validation=null", "trainer.stopping=null", "trainer.epochs=2", "trainer.batch_size=16", "trainer.compile=false"),
     *("trainer.progress=false", "trainer.accelerator=cpu", "information.images=0", "diagnosis.images=0"),
     *("posterior.images=32", "posterior.draws=2", "posterior.ablation_images=8"),
