@@ -1,6 +1,6 @@
 """The model card of a run: what it is, what it was trained on, how well, and how to load it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..evaluation import EVALUATED
 from ..record import read_record
+from .without_folders import record_without_folders
 
 if TYPE_CHECKING:
     from .run import FinishedRun
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["model_card", "title_of"]
 
 PARTS = ("prior", "guide", "likelihood", "objective", "annealing", "penalty", "condition", "auxiliary", "select")
-MADE = ("command", "seed", "commit", "torch", "pyro-ppl", "python", "start")
+NOTHING_HELD = "Of the training data nothing is in this folder."
 UNNAMED = "No licence was named: ask whoever trained it before using it."
 
 
-def model_card(run: "FinishedRun", license: str | None) -> str:
-    """Markdown below the fields, in YAML, by which model hubs file it."""
+def model_card(run: "FinishedRun", license: str | None, held: Mapping[str, str]) -> str:
+    """Markdown below the fields, in YAML, by which model hubs file it. ``held``: files of the training data, and what
+    they hold of them."""
     fields = ["---", f"license: {license or 'unknown'}", "library_name: ppvae"]
     fields += ["tags:", *(f"- {tag}" for tag in ("variational-autoencoder", "pyro", "representation-learning")), "---"]
     sections = [
@@ -30,6 +32,7 @@ def model_card(run: "FinishedRun", license: str | None) -> str:
         _table("What it is", ("part", "here"), _parts(run)),
         _table("Metrics", ("metric", "value"), _metrics(run)),
         _loading(run),
+        _table("What is here of the training data", ("file", "holds"), held.items()) or NOTHING_HELD,
         _table("How it was made", ("what", "here"), _made(run)),
         f"## Licence\n\n{f'`{license}`.' if license else UNNAMED}",
     ]
@@ -72,9 +75,8 @@ def _metrics(run: "FinishedRun") -> Iterator[tuple[str, str]]:
 
 def _made(run: "FinishedRun") -> Iterator[tuple[str, str]]:
     record = read_record(run.folder) or {"seed": run.configuration.seed}
-    for name in MADE:
-        if name in record:
-            yield name, f"`{record[name]}`"
+    for name, value in record_without_folders(record).items():
+        yield name, f"`{value}`"
 
 
 def _loading(run: "FinishedRun") -> str:

@@ -133,6 +133,9 @@ def _takes_reconstruction(parser: argparse.ArgumentParser) -> None:
 def _takes_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--license", help="as the card names it, such as apache-2.0")
+    parser.add_argument(
+        "--codes", action="store_true", help="with codes.csv, a row a training image, files and factors"
+    )
     parser.add_argument("--posterior", action="store_true", help="with the posterior, which holds training images")
 
 
@@ -166,7 +169,8 @@ def _reconstruct(run: FinishedRun, asked: argparse.Namespace) -> str:
 
 
 def _export(run: FinishedRun, asked: argparse.Namespace) -> str:
-    return f"Exported: {run.export(asked.folder, license=asked.license, posterior=asked.posterior)}"
+    options = {"license": asked.license, "posterior": asked.posterior, "codes": asked.codes}
+    return f"Exported: {run.export(asked.folder, **options)}"
 
 
 COMMANDS = {

@@ -72,7 +72,7 @@ class FinishedRun:
     def codes(self) -> pd.DataFrame:
         """``codes.csv``: a row an image of the run's data, its part, file and factors, then each latent's mean and
         standard deviation."""
-        path = self._kept("codes.csv", "encode(run.data) makes them of data that are at hand")
+        path = self._kept("codes.csv", "encode(run.data) makes them of data that are at hand, an export has codes=True")
         with reading(path, "table of codes", "encode(run.data) makes it again"), open_ordinary(path) as file:
             return pd.read_csv(file, index_col="image")
 
@@ -204,17 +204,22 @@ class FinishedRun:
         found = image_scores(self.model, self.guide, data, draws, seed, self._held_out_batch)
         return as_table(found, training, self._files(data))
 
-    def export(self, folder: str | PathLike[str], *, license: str | None = None, posterior: bool = False) -> Path:
+    def export(
+        self, folder: str | PathLike[str], *, license: str | None = None, posterior: bool = False, codes: bool = False
+    ) -> Path:
         """Write the run as a folder to be given away, which :func:`ppvae.load` reads: ``model.safetensors``,
-        ``config.yaml``, ``README.md`` (a model card), its metrics, codes and training scores; returns its path.
+        ``config.yaml``, ``README.md`` (a model card) and its metrics; returns its path.
 
-        ``license``: as the card names it, such as ``apache-2.0``. ``posterior``: whether the stored posterior goes
-        along, which holds training images. The configuration and the command in it name files as they were called here.
-        Errors: :class:`~ppvae.UserError` for a folder that holds files, which stays as it is.
+        ``license``: as the card names it, such as ``apache-2.0``. Of the training data it holds log p(x) of the first
+        500 images, sorted, for :meth:`score`, a table's columns with their scaling, and the names of labels that may be
+        given. ``codes``: whether ``codes.csv`` goes along, a row an image with its file and factors; ``posterior``:
+        whether the stored posterior does, which holds images. The card says which. Of files and folders that the
+        configuration and the command name, the last part alone is told.
+        Errors: :class:`~ppvae.UserError` for a folder that holds files, which stays as it is, and what the run has not.
         """
         from .export import export  # here: a card's words are of the metrics, which take seconds to import
 
-        return export(self, Path(folder), license=license, posterior=posterior)
+        return export(self, Path(folder), license=license, posterior=posterior, codes=codes)
 
     def keep_training_scores(self) -> None:
         """Measure what :meth:`score` ranks images among, where that is not kept yet and can be."""

@@ -17,7 +17,7 @@ from ppvae.pair.program import Data
 
 from ..weights import weights_checksum
 
-__all__ = ["TRAINING", "anomaly", "as_table", "image_scores", "training_scores"]
+__all__ = ["TRAINING", "anomaly", "as_table", "image_scores", "training_scores", "write_scores_alone"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,15 @@ def training_scores(
     with suppress(UserError):  # a folder that others may only read
         write_posterior(xr.DataTree(found), kept)
     return found
+
+
+def write_scores_alone(folder: Path, target: Path) -> None:
+    """What :func:`training_scores` kept, without which image has which: log p(x), sorted, where there are any."""
+    if (folder / TRAINING / "zarr.json").is_file():
+        kept = read_posterior(folder / TRAINING).to_dataset()
+        scores = {"log_marginal": ("image", np.sort(kept["log_marginal"].values))}
+        made = {name: kept.attrs[name] for name in ("num_samples", "weights")}
+        write_posterior(xr.DataTree(xr.Dataset(scores, attrs=made)), target / TRAINING)
 
 
 def anomaly(log_p: np.ndarray, training: np.ndarray) -> np.ndarray:

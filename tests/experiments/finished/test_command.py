@@ -81,8 +81,10 @@ def test_a_conditional_run_is_given_its_level(trained, tmp_path):
 
 
 def test_an_export_is_read_again(trained, tmp_path, capsys):
-    main(["export", str(trained("plain")), str(tmp_path / "away"), "--license", "apache-2.0"])
-    assert capsys.readouterr().out == f"Exported: {tmp_path}/away\n"
+    main(["export", str(trained("plain")), str(tmp_path / "away"), "--license", "apache-2.0", "--codes"])
+    said = capsys.readouterr()
+    assert said.out == f"Exported: {tmp_path}/away\n"
+    assert "codes.csv, a row a training image: its file, factors and code" in said.err
     assert "license: apache-2.0" in (tmp_path / "away" / "README.md").read_text()
     assert not ppvae.load(tmp_path / "away").codes.empty
 

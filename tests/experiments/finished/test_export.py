@@ -1,7 +1,9 @@
 """What is given away of a run: tensors to the last bit, a card that says what it is, and no more than was asked for."""
 
 import json
+import logging
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,15 +12,17 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import ppvae
+from experiments.finished.scoring import TRAINING
+from experiments.finished.without_folders import configuration_without_folders
 from experiments.weights import write_safetensors
-from ppvae import UserError
+from ppvae import UserError, read_posterior
 
 
 def test_the_folder_holds_tensors_and_plain_text(trained, tmp_path):
     run = ppvae.load(trained("plain"))
     away = run.export(tmp_path / "away")
     assert {path.name for path in away.iterdir()} == {
-        *("README.md", "codes.csv", "config.yaml", "metrics.json", "model.safetensors", "training_scores.zarr")
+        *("README.md", "config.yaml", "metrics.json", "model.safetensors", "training_scores.zarr")
     }
     tensors = load_file(away / "model.safetensors")  # by the format's own library
     states = {f"model.{name}": values for name, values in run.model.state_dict().items()}
@@ -44,6 +48,64 @@ def test_the_posterior_goes_along_if_asked_for(trained, tmp_path):
     assert whole.score(image, draws=8).equals(run.score(image, draws=8))
     with pytest.raises(UserError, match="score with the draws that it was exported with, 64"):
         bare.score(image, draws=8)
+
+
+ELSEWHERE = "/srv/elsewhere"
+HELD = {"codes": "codes.csv", "posterior": "posterior.zarr"}
+
+
+@pytest.mark.parametrize("asked", [(), ("codes",), ("posterior",), ("codes", "posterior")])
+def test_what_goes_along_of_the_training_data_is_asked_for_and_said(trained, tmp_path, caplog, asked):
+    caplog.set_level(logging.INFO, logger="experiments")
+    run = ppvae.load(trained("plain"))
+    away = run.export(tmp_path / "away", **dict.fromkeys(asked, True))
+    for said in ((away / "README.md").read_text(), caplog.messages[-1]):
+        assert "training_scores.zarr" in said
+        assert [word for word, name in HELD.items() if name in said] == list(asked)
+    assert [word for word, name in HELD.items() if (away / name).exists()] == list(asked)
+
+
+def test_scores_go_along_without_saying_which_image_has_which(trained, tmp_path):
+    run = ppvae.load(trained("plain"))
+    away = run.export(tmp_path / "away")
+    kept, own = (read_posterior(folder / TRAINING).to_dataset() for folder in (away, run.folder))
+    assert list(kept.data_vars) == ["log_marginal"]
+    assert set(kept.attrs) == {"num_samples", "weights"}
+    np.testing.assert_array_equal(kept["log_marginal"], np.sort(own["log_marginal"]))
+
+
+@pytest.mark.parametrize("name", HELD.values())
+def test_what_the_run_has_not_cannot_go_along(trained, tmp_path, name):
+    shutil.copytree(trained("plain"), tmp_path / "run", ignore=shutil.ignore_patterns(name))
+    word = name.partition(".")[0]
+    with pytest.raises(UserError, match=f"has no {re.escape(name)} that could go along; leave {word} out"):
+        ppvae.load(tmp_path / "run").export(tmp_path / "away", **{word: True})
+    assert not (tmp_path / "away").exists()
+
+
+@pytest.mark.parametrize("system", ["plain", "table", "some labels"])
+def test_no_folder_of_the_trainer_is_told(trained, sources, tmp_path, system):
+    """Neither of the data nor of the run, in no file, whatever is asked for; the files' own names are."""
+    shutil.copytree(trained(system), tmp_path / "home" / "run")
+    words = f"data.path={sources}/images.npz 'data.table=[{sources}/a b.csv,c]' resume={ELSEWHERE}/y"
+    record = {"command": f"ppvae train {words}", "state": "finished", "error": f"{ELSEWHERE}/y"}
+    (tmp_path / "home" / "run" / "run.json").write_text(json.dumps(record))
+    away = ppvae.load(tmp_path / "home" / "run").export(tmp_path / "away", codes=True, posterior=True)
+    for path in away.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(str(folder).encode() in content for folder in (sources, tmp_path, ELSEWHERE)), path
+    assert yaml.safe_load((away / "config.yaml").read_text())["data"]["path"] == (
+        "rows.csv" if system == "table" else "images.npz"
+    )
+    assert "data.path=images.npz 'data.table=[a b.csv,c]' resume=y`" in (away / "README.md").read_text()
+
+
+def test_what_is_no_path_stays_in_a_configuration():
+    kept = {"labels": {"factor": "width/height"}, "data": {"columns": ["a/b"], "array": "table", "size": 3}}
+    placed = {"path": ["/home/me/cells", "~/more"], "cache": "/scratch", "own": "C:\\mine\\x"}
+    found = configuration_without_folders({**kept, "network": placed, "resume": "runs/cells/1"})
+    assert found == {**kept, "network": {"path": ["cells", "more"], "cache": None, "own": "x"}, "resume": None}
 
 
 def card_of(run, folder, **options) -> tuple[dict, str]:

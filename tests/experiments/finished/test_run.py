@@ -51,7 +51,7 @@ def test_any_run_encodes_draws_scores_and_is_exported_to_the_last_bit(system, tr
     own = run.traverse(steps=3, site=SITE.get(system))
     assert run.traverse(few, image=2, steps=3, site=SITE.get(system)).sizes == own.sizes
 
-    again = ppvae.load(run.export(tmp_path / "away", license="apache-2.0"))
+    again = ppvae.load(run.export(tmp_path / "away", license="apache-2.0", codes=True))
     for program in ("model", "guide"):
         states = getattr(again, program).state_dict()
         assert all(torch.equal(values, states[name]) for name, values in getattr(run, program).state_dict().items())
