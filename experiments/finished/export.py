@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 ALONG = ("metrics.json", "columns.csv", "path/kept.json", "path/path.zarr")
 OF_DATA = {
+    LEVELS: "the names of the labels that may be given",
     "columns.csv": "the name, mean and scale of each column",
     TRAINING: "log p(x) of training images, sorted: `score` ranks others among them",
     "codes.csv": "a row a training image: its file, factors and code",
