@@ -6,6 +6,7 @@ import io
 import re
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,7 +17,9 @@ COLOUR = re.compile(r"(fill|stroke): (#[0-9a-f]{6})")
 PLACES = re.compile(r' (?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')  # not transformations, which scale what follows
 DECIMALS = re.compile(r"\d+\.\d{3,}")
 PNG = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]*)")
-OVER = "over"  # ids of what lies over a heat map, which stays as it is in the dark
+OVER = "over"  # ids of numbers over a heat map, which keep their colours beside its own
+HEAT = "heat"  # ids of heat maps that fade to white, and of their bars
+WHITE = 0.9  # lightness of a colour map's first or middle colour from which it does
 DARKEST, SPAN = 0.13, 0.8  # lightness of what is white, and that of what is black above it
 OWN_PIXELS = 128  # a side of pictures that keep their own; of larger ones a figure shows less than they have
 LARGEST = 400_000  # bytes of a figure whose pictures stay exact
@@ -25,11 +28,14 @@ LARGEST = 400_000  # bytes of a figure whose pictures stay exact
 def as_svg(figure: Figure, dpi: float) -> bytes:
     """The figure without its paper, letters as outlines, pictures of their own pixels; ``dpi``: of what is resampled.
 
-    Where a reader prefers dark pages its lines and letters are drawn by :func:`in_the_dark`; pictures and heat maps,
-    and the numbers over them, stay. A figure of more than 400 kB holds its pictures as JPEG.
+    Where a reader prefers dark pages its lines and letters are drawn by :func:`in_the_dark`, and a heat map that fades
+    to white, with the numbers over it, is turned as they are; pictures, and other heat maps, stay. A figure of more
+    than 400 kB holds its pictures as JPEG.
     """
-    for axes in figure.axes:
+    for place, axes in enumerate(figure.axes):
         _fix(axes)
+        if _fades(axes):
+            axes.set_gid(f"{HEAT}_{place}")
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "ppvae", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", dpi=dpi, facecolor="none", metadata={"Date": None, "Creator": None})
@@ -58,6 +64,14 @@ def _fix(axes: Axes) -> None:
             text.set_gid(f"{OVER}_{place}")
 
 
+def _fades(axes: Axes) -> bool:
+    """Whether it is a heat map, or the bar of one, whose colours fade to white at their beginning or middle."""
+    shown = [image for image in axes.images if image.get_array().ndim == 2]
+    bar = getattr(axes, "_colorbar", None)
+    maps = [image.get_cmap() for image in (*shown, *([] if bar is None else [bar.mappable]))]
+    return any(max(np.mean(colours(place)[:3]) for place in (0.0, 0.5)) > WHITE for colours in maps)
+
+
 def _rounded(places: re.Match[str]) -> str:
     """To a hundredth of a point, which nobody sees."""
     return DECIMALS.sub(lambda number: f"{float(number[0]):.2f}", places[0])
@@ -75,4 +89,7 @@ def _dark(text: str) -> str:
         f'[style*="{role}: {colour}"]:not([id^="{OVER}"] *){{{role}:{in_the_dark(colour)}!important}}'
         for role, colour in sorted(set(COLOUR.findall(text)))
     ]
+    if f'id="{HEAT}_' in text:  # white to the grey of white, black to that of black, hues back where they were
+        turned = f"filter:invert({1 - DARKEST:g}) hue-rotate(180deg)"
+        rules.append(f'[id^="{HEAT}"] image,[id^="{HEAT}"] [id^="{OVER}"]{{{turned}}}')
     return f"@media (prefers-color-scheme:dark){{svg{{fill:{in_the_dark('#000000')}}}{''.join(rules)}}}"

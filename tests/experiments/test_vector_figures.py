@@ -50,6 +50,23 @@ def test_numbers_over_a_heat_map_keep_their_colour():
     assert re.search(r'<g id="over_0">\s*(<!--.*?-->)?\s*<g style="fill: #ffffff"', svg(draw))
 
 
+@pytest.mark.parametrize(
+    ("colours", "turned"), [("Blues", True), ("RdBu_r", True), ("viridis", False), ("gray", False)]
+)
+def test_a_heat_map_that_fades_to_white_is_turned_in_the_dark_with_its_bar(colours, turned):
+    """White to the grey that white lines take, with the hues where they were; of others nothing."""
+
+    def draw(axes):
+        axes.figure.colorbar(axes.imshow(np.eye(2), cmap=colours))
+        axes.figure.add_axes((0, 0, 0.1, 0.1)).imshow(np.eye(2), cmap="gray")
+
+    text = svg(draw)
+    assert ("{filter:invert(0.87) hue-rotate(180deg)}" in text) == turned
+    groups = re.findall(r'<g id="(heat_\d|axes_\d)">(.*?)(?=<g id="(?:heat|axes)_\d">|$)', text, re.DOTALL)
+    assert [name.partition("_")[0] for name, _ in groups] == (["heat", "heat", "axes"] if turned else ["axes"] * 3)
+    assert all("<image" in inside for _, inside in groups)
+
+
 @pytest.mark.parametrize(("side", "lossy"), [(100, True), (600, False)])
 def test_pictures_do_not_make_a_page_heavy(side, lossy):
     """Noise, which no exact format makes smaller: with loss, or where there is more of it than is shown, resampled."""
