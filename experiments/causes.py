@@ -5,13 +5,15 @@ from typing import NamedTuple
 import xarray as xr
 
 from guides import FullCovarianceNormal, MeanFieldNormal
+from ppvae.diagnostics.contents import noun_in
 from ppvae.likelihoods import AutoregressiveLikelihood, BernoulliLikelihood, NormalLikelihood
+from ppvae.nouns import Noun
 from ppvae.plots.labels import number
 from ppvae.priors import NormalPrior
 
 from .assemble import Parts
 from .evaluation import Evaluation
-from .findings import of_rows, reconstruction_error
+from .findings import reconstruction_error
 
 __all__ = ["Cause", "causes", "summed_up"]
 
@@ -55,7 +57,7 @@ def causes(parts: Parts, evaluation: Evaluation, diagnosed: xr.Dataset) -> list[
     for name, group in groups.items():
         tests = tuple(test for test in failed if test in group)
         if tests:
-            found.append(Cause(f"the {name}", tests, *told[name](parts)))
+            found.append(Cause(f"the {name}", tests, *told[name](parts, noun_in(evaluation.tree))))
     return sorted(found, key=lambda cause: cause.name != "the code")
 
 
@@ -74,17 +76,17 @@ def _scale(parts: Parts, evaluation: Evaluation) -> tuple[str, str] | None:
     scale = float(likelihood.log_scale.detach().exp())
     if error < FAR * scale:
         return None
-    one, each = ("an entry", "entry") if of_rows(evaluation) else ("a pixel", "pixel")
+    noun = noun_in(evaluation.tree)
     learn = "" if likelihood.scale_mode != "fixed" else "learn σ (likelihood.scale_mode=learned), "
     advice = f"{learn}weight the rate by β = {number((error / scale) ** 2, 2)}, or train longer"
     return (
-        f"σ = {scale:.2g} of {one} is {error / scale:.1f} times below the error that remains, {error:.2g}, so that the "
-        f"model is surer of every {each} than its decoder is right",
+        f"σ = {scale:.2g} of {noun.a_pixel} is {error / scale:.1f} times below the error that remains, {error:.2g}, so "
+        f"that the model is surer of every {noun.pixel} than its decoder is right",
         f"{advice[0].upper()}{advice[1:]}, before anything is said of the guide.",
     )
 
 
-def _of_code(parts: Parts) -> tuple[str, str]:
+def _of_code(parts: Parts, _noun: Noun) -> tuple[str, str]:
     used = type(parts.objective).__name__
     cures = {
         "Annealed": "anneal the rate's weight (annealing=linear)",
@@ -98,9 +100,9 @@ def _of_code(parts: Parts) -> tuple[str, str]:
     return "the decoder makes next to nothing of what the latents say", f"{advice[0].upper()}{advice[1:]}."
 
 
-def _of_guide(parts: Parts) -> tuple[str, str]:
+def _of_guide(parts: Parts, noun: Noun) -> tuple[str, str]:
     said = f"{type(parts.guide).__name__} is not the posterior of this model"
-    longer = "train for longer or on more images, or widen the encoder"
+    longer = f"train for longer or on more {noun.many}, or widen the encoder"
     if isinstance(parts.guide, MeanFieldNormal):
         return said, f"A richer guide is at hand (guide=full_covariance or guide=iaf); else {longer}."
     if isinstance(parts.guide, FullCovarianceNormal):
@@ -108,7 +110,7 @@ def _of_guide(parts: Parts) -> tuple[str, str]:
     return said, f"{longer[0].upper()}{longer[1:]}."
 
 
-def _of_prior(parts: Parts) -> tuple[str, str]:
+def _of_prior(parts: Parts, _noun: Noun) -> tuple[str, str]:
     prior = getattr(parts.model, "prior", None)
     said = f"the codes of the data are not where {type(prior).__name__} draws its own"
     if isinstance(prior, NormalPrior):
@@ -119,14 +121,14 @@ def _of_prior(parts: Parts) -> tuple[str, str]:
     )
 
 
-def _of_likelihood(parts: Parts) -> tuple[str, str]:
+def _of_likelihood(parts: Parts, noun: Noun) -> tuple[str, str]:
     likelihood = getattr(parts.model, "likelihood", None)
-    said = f"{type(likelihood).__name__} does not redraw images with the statistics that they have"
+    said = f"{type(likelihood).__name__} does not redraw {noun.many} with the statistics that they have"
     if isinstance(likelihood, NormalLikelihood) and likelihood.scale_mode == "fixed":
         return said, "Learn its σ (likelihood.scale_mode=learned), or train the decoder for longer."
     if isinstance(likelihood, BernoulliLikelihood | NormalLikelihood):
         return (
             said,
-            "Its noise is of each pixel alone: train for longer, or choose likelihood=autoregressive.",
+            f"Its noise is of each {noun.pixel} alone: train for longer, or choose likelihood=autoregressive.",
         )
     return said, "Train the decoder for longer, or choose another likelihood."

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["listed", "mean_and_deviation", "surrogate_sentence"]
+from ppvae.nouns import Noun, described_as
+
+__all__ = ["listed", "mean_and_deviation", "noun_of_runs", "surrogate_sentence"]
 
 MOST = 12  # names in a sentence
 
@@ -27,8 +29,17 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST]) + more
 
 
+def noun_of_runs(runs: pd.DataFrame) -> Noun:
+    """What the data of all runs are of, by the descriptions in their column ``data``."""
+    return described_as(*(runs["data"].dropna() if "data" in runs else ()))
+
+
 def surrogate_sentence(runs: pd.DataFrame, name: str) -> str:
     """Which of the runs, by the column ``name``, have numbers of a surrogate; nothing where none has."""
     units = runs.get("units", pd.Series(index=runs.index, dtype=object)).dropna()
     marked = list(map(str, runs.loc[units.index[units != "nats"], name].unique()))
-    return f" {listed(marked)}: surrogate nats, of a likelihood that is no density of these pixels." if marked else ""
+    return (
+        f" {listed(marked)}: surrogate nats, of a likelihood that is no density of these {noun_of_runs(runs).pixels}."
+        if marked
+        else ""
+    )

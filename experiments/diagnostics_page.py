@@ -6,28 +6,30 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from ppvae import examine
-from ppvae.datasets import ImageDataset
 from ppvae.diagnostics import calibration_tests, diagnose, graded, importance
 from ppvae.diagnostics.rank_findings import LIMITS
+from ppvae.nouns import ROW, Noun, noun_of
 from ppvae.pair.untouched import device_of
 from ppvae.plots import plot_calibration, plot_importance, plot_importance_matrix, plot_latent_cards
+from ppvae.plots.labels import latent_names, number
 
 from .assemble import Parts
 from .causes import Cause, causes, summed_up
 from .codes import of_site
 from .evaluation import Evaluation
 from .factor_scores import FactorScores
-from .figures import named
-from .meanings import TESTS
+from .figures import moving, named
+from .meanings import tests
 from .provenance import command_line, environment
 from .reached import reached
 from .report import DPI, ReportFigure, Table, write_report
-from .row_figures import is_table
+from .seen import sentence
 
 __all__ = ["write_diagnosis"]
 
 PAGE = "diagnostics"
 ORDER = ("fail", "warn", "pass", "not run")
+CARDS = 15  # latents of a code that have one
 
 
 def write_diagnosis(
@@ -44,7 +46,7 @@ def write_diagnosis(
 
     ``scores``: what latents say of the factors, where these are known; ``of``: the run's name, for the title.
     """
-    wanted, noun = configuration.diagnosis, parts.data.images.noun
+    wanted, noun = configuration.diagnosis, noun_of(parts.data)
     device = device_of(parts.guide)
     images = slice(min(wanted.images, len(parts.data)))
     data = tuple(values.to(device) for values in parts.data.arguments(images, configuration.seed))
@@ -70,16 +72,15 @@ def write_diagnosis(
         dpi=dpi,
         links={"back to the report": "report.html"},
         title=f"Diagnostics: {of}" if of else "Diagnostics",
-        lead=f"{len(data[0])} training {noun}s, {wanted.draws} draws each; {wanted.simulations} simulated {noun}s for "
-        "the calibration.",
-        noun=noun,
+        lead=f"{len(data[0])} training {noun.many}, {wanted.draws} draws each; for the calibration "
+        f"{wanted.simulations} simulated {noun.many}.",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary=_summary(findings),
         found=_passed(findings),
         failed=[f"{cause.sentence()} Behind: {', '.join(cause.tests)}." for cause in behind],
-        leading={"Verdicts": [_table(findings, behind, reached(parts))]},
-        figures=_figures(tree, evaluation, matters, parts.data),
+        leading={"Verdicts": [_table(findings, behind, reached(parts), noun)]},
+        figures=_figures(tree, evaluation, matters, noun),
         environment=environment(configuration.seed),
     )
     return findings
@@ -101,7 +102,7 @@ def _passed(findings: xr.Dataset) -> list[str]:
     return said
 
 
-def _table(findings: xr.Dataset, behind: list[Cause], reached_by_others: dict[str, str]) -> Table:
+def _table(findings: xr.Dataset, behind: list[Cause], reached_by_others: dict[str, str], noun: Noun) -> Table:
     """Failures first, of these the worst; no advice, as one cause has one."""
     cause = {test: one.name for one in behind for test in one.tests}
     columns = ["test", "verdict", "effect", "what was found", "cause"] + ["reached"] * bool(reached_by_others)
@@ -111,41 +112,37 @@ def _table(findings: xr.Dataset, behind: list[Cause], reached_by_others: dict[st
         said = [row[name].item() for name in ("judgement", "effect", "what")]
         rows.append([test, *said, cause.get(test, "")] + [reached_by_others.get(test, "")] * bool(reached_by_others))
     rows.sort(key=lambda row: ORDER.index(row[1].split(",")[0]))
-    return Table("Can the guide be trusted?", columns, rows, notes=TESTS)
+    return Table("Can the guide be trusted?", columns, rows, notes=tests(noun))
 
 
-def _figures(
-    tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None, data: ImageDataset
-) -> list[ReportFigure]:
-    figures = [_weights(importance(tree).assign_attrs(noun=data.images.noun))]
+def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None, noun: Noun) -> list[ReportFigure]:
+    figures = [_weights(importance(tree).assign_attrs(noun=noun.one), noun)]
     if "calibration" in tree.children:
-        figures.append(_calibration(tree["calibration"].to_dataset()))
+        figures.append(_calibration(tree["calibration"].to_dataset(), noun))
     if matters is not None:
         figures.append(_matrix(matters))
-    if is_table(data):
+    if noun == ROW:
         return figures
     return [*figures, *(_cards(evaluation, matters, site) for site in evaluation.traversals)]
 
 
-def _weights(found: xr.Dataset) -> ReportFigure:
+def _weights(found: xr.Dataset, noun: Noun) -> ReportFigure:
     shape, effective = found["pareto_k"], float(found["effective_samples"].median())
     good, images = shape.attrs["good"], shape.sizes["image"]
     above = int((shape > good).sum())
-    seen = (
-        f"k̂ is above {good:.2f} for {above} of {images} images; {effective:.3g} of {found.attrs['num_samples']} draws "
-    )
-    seen += "are effective in the median image"
+    seen = f"k̂ is above {good:.2f} for {above} of {images} {noun.many}; in the median {noun} {effective:.3g} of "
+    seen += f"{found.attrs['num_samples']} draws are effective"
     return ReportFigure(
         "importance",
         f"{seen}. k̂ is the shape of the tail of the weights p(x, z) / q(z | x): above the dashed line the guide misses "
         "part of the posterior, and log p(x) by importance sampling is too low by an unknown amount.",
         plot_importance(found),
         "Importance weights",
-        f"Histograms over {images} images. {seen}.",
+        f"Histograms over {images} {noun.many}. {seen}.",
     )
 
 
-def _calibration(ranks: xr.Dataset) -> ReportFigure:
+def _calibration(ranks: xr.Dataset, noun: Noun) -> ReportFigure:
     tests = calibration_tests(ranks)
     off, held = tests["uniformity"], float(tests["coverage"].median())
     worst = off.isel(entry=int(off.argmax("entry")))
@@ -156,8 +153,8 @@ def _calibration(ranks: xr.Dataset) -> ReportFigure:
     )
     return ReportFigure(
         "calibration",
-        f"{seen}. Images are drawn from the model with known latents; drawn here are the ranks of these latents among "
-        "the guide's draws, uniform where the guide is the posterior.",
+        f"{seen}. Of {noun.many} that the model draws the latents are known; drawn here are the ranks of these "
+        "among the guide's draws, uniform where the guide is the posterior.",
         plot_calibration(ranks),
         "Simulation-based calibration",
         f"A curve for each of the worst entries, flat where ranks are uniform. {seen}.",
@@ -174,7 +171,7 @@ def _matrix(matters: xr.Dataset) -> ReportFigure:
     return ReportFigure(
         "dci",
         f"Held most: {seen}. Cells are the share of each factor's importance that each latent holds, in trees that "
-        "predict the factor from the mean codes (DCI, preset quick); a latent a factor is a dark cell.",
+        "predict the factor from the mean codes (DCI, preset quick); one full cell a factor is a latent for each.",
         plot_importance_matrix(matters),
         "Which latent matters for which factor?",
         f"A table of factors by latents; the latent that holds most of each factor: {seen}.",
@@ -184,10 +181,22 @@ def _matrix(matters: xr.Dataset) -> ReportFigure:
 def _cards(evaluation: Evaluation, matters: xr.Dataset | None, site: str) -> ReportFigure:
     shares = None if matters is None else of_site(matters["importance"], evaluation.tree, site)
     name, title = named("cards", "Latents", site, evaluation)
-    return ReportFigure(
-        name,
-        "One image redrawn while one latent moves from low to high; what changed between the ends; KL, the rise of "
-        "the squared error without the latent, and the factors that its importance is about.",
-        plot_latent_cards(evaluation.traversals[site], evaluation.latents[site], shares),
-        title,
-    )
+    shown, latents = evaluation.traversals[site].isel(latent=slice(CARDS)), evaluation.latents[site]
+    seen = sentence("; ".join([moving(shown), *_largest(latents)]))
+    caption = f"{seen} One image redrawn while one latent moves, and what changed between the ends."
+    more = evaluation.traversals[site].sizes["latent"] - CARDS
+    caption += f" {more} of smaller KL are left out." if more > 0 else ""
+    alt = f"{shown.sizes['latent']} rows of images and the change between their ends, with words beside. {seen}"
+    return ReportFigure(name, caption, plot_latent_cards(shown, latents, shares, most=CARDS), title, alt)
+
+
+def _largest(latents: xr.Dataset) -> list[str]:
+    """Which latent costs most, and without which the error rises most."""
+    names, found = latent_names(latents), []
+    if "kl" in latents:
+        place = int(latents["kl"].argmax("latent"))
+        found.append(f"{names[place]} costs most, {number(float(latents['kl'][place]))} nats")
+    if "relative" in latents:
+        place = int(latents["relative"].argmax("latent"))
+        found.append(f"without {names[place]} the squared error rises most, by {float(latents['relative'][place]):.0%}")
+    return found

@@ -27,7 +27,7 @@ from .assemble import Parts, held_out, images_apart
 from .codes import mean_codes, of_site, readings
 from .some_labels import accuracy, label_of, named
 
-__all__ = ["EVALUATED", "Evaluation", "evaluate"]
+__all__ = ["EXPLAINED", "NEIGHBOURS", "Evaluation", "evaluate"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,42 +35,6 @@ NEIGHBOURS = 10
 NAMING = 1000  # images from which independent columns share less than a tenth of a factor of 32 levels by chance
 MOST_CODES = 3  # that are ablated and traversed; of more, the first and those of the largest rates
 EXPLAINED = 0.9  # R² above which a factor counts as known
-EVALUATED = {  # what the metrics are called
-    "elbo": "ELBO (nats)",
-    "rate": "rate (nats)",
-    "rate_z_2": "rate of z_2 (nats)",
-    "rate_z_1": "rate of z_1 (nats)",
-    "rate_z_global": "rate of z_global (nats)",
-    "rate_z_local": "rate of z_local (nats)",
-    "distortion": "distortion (nats)",
-    "mutual_information": "I(z; x), what the codes say about the image (nats)",
-    "mutual_information_cap": "its cap, log N of the images (nats)",
-    "information_gain": "log likelihood gained by knowing the code (nats)",
-    "test_nll": "−log p(x) of test images (nats)",
-    "test_nll_standard_error": "its standard error over the images (nats)",
-    "test_negative_elbo": "−ELBO of test images (nats)",
-    "test_bits_per_dim": "−log₂ p(x) of test images (bits a pixel and channel)",
-    "test_effective_samples": "effective samples, median test image",
-    "label_accuracy": "accuracy of the classifier's label, test images",
-    "test_pareto_k_too_large": "share of test images whose k̂ is too large",
-    "entropy_sampled": "entropy of the variances, sampled latents (nats)",
-    "entropy_mean": "entropy of the variances, mean latents (nats)",
-    "decorrelation_sampled": "decorrelation, mean reading, sampled latents",
-    "decorrelation_mean": "decorrelation, mean reading, mean latents",
-    "decorrelation_literal_sampled": "decorrelation, literal reading, sampled latents",
-    "decorrelation_literal_mean": "decorrelation, literal reading, mean latents",
-    "disentanglement": "β-VAE metric, preset locatello",
-    "knn_accuracy": f"accuracy of the label from the {NEIGHBOURS} nearest mean codes",
-    "factors_explained": f"factors known (R² > {EXPLAINED} from the {NEIGHBOURS} nearest mean codes)",
-    "moment_kl": "KL of the sampled codes' moments from N(0, I) (nats)",
-    "informative_by_probability": "informative latents by p < ½",
-    "informative_by_variance": "informative latents by posterior variance (E[1/λ])",
-    "informative_by_kl": "informative latents by KL",
-    "informative_by_ablation": "informative latents by ablation",
-    "informative_by_relevance": "informative latents by relevance (99 % of squared Jacobian × prior variance)",
-    "informative_active_units": "active units",
-    "largest_snr_called_uninformative": "largest signal-to-noise ratio of a latent with p > ½",
-}
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,43 @@
 """The figures of one run, with what to look for in each."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import nn
 
-from ppvae.interventions import draw_given
+from ppvae.diagnostics.contents import event_dims_of, noun_in
 from ppvae.interventions.held import images_of
 from ppvae.metrics import scaled_covariance
-from ppvae.models import ConditionalVAE, SemiSupervisedVAE
-from ppvae.networks import LabelCondition
+from ppvae.nouns import ROW
 from ppvae.plots import (
-    plot_confusion,
     plot_covariances,
-    plot_elbo,
-    plot_image_blocks,
     plot_informative,
-    plot_latent_history,
     plot_latent_path,
-    plot_rate_distortion,
     plot_reconstructions,
     plot_traversals,
 )
-from ppvae.plots.labels import number
+from ppvae.plots.labels import latent_names
 
-from .assemble import Parts
 from .codes import readings
 from .evaluation import Evaluation
-from .findings import of_rows, told_names
+from .findings import told_names
+from .history_figures import elbo_figure, kl_figure, probabilities_figure, terms_figure
 from .report import ReportFigure
+from .seen import differ, sentence, tones
 from .selecting import Selected
 
-__all__ = ["figures_of_run", "figures_of_selection", "labels_named", "named", "samples_by_label", "tones"]
+__all__ = [
+    "figures_of_run",
+    "figures_of_selection",
+    "moving",
+    "named",
+    "off_diagonal",
+    "path_figure",
+    "reconstructions_figure",
+]
 
 MOST = 24  # latents of one code that a figure redraws
-COLUMNS = 12  # codes drawn under each label
 JUDGED = {
     "by_probability": "p",
     "by_variance": "posterior variance",
@@ -44,53 +45,21 @@ JUDGED = {
     "by_ablation": "ablation",
     "by_relevance": "relevance",
 }
-LEAST_KL = 0.1  # nats above which a latent counts as informative
 STILL = 0.01  # change of a pixel that nobody sees
 
 
 def figures_of_run(history: xr.Dataset, evaluation: Evaluation) -> list[ReportFigure]:
     """Reconstructions, traversals, ELBO, p and KL over epochs, latents judged four ways, covariances, the two terms."""
+    noun = noun_in(evaluation.tree)
     return [
-        *([] if of_rows(evaluation) else _pictures(evaluation)),
-        _elbo(history),
-        *_probabilities(history),
+        *([] if noun == ROW else _pictures(evaluation)),
+        elbo_figure(history, noun),
+        *([probabilities_figure(history)] if "p" in history else []),
         *(_informative(evaluation, site) for site in evaluation.traversals),
-        *(_kl_of_latents(history, name) for name in history.data_vars if _is_shown(history[name], evaluation)),
+        *(kl_figure(history, str(name), noun) for name in history.data_vars if _is_shown(history[name], evaluation)),
         *_covariances(evaluation),
-        _rate_distortion(history),
+        terms_figure(history, noun),
     ]
-
-
-def _elbo(history: xr.Dataset) -> ReportFigure:
-    bound = history["elbo"] if "elbo" in history else -(history["rate"] + history["distortion"])
-    epochs, last = history.sizes["epoch"], float(bound[-1])
-    seen = f"Training ends at {number(last, 4)} nats per image after {epochs} epochs"
-    if "validation_elbo" in history:
-        held = history["validation_elbo"]
-        best = int(held.argmax("epoch")) + 1 if held.notnull().any() else 0
-        seen += f", validation at {number(float(held[-1]), 4)}, its best in epoch {best}"
-        if best and best < epochs - 1:
-            seen += ": later epochs learn the training images by heart"
-    caption = f"{seen}. Training is the mean over an epoch's steps, validation the pair at the epoch's end."
-    return ReportFigure("elbo", caption, plot_elbo(history), "ELBO over training", f"Curves over epochs. {seen}.")
-
-
-def _rate_distortion(history: xr.Dataset) -> ReportFigure:
-    rate, distortion = (history[name] for name in ("rate", "distortion"))
-    seen = f"The rate goes from {number(float(rate[0]))} to {number(float(rate[-1]))}, the distortion from "
-    seen += f"{number(float(distortion[0]))} to {number(float(distortion[-1]))} nats per image"
-    caption = f"{seen}: KL(q ‖ p) and −log p(x | z), epoch means."
-    caption += " A density's distortion may be negative." if float(distortion.min()) < 0 else ""
-    caption += " Dashed: of validation images." if "validation_rate" in history else ""
-    title = "Rate and distortion over training"
-    return ReportFigure("rate_distortion", caption, plot_rate_distortion(history), title, f"Two panels. {seen}.")
-
-
-def tones(images: xr.DataArray) -> str:
-    """How light images are and how much they differ, for those who do not see them."""
-    mean, differ = float(images.mean()), float(images.std(images.dims[0]).mean())
-    light = "dark" if mean < 1 / 3 else "light" if mean > 2 / 3 else "of middle tones"
-    return f"They are {light} and differ from each other by {differ:.2g} a pixel."
 
 
 def figures_of_selection(chosen: Selected | None) -> list[ReportFigure]:
@@ -101,7 +70,16 @@ def figures_of_selection(chosen: Selected | None) -> list[ReportFigure]:
     caption = (
         f"{chosen.said()}. Each level goes on from the one left of it. Kept, and from here on numbered anew: {kept}."
     )
-    return [ReportFigure("path", caption, plot_latent_path(chosen.path, chosen.plateau), "Where latents enter")]
+    return [path_figure("path", caption, "Where latents enter", chosen.path, chosen.plateau)]
+
+
+def path_figure(name: str, caption: str, title: str, path: xr.Dataset, plateau: xr.Dataset | None) -> ReportFigure:
+    """The latent path, with what is seen of it."""
+    rules = {rule: words for rule, words in JUDGED.items() if rule in path}
+    ends = ", ".join(f"{int(path[rule][-1].sum())} by {words}" for rule, words in rules.items())
+    alt = f"A line a latent over {path.sizes['level']} weights, and below how many are in: at the last weight {ends}"
+    alt += "" if plateau is None else f"; shaded where {int(plateau['count'])} stay in"
+    return ReportFigure(name, caption, plot_latent_path(path, plateau), title, f"{alt}.")
 
 
 def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[str, str]:
@@ -109,44 +87,6 @@ def named(figure: str, words: str, site: str, evaluation: Evaluation) -> tuple[s
     if len(evaluation.latents) == 1:
         return figure, words
     return f"{figure}_{re.sub('[^A-Za-z0-9_-]', '_', site)}", f"{words}: {site}"
-
-
-def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") -> list[ReportFigure]:
-    """Images drawn under each label, one code a column; nothing for a model that has none."""
-    labels = _labels(parts.model)
-    if labels is None:
-        return []
-    drawn = draw_given(parts.model, torch.arange(labels), COLUMNS, seed=seed)
-    drawn = drawn.rename(given="z_local", draw="z_global")
-    (given,) = (name.removeprefix("known_") for name in parts.data.inputs)
-    caption = (
-        f"Drawn by the model: a row for each {given}, the first at the top, a column for each code drawn from the "
-        "prior. A row should keep what the label says, a column all else, such as slant and thickness."
-    )
-    figure = plot_image_blocks({"": drawn}, per_line=1, varied=("z", given))
-    return [ReportFigure(name, caption, figure, f"Samples by {given}")]
-
-
-def labels_named(evaluation: Evaluation) -> list[ReportFigure]:
-    """What the classifier calls test images of each label; nothing of a pair without one, or without labels."""
-    found = evaluation.labels
-    if found is None or not found["counts"].any():
-        return []
-    images = int(found["counts"].sum())
-    caption = (
-        f"Labels of {images} images that no training saw, a row each, and what the classifier calls them, a column "
-        "each: numbers of images, in per cent of the row. Off the diagonal: mistakes."
-    )
-    return [ReportFigure("labels", caption, plot_confusion(found), "Labels and what the classifier calls them")]
-
-
-def _labels(model: nn.Module) -> int | None:
-    """How many labels a model draws images under."""
-    if isinstance(model, SemiSupervisedVAE):
-        return model.levels
-    if isinstance(model, ConditionalVAE) and isinstance(model.condition, LabelCondition):
-        return model.condition.levels
-    return None
 
 
 def _pictures(evaluation: Evaluation) -> list[ReportFigure]:
@@ -159,15 +99,20 @@ def _reconstructions(evaluation: Evaluation) -> list[ReportFigure]:
     if redrawn.attrs["shown"] == "draws":
         return []
     few = redrawn.isel(image=slice(10))
-    dims = [dim for dim in few.dims if dim != "image"]
-    errors, spread = ((observed - few) ** 2).mean(dims) ** 0.5, float(observed.std("image").mean())
+    words = "Training images above, the mean of p(x | z) at the posterior mean of all latents below."
+    return [reconstructions_figure(observed, few, words)]
+
+
+def reconstructions_figure(observed: xr.DataArray, redrawn: xr.DataArray, words: str) -> ReportFigure:
+    """Images (image, channel, row, column) above others in their place; ``words``: what the two rows are."""
+    dims = [dim for dim in redrawn.dims if dim != "image"]
+    errors = ((observed - redrawn) ** 2).mean(dims) ** 0.5
     seen = (
         f"The error of a pixel is {float(errors.min()):.2g} to {float(errors.max()):.2g} (RMSE), where images differ "
     )
-    seen += f"from each other by {spread:.2g}"
-    caption = f"Training images above, the mean of p(x | z) at the posterior mean of all latents below. {seen}."
-    alt = f"{few.sizes['image']} images and below each its reconstruction. {seen}. {tones(few)}"
-    return [ReportFigure("reconstructions", caption, plot_reconstructions(observed, few), "", alt)]
+    seen += f"from each other by {differ(observed, 'image'):.2g}"
+    alt = f"{redrawn.sizes['image']} images and below each its reconstruction. {seen}. {tones(redrawn)}"
+    return ReportFigure("reconstructions", f"{words} {seen}.", plot_reconstructions(observed, redrawn), "", alt)
 
 
 def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
@@ -176,7 +121,7 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
     caption = (
         "One image redrawn while one latent moves over the range of its codes; latents sorted by their KL"
         f"{', with the factor that each tells most of' if 'factor' in evaluation.latents[site] else ''}. "
-        f"A row in which nothing changes is a latent the decoder does not use; {_moving(traversal)}."
+        f"A row in which nothing changes is a latent the decoder does not use; {moving(traversal)}."
     )
     if traversal.attrs["dependent"]:
         caption += f" What depends on it, {', '.join(traversal.attrs['dependent'])}, is drawn anew, of one noise."
@@ -187,31 +132,15 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
     latents, shown = evaluation.latents[site], traversal.isel(latent=slice(MOST))
     names = dict(zip(latents["latent"].values.tolist(), told_names(latents, site), strict=True))
     shown = shown.assign_coords(latent=[names[number] for number in shown["latent"].values.tolist()])
-    alt = f"{shown.sizes['latent']} rows of {shown.sizes['step']} images; {_moving(shown)}."
+    alt = f"{shown.sizes['latent']} rows of {shown.sizes['step']} images; {moving(shown)}."
     return ReportFigure(name, caption, plot_traversals(shown), title, alt)
 
 
-def _moving(traversal: xr.DataArray) -> str:
-    """How many rows change, and which most."""
+def moving(traversal: xr.DataArray) -> str:
+    """How many latents of a traversal change the image, and which most."""
     ends = abs(traversal.isel(step=-1) - traversal.isel(step=0)).mean(["channel", "row", "column"])
-    moving, most = int((ends > STILL).sum()), traversal["latent"].values[int(ends.argmax("latent"))]
-    many = f"{moving} of {ends.size} rows change by more than {STILL:g} a pixel between their ends"
-    named = most if isinstance(most, str) else f"latent {most}"
-    return f"{many}, {named} the most, by {float(ends.max()):.2g}"
-
-
-def _probabilities(history: xr.Dataset) -> list[ReportFigure]:
-    if "p" not in history:
-        return []
-    last = history["p"].isel(epoch=-1)
-    below = int((last < 0.5).sum())
-    seen = f"{below} of {last.size} latents end below one half"
-    caption = f"{seen}, which the paper reads as informative; p is the guide's probability that a latent is not. "
-    caption += "Compare with the figure of the latents judged before believing it."
-    title = "Probability of being uninformative over training"
-    return [
-        ReportFigure("probabilities", caption, plot_latent_history(history, "p"), title, f"A line a latent: {seen}.")
-    ]
+    many = f"{int((ends > STILL).sum())} of {ends.size} rows change by more than {STILL:g} a pixel between their ends"
+    return f"{many}, {latent_names(traversal)[int(ends.argmax('latent'))]} the most, by {float(ends.max()):.2g}"
 
 
 def _informative(evaluation: Evaluation, site: str) -> ReportFigure:
@@ -220,7 +149,8 @@ def _informative(evaluation: Evaluation, site: str) -> ReportFigure:
     rules = {rule: words for rule, words in JUDGED.items() if rule in latents}
     seen = ", ".join(f"{int(latents[rule].sum())} by {words}" for rule, words in rules.items())
     seen = f"Of {latents.sizes['latent']} latents are counted {seen}"
-    caption = f"{seen}: a panel a rule, with the number behind it. Of feature maps each is one latent."
+    caption = f"{seen}: a panel a rule, with the number behind it."
+    caption += " A feature map is one latent." if event_dims_of(evaluation.tree, site)[1:] else ""
     return ReportFigure(name, caption, plot_informative(latents), title, f"Dots, full where a latent counts. {seen}.")
 
 
@@ -232,40 +162,28 @@ def _is_shown(array: xr.DataArray, evaluation: Evaluation) -> bool:
     return site in evaluation.traversals or site not in evaluation.latents
 
 
-def _kl_of_latents(history: xr.Dataset, name: str) -> ReportFigure:
-    site = name.removeprefix("kl").removeprefix("_")
-    values = history[name]
-    last = values.isel(epoch=-1).sum([dim for dim in values.dims if dim not in ("epoch", values.dims[1])])
-    seen = f"At the end {int((last > LEAST_KL).sum())} of {last.size} cost more than {LEAST_KL:g} nats, the dearest "
-    seen += number(float(last.max()))
-    caption = f"{seen}. Mean KL of each latent, nats per image."
-    title = "KL of each latent over training" + (f": {site}" if site else "")
-    figure = plot_latent_history(history, name)
-    return ReportFigure(re.sub("[^A-Za-z0-9_-]", "_", name), caption, figure, title, f"A line a latent. {seen}.")
-
-
 def _covariances(evaluation: Evaluation) -> list[ReportFigure]:
     codes = readings(evaluation.tree)
     varying = {f"{name} latents": scaled_covariance(code) for name, code in codes.items() if _varies(code)}
     if not varying:
         return []
-    seen = "; ".join(
-        f"{name}: the largest off the diagonal is {_off_diagonal(matrix):.2f}" for name, matrix in varying.items()
-    )
+    seen = off_diagonal(varying)
     caption = (
-        f"Scaled covariance of the latents over the images, the largest entry 1. {seen[0].upper()}{seen[1:]}. Bright"
-        " off the diagonal: correlated latents."
+        f"{sentence(seen)} Scaled covariance over the {noun_in(evaluation.tree).many}, the largest entry 1: bright off "
+        "the diagonal are correlated latents."
     )
-    return [
-        ReportFigure("covariances", caption, plot_covariances(varying), "", f"Heat maps of latents by latents. {seen}.")
-    ]
+    alt = f"Heat maps of latents by latents. {sentence(seen)}"
+    return [ReportFigure("covariances", caption, plot_covariances(varying), "", alt)]
 
 
-def _off_diagonal(matrix: xr.DataArray) -> float:
-    """The largest entry beside the diagonal, of the largest of all."""
-    size = abs(matrix.values)
-    beside = size[~np.eye(len(size), dtype=bool)]
-    return float(beside.max(initial=0) / max(size.max(), 1e-12))
+def off_diagonal(matrices: Mapping[str, xr.DataArray]) -> str:
+    """The largest entry beside the diagonal of each matrix, of the largest of all."""
+    found = {}
+    for name, matrix in matrices.items():
+        size = abs(matrix.values)
+        beside = size[~np.eye(len(size), dtype=bool)]
+        found[name] = float(beside.max(initial=0) / max(size.max(), 1e-12))
+    return "; ".join(f"{name}: the largest off the diagonal is {largest:.2f}" for name, largest in found.items())
 
 
 def _varies(code: xr.DataArray) -> bool:

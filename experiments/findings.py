@@ -3,12 +3,11 @@
 import numpy as np
 import xarray as xr
 
-from ppvae.datasets import Rows
-from ppvae.datasets.images import Images
-from ppvae.diagnostics.nouns import said_of
+from ppvae.diagnostics.contents import noun_in
 from ppvae.interventions.held import images_of
 from ppvae.metrics.inputs import said_bins
 from ppvae.models import UNKNOWN
+from ppvae.nouns import ROW, Noun, noun_of
 from ppvae.pair.untouched import unit_of
 from ppvae.plots.labels import latent_names
 
@@ -16,7 +15,7 @@ from .assemble import Parts
 from .evaluation import Evaluation
 from .selecting import Selected
 
-__all__ = ["noun_of", "of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
+__all__ = ["of_rows", "reconstruction_error", "reconstruction_unit", "sentences", "told_names", "used"]
 
 NAMED = 8  # latents at most that are named one by one
 TOLD = 0.1  # share of a factor's entropy from which a latent tells something of it
@@ -34,7 +33,7 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None) -> 
         *_told(evaluation, parts),
         *_surrogate(parts),
         *_continuous(parts),
-        *(said_of(noun_of(evaluation), one) for one in _hidden(evaluation)),
+        *_hidden(evaluation, noun_in(evaluation.tree)),
     ]
 
 
@@ -62,14 +61,9 @@ def reconstruction_unit(evaluation: Evaluation) -> str:
     return f"RMSE of an entry in its column's {'standard deviations' if scaled else 'units'}"
 
 
-def noun_of(evaluation: Evaluation) -> str:
-    """What one of the things is called that the pair is of."""
-    return Rows.noun if of_rows(evaluation) else Images.noun
-
-
 def of_rows(evaluation: Evaluation) -> bool:
     """Whether the images are rows of a table."""
-    return "column_scale" in images_of(evaluation.tree).coords
+    return noun_in(evaluation.tree) == ROW
 
 
 def told_names(latents: xr.Dataset, site: str) -> list[str]:
@@ -93,9 +87,12 @@ def _named(evaluation: Evaluation, parts: Parts) -> list[str]:
     if evaluation.labels is None or not evaluation.labels["counts"].any():
         return []
     (known,) = parts.data.inputs.values()
+    noun = noun_in(evaluation.tree)
     right, images = 100 * float(evaluation.labels["score"]), int(evaluation.labels["counts"].sum())
-    told = f"{int((known != UNKNOWN).sum())} of {len(known)} training images"
-    return [f"Told the label of {told}, the classifier names that of {right:.1f} % of {images} test images rightly."]
+    told = f"{int((known != UNKNOWN).sum())} of {len(known)} training {noun.many}"
+    return [
+        f"Told the label of {told}, the classifier names that of {right:.1f} % of {images} test {noun.many} rightly."
+    ]
 
 
 def _told(evaluation: Evaluation, parts: Parts) -> list[str]:
@@ -125,7 +122,7 @@ def _surrogate(parts: Parts) -> list[str]:
     if unit_of(parts.model) == "nats":
         return []
     return [
-        f"{type(parts.model.likelihood).__name__} is no density of these {parts.data.images.noun}s: every number in "
+        f"{type(parts.model.likelihood).__name__} is no density of these {noun_of(parts.data).many}: every number in "
         "nats on this page is of a surrogate, and comparable with no log-likelihood."
     ]
 
@@ -135,12 +132,12 @@ def _continuous(parts: Parts) -> list[str]:
     return [f"Metrics of levels bin the continuous factors {names}." for names in binned.values()]
 
 
-def _hidden(evaluation: Evaluation) -> list[str]:
+def _hidden(evaluation: Evaluation, noun: Noun) -> list[str]:
     hidden = evaluation.metrics["largest_snr_called_uninformative"]
     if not hidden > 1:
         return []
     return [
-        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over images, over its "
+        f"p calls a latent uninformative whose signal-to-noise ratio (variance of its mean over {noun.many}, over its "
         f"posterior variance) is {hidden:.3g}: the encoder spreads μ instead of narrowing the variance. "
         "Trust KL and ablation, not p alone."
     ]

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from ppvae.diagnostics.nouns import said_of
 from ppvae.errors import UserError
 from ppvae.files import replace_atomically
 
@@ -82,19 +81,17 @@ def write_report(
     page: str = "report",
     links: Mapping[str, str] | None = None,
     dpi: int = DPI,
-    noun: str = "image",
 ) -> Path:
     """Writes `report.html` (images inside, nothing fetched) and `figures/<name>.svg`; returns the page.
 
     page: another file name, for a further page of the run; links: words → the page beside this one that they lead to;
     found, failed: sentences that come before all else; leading: heading → tables before the figures;
     summary: headline → number, or → (number, remark), e.g. (7, "paper: 7"); lead: a sentence or two under the title;
-    noun: what the tables' and figures' words say for image, such as row; cells are left as they are;
     environment: versions, machine, seed, commit; dpi: dots an inch of what a figure cannot hold as lines. Every text is
     escaped. Its script sorts tables and enlarges figures; all is shown without it. Files appear whole or not at all.
     UserError for a row that does not fit its columns, a figure name unfit for a file, or one used twice.
     """
-    entries = [_entry(ReportFigure(*entry), noun) for entry in figures]
+    entries = [ReportFigure(*entry) for entry in figures]
     first = leading or {}
     _check([*(table for some in first.values() for table in some), *tables], [entry.name for entry in entries])
     target = Path(directory)
@@ -104,14 +101,14 @@ def write_report(
         svg = _svg(entry.figure, dpi)
         _write(target / "figures" / f"{entry.name}.svg", svg)
         pictures.append(_picture(entry, svg))
-    cards = [_card(said_of(noun, name), value) for name, value in (summary or {}).items()]
+    cards = [_card(name, value) for name, value in (summary or {}).items()]
     text = _template().render(
         title=title,
         lead=lead,
         links=links or {},
         cards=cards,
-        leading={heading: [_table(_of_noun(table, noun)) for table in some] for heading, some in first.items()},
-        tables=[_table(_of_noun(table, noun)) for table in tables],
+        leading={heading: [_table(table) for table in some] for heading, some in first.items()},
+        tables=[_table(table) for table in tables],
         pictures=pictures,
         found=found,
         failed=failed,
@@ -121,16 +118,6 @@ def write_report(
     )
     _write(target / f"{page}.html", text.encode())
     return target / f"{page}.html"
-
-
-def _entry(entry: ReportFigure, noun: str) -> ReportFigure:
-    return entry._replace(caption=said_of(noun, entry.caption), title=said_of(noun, entry.title))
-
-
-def _of_noun(table: Table, noun: str) -> Table:
-    title, *columns, caption = (said_of(noun, text) for text in (table.title, *table.columns, table.caption))
-    notes = {said_of(noun, name): said_of(noun, note) for name, note in table.notes.items()}
-    return replace(table, title=title, columns=columns, caption=caption, notes=notes)
 
 
 def format_value(value: Value) -> str:

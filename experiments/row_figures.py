@@ -14,15 +14,19 @@ from ppvae.datasets import ImageDataset, Rows, in_units
 from ppvae.files import replace_atomically
 from ppvae.interventions.held import images_of
 from ppvae.plots import plot_row_traversals, plot_rows, plot_table
+from ppvae.plots.labels import latent_names, number
 
 from .assemble import Parts
 from .evaluation import Evaluation
+from .figures import named
 from .report import ReportFigure, Table
 
 __all__ = ["figures_of_rows", "imputed", "is_table", "keep_columns", "rows_table"]
 
 CURVES, LINES, LATENTS = 6, 60, 12  # rows as curves, rows of a heat map, latents that move a row
 LISTED = 40  # columns of the report's table
+ALIKE = 5  # times as large at most is the largest scale of columns that share an axis in their own units
+STILL = 0.01  # change of an entry, of its column's scale, that nobody sees
 
 
 def is_table(data: ImageDataset) -> bool:
@@ -67,29 +71,89 @@ def figures_of_rows(parts: Parts, evaluation: Evaluation, configuration: DictCon
     few = parts.data.subset(slice(min(LINES, evaluation.tree["sample_stats"].sizes["image"])))
     drawn = impute(parts.model, parts.guide, few, **_options(configuration))
     rows = few.to_xarray()["rows"]
-    yield ReportFigure(
-        "rows",
-        f"Training rows as dots over their columns, in their own units; the line is the mean and the band the "
-        f"{100 * drawn.attrs['interval']:g} % interval of each entry as drawn anew from the posterior given what is "
-        "observed of the row. Where no dot is, the entry is missing.",
-        plot_rows(rows, drawn, most=CURVES),
-        "Rows and what the model makes of them",
-    )
-    yield ReportFigure(
-        "table",
-        "The first training rows, a line each, beside the mean of the model given what is observed of them. Grey is "
-        "missing. What differs the latents do not tell.",
-        plot_table({"observed": rows, "posterior mean": drawn["mean"]}, most=LINES),
-        "The table and its reconstruction",
-    )
     like = images_of(evaluation.tree)
+    yield _curves(rows, drawn, like)
+    yield _heat_maps(rows, drawn)
     for site, traversal in evaluation.traversals.items():
-        moved = in_units(traversal, like)
-        caption = "One row redrawn while one latent moves over the range of its codes, dark to light, by their KL."
-        caption += f" The first {LATENTS} of {moved.sizes['latent']}." if moved.sizes["latent"] > LATENTS else ""
-        several = len(evaluation.latents) > 1
-        name, title = (f"traversals_{site}", f"Traversals: {site}") if several else ("traversals", "Traversals")
-        yield ReportFigure(name, caption, plot_row_traversals(moved, most=LATENTS), title)
+        yield _traversal(traversal, like, *named("traversals", "Traversals", site, evaluation))
+
+
+def _curves(rows: xr.DataArray, drawn: xr.Dataset, like: xr.DataArray) -> ReportFigure:
+    """The first rows, and whether their entries lie where the posterior draws them anew."""
+    few, drawn = rows.isel(image=slice(CURVES)), drawn.isel(image=slice(CURVES))
+    there = few.notnull().values
+    held = ((few.values >= drawn["lower"].values) & (few.values <= drawn["upper"].values))[there]
+    seen = f"of {held.size} entries that are there {held.sum()} lie in their band"
+    missing = int((~there).sum())
+    caption = (
+        f"{seen.capitalize()}, the {100 * drawn.attrs['interval']:g} % interval of each as drawn anew from the "
+        f"posterior given what is observed of the row; the line is the mean. {_units(like)}"
+    )
+    caption += f" Entries without a dot, {missing}, are missing." if missing else ""
+    alt = f"{len(few)} panels of dots with a line and a band over {_columns(few)}: {seen}."
+    figure = plot_rows(_on_one_axis(few, like), _on_one_axis(drawn[["mean", "lower", "upper"]], like))
+    return ReportFigure("rows", caption, figure, "Rows and what the model makes of them", alt)
+
+
+def _heat_maps(rows: xr.DataArray, drawn: xr.Dataset) -> ReportFigure:
+    """The table beside its reconstruction, and which columns the latents tell."""
+    told = 1 - ((drawn["mean"] - rows) ** 2).mean("image") / rows.var("image").where(lambda spread: spread > 0)
+    names = rows["column"].values
+    ranked = [k for k in np.argsort(-told.values) if np.isfinite(told.values[k])]
+    shares = [f"{names[k]} ({f'{told.values[k]:.0%}'.replace('-', '−')})" for k in ranked]
+    seen = f"of how the rows differ the mean tells most in {shares[0]}" if shares else "no column differs"
+    seen += f", least in {shares[-1]}" if len(shares) > 1 else ""
+    missing = float(rows.isnull().mean())
+    caption = (
+        f"The first {len(rows)} training rows, a line each, beside the model's mean given what is observed of them: "
+        f"{seen}."
+    )
+    caption += f" Grey, {missing:.1%} of the entries, is missing." if missing else ""
+    alt = f"Two heat maps of {len(rows)} rows by {_columns(rows)}: {seen}."
+    drawing = plot_table({"observed": rows, "posterior mean": drawn["mean"]}, most=LINES)
+    return ReportFigure("table", caption, drawing, "The table and its reconstruction", alt)
+
+
+def _traversal(traversal: xr.DataArray, like: xr.DataArray, name: str, title: str) -> ReportFigure:
+    """One row as latents move, and which moves it most, in the columns' own units."""
+    moved = in_units(traversal, like)
+    change = abs(moved.isel(step=-1) - moved.isel(step=0)).values / like["column_scale"].values
+    latent, column = np.unravel_index(int(change.argmax()), change.shape)
+    moving = int((change > STILL).any(1).sum())
+    seen = f"{moving} of {len(moved)} latents move the row between their ends"
+    if moving:
+        first, last = (number(float(moved[latent, step, column])) for step in (0, -1))
+        seen += f", {latent_names(moved)[latent]} the most: {moved['column'].values[column]} from {first} to {last}"
+    caption = f"{seen}. One row redrawn while one latent moves over the range of its codes, violet to green, by their "
+    caption += f"KL. {_units(like)}"
+    caption += f" The first {LATENTS} of {len(moved)}." if len(moved) > LATENTS else ""
+    alt = f"{min(len(moved), LATENTS)} panels of {moved.sizes['step']} curves over {_columns(moved)}. {seen}."
+    return ReportFigure(name, caption, plot_row_traversals(_on_one_axis(moved, like), most=LATENTS), title, alt)
+
+
+def _on_one_axis[Array: (xr.DataArray, xr.Dataset)](array: Array, like: xr.DataArray) -> Array:
+    """Rows in the columns' own units where these are alike, else with the columns' scaling taken off."""
+    if _alike(like):
+        return array
+    center, scale = (xr.DataArray(like[name].values, dims="column") for name in ("column_center", "column_scale"))
+    return (array - center) / scale
+
+
+def _units(like: xr.DataArray) -> str:
+    """What an axis of rows counts."""
+    return "Units are the columns' own." if _alike(like) else "Units are each column's scale, from its center."
+
+
+def _alike(like: xr.DataArray) -> bool:
+    """Whether one axis does for all columns."""
+    scales = like["column_scale"].values
+    return bool(scales.max() <= ALIKE * scales.min())
+
+
+def _columns(rows: xr.DataArray) -> str:
+    """How many, the first and the last."""
+    names = rows["column"].values
+    return f"{len(names)} columns, {names[0]} to {names[-1]}" if len(names) > 1 else f"the column {names[0]}"
 
 
 def rows_table(data: ImageDataset, found: xr.Dataset | None) -> list[Table]:

@@ -20,10 +20,11 @@ from ppvae.pair.untouched import unit_of
 from .assemble import Parts, assemble
 from .code_table import write_codes
 from .configuration_files import load_configuration
-from .evaluation import EVALUATED, Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .fitting import fit_configured
 from .labels import labelled
 from .launched import end_here
+from .meanings import metric_names
 from .rehearsal import Follow, rehearse
 from .row_figures import keep_columns
 from .selecting import SELECTED, check_selection, numbers_of_selection, selected
@@ -65,7 +66,7 @@ CONFIGURATIONS = Path(__file__).parent / "conf"
 TRAINED = {"epochs": "epochs", "seconds": "training time (s)"}  # what is told of any training
 
 
-@labelled(EVALUATED | {"parameters": "parameters"} | TRAINED | SELECTED)
+@labelled(lambda noun: metric_names(noun) | {"parameters": "parameters"} | TRAINED | SELECTED)
 def train_and_evaluate(
     configuration: DictConfig,
     directory: Path,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from ppvae.datasets import Scaling
+from ppvae.nouns import IMAGE, ROW, Noun
 
 from ..finished.card import title_of
 from .animation import ffmpeg
@@ -58,8 +59,8 @@ def _page(explorer: Explorer, view: dict[str, Any], connections: str) -> str:
     )
     text = json.dumps(view, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {"style": Markup(style), "script": Markup(script), "view": Markup(text), "policy": Markup(policy)}
-    noun = "row" if explorer.of_rows else "image"
-    return _template().render(title=view["title"], lead=_lead(explorer, noun), noun=noun, **parts)
+    noun = ROW if explorer.of_rows else IMAGE
+    return _template().render(title=view["title"], lead=_lead(explorer, noun), noun=noun.one, **parts)
 
 
 @cache
@@ -73,11 +74,11 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _lead(explorer: Explorer, noun: str) -> str:
+def _lead(explorer: Explorer, noun: Noun) -> str:
     model, guide = (type(program).__name__ for program in (explorer.model, explorer.run.guide))
     return (
-        f"{model} and {guide}, {explorer.count} {noun}s. Start from one of them, on the map or by its number, and move "
-        "its code: all that is not moved stays where q(z | x) has it, but what depends on it, which the model sets."
+        f"{model} and {guide}, {explorer.count} {noun.many}. Start from one of them, on the map or by its number, and "
+        "move its code: all else stays where q(z | x) has it, but what depends on what is moved, which the model sets."
     )
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..evaluation import EVALUATED
+from ppvae.nouns import IMAGE, ROW
+
+from ..meanings import metric_names
 from ..record import read_record
 from .without_folders import record_without_folders
 
@@ -68,9 +70,10 @@ def _said(group: DictConfig) -> str:
 
 
 def _metrics(run: "FinishedRun") -> Iterator[tuple[str, str]]:
+    names = metric_names(ROW if run.intake.of_rows else IMAGE)
     for name, value in run.metrics.items():
         if isinstance(value, int | float):
-            yield EVALUATED.get(name, name.replace("_", " ")), f"{value:.6g}"
+            yield names.get(name, name.replace("_", " ")), f"{value:.6g}"
 
 
 def _made(run: "FinishedRun") -> Iterator[tuple[str, str]]:

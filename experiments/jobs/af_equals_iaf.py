@@ -9,6 +9,7 @@ from torch import nn
 
 from guides import InverseAutoregressiveGuide, MeanFieldNormal
 from ppvae import VAE, BetaELBO, UserError
+from ppvae.nouns import noun_of
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
 
 from ..assemble import assemble
@@ -57,15 +58,16 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         ),
         strict=True,
     )
+    noun = noun_of(parts.data)
     shared = gradients[0].keys() & gradients[1].keys()
     differences = {
-        "largest difference of an image's bound (nats)": (bounds[0] - bounds[1]).abs().max(),
+        f"largest difference of {noun.a}'s bound (nats)": (bounds[0] - bounds[1]).abs().max(),
         "largest relative difference of a gradient": max(_relative(*(g[key] for g in gradients)) for key in shared),
     }
     rows = [["bound by the AF prior, mean (nats)", f"{bounds[0].mean():.6f}"]]
     rows += [["bound by the IAF guide, mean (nats)", f"{bounds[1].mean():.6f}"]]
     rows += [[name, f"{value:.1e}"] for name, value in differences.items()]
-    caption = f"{len(images)} images, one draw of the noise each, after {configuration.trainer.epochs} epochs."
+    caption = f"{len(images)} {noun.many}, one draw of the noise each, after {configuration.trainer.epochs} epochs."
     table = Table("One bound, two pairs", ["what", "value"], rows, caption)
     facts = {"data": parts.data.description, **environment(configuration.seed)}
     return publish(

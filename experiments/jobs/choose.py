@@ -24,13 +24,16 @@ from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice, check_positive, check_whole
 from ppvae.files import replace_atomically
 from ppvae.metrics import DISENTANGLEMENT_METRICS
+from ppvae.nouns import Noun
 from ppvae.plots import plot_search
 
+from ..cells import noun_of_runs
 from ..codes import mean_codes
-from ..evaluation import EVALUATED
+from ..meanings import metric_names
 from ..provenance import environment
 from ..publication import publish
 from ..report import ReportFigure, Table
+from ..seen import sentence
 from ..training import RUNNING, check_same_configuration, share_cores, train_and_evaluate
 
 __all__ = ["run"]
@@ -54,7 +57,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     page = publish(
         directory,
         title=f"{configuration.search.parameter} by {configuration.score.metric}",
-        lead=_lead(configuration, best),
+        lead=_lead(configuration, best, noun_of_runs(results)),
         table=_table(results, configuration),
         configuration=OmegaConf.to_yaml(configuration),
         facts=environment(configuration.seed),
@@ -214,11 +217,11 @@ def _results(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("value", ignore_index=True)
 
 
-def _lead(configuration: DictConfig, best: pd.Series) -> str:
+def _lead(configuration: DictConfig, best: pd.Series, noun: Noun) -> str:
     parameter, score = configuration.search.parameter, configuration.score
     return (
         f"Best {parameter} = {best['value']:.3g}, {score.metric} {best['score']:.3f} on {score.labelled} labelled "
-        f"images; its run: {best['run']}."
+        f"{noun.many}; its run: {best['run']}."
     )
 
 
@@ -227,10 +230,11 @@ def _table(results: pd.DataFrame, configuration: DictConfig) -> Table:
     measured = {"elbo": 5, "rate": 3, "distortion": 5, "informative_by_kl": 3}  # digits
     digits = {"value": 4, "score": 3, **measured}
     rows = [[f"{row[name]:.{n}g}" for name, n in digits.items()] for _, row in results.iterrows()]
-    columns = [parameter, score.metric, *(EVALUATED[name] for name in measured)]
+    noun = noun_of_runs(results)
+    columns = [parameter, score.metric, *(metric_names(noun)[name] for name in measured)]
     caption = (
         f"One run a value, one seed; {score.metric} (preset {score.preset}) of the mean codes of {score.labelled} "
-        f"labelled images. Data: {results['data'].iloc[0]}."
+        f"labelled {noun.many}. Data: {results['data'].iloc[0]}."
     )
     return Table("Values tried", columns, rows, caption)
 
@@ -239,12 +243,13 @@ def _figure(results: pd.DataFrame, configuration: DictConfig) -> ReportFigure:
     parameter, score = configuration.search.parameter, configuration.score
     runs = xr.Dataset.from_dataframe(results.set_index("value")[["score", "rate"]])
     runs["score"].attrs = {"long_name": score.metric.replace("_", " "), "units": "1"}
-    runs["rate"].attrs = {"long_name": "rate", "units": "nats per image"}
+    runs["rate"].attrs = {"long_name": "rate", "units": f"nats per {noun_of_runs(results)}"}
     runs["value"].attrs = {"long_name": parameter}
-    return ReportFigure(
-        "search",
-        "The score of each value tried, the best one marked, above the rate it leaves. Too small a weight entangles, "
-        "too large a one drops factors: an inverted U, if the range holds both.",
-        plot_search(runs),
-        "The search",
-    )
+    best, worst = (results.loc[place] for place in (results["score"].idxmax(), results["score"].idxmin()))
+    inside = best["value"] not in (results["value"].min(), results["value"].max())
+    seen = f"the score is best, {best['score']:.3f}, at {best['value']:.3g}, worst, {worst['score']:.3f}, at "
+    seen += f"{worst['value']:.3g}; the best value is {'inside the range' if inside else 'at an end of the range'}"
+    wider = "" if inside else ", which should be wider"
+    caption = f"{sentence(seen + wider)} Below, the rate of each value."
+    alt = f"Two curves over {len(results)} values of {parameter}: {seen}."
+    return ReportFigure("search", caption, plot_search(runs), "The search", alt)

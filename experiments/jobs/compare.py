@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppvae import UserError, compare, read_posterior
 from ppvae.files import replace_atomically
+from ppvae.nouns import IMAGE, Noun, described_as
+from ppvae.plots.labels import number
 
 from ..provenance import environment
 from ..publication import publish
@@ -18,14 +20,17 @@ from ..report import ReportFigure, Table
 
 __all__ = ["comparison_table", "held_out_of", "run"]
 
-COLUMNS = {
-    "elpd": "log p(x), sum (nats)",
-    "per_image": "an image",
-    "elpd_diff": "difference to the best",
-    "dse": "± its standard error",
-    "weight": "stacking weight",
-    "diag_elpd": "unreliable images",
-}
+
+def _columns(noun: Noun) -> dict[str, str]:
+    """Those of ArviZ's columns that say something here, and the mean."""
+    return {
+        "elpd": "log p(x), sum (nats)",
+        "mean": noun.a,
+        "elpd_diff": "difference to the best",
+        "dse": "± its standard error",
+        "weight": "stacking weight",
+        "diag_elpd": f"unreliable {noun.many}",
+    }
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
@@ -36,14 +41,15 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     compared = compare(found)
     replace_atomically(directory / "results.csv", lambda path: compared.to_csv(path))
     first = next(iter(found.values()))
+    noun = described_as(first.attrs["data"])
     return publish(
         directory,
         title="Comparison of runs",
-        lead="log p(x) of the same held-out images by importance sampling from each run's guide.",
-        table=comparison_table(compared, first.sizes["image"]),
+        lead=f"log p(x) of the same held-out {noun.many} by importance sampling from each run's guide.",
+        table=comparison_table(compared, first.sizes["image"], noun),
         configuration=OmegaConf.to_yaml(configuration),
         facts={"data": first.attrs["data"], **environment(configuration.seed)},
-        figures=lambda: [_figure(compared)],
+        figures=lambda: [_figure(compared, noun)],
     )
 
 
@@ -55,17 +61,17 @@ def held_out_of(directory: Path) -> xr.Dataset:
     return read_posterior(where).to_dataset().load()
 
 
-def comparison_table(compared: pd.DataFrame, images: int) -> Table:
-    """ArviZ's columns that say something here, best run first."""
-    rows = []
+def comparison_table(compared: pd.DataFrame, images: int, noun: Noun = IMAGE) -> Table:
+    """A row a run, the best first."""
+    columns, rows = _columns(noun), []
     for name, row in compared.iterrows():
-        cells = {**row, "per_image": row["elpd"] / images}
-        rows.append([str(name), *(_cell(cells[column]) for column in COLUMNS)])
+        cells = {**row, "mean": row["elpd"] / images}
+        rows.append([str(name), *(_cell(cells[column]) for column in columns)])
     caption = (
-        f"Sums over {images} images. The differences' standard errors are taken image by image and know nothing of "
-        "other training seeds."
+        f"Sums over {images} {noun.many}. The differences' standard errors are taken {noun.one} by {noun.one} and know "
+        "nothing of other training seeds."
     )
-    return Table("log p(x) of held-out images", ["run", *COLUMNS.values()], rows, caption)
+    return Table(f"log p(x) of held-out {noun.many}", ["run", *columns.values()], rows, caption)
 
 
 def _cell(value: float | str) -> str | None:
@@ -84,14 +90,13 @@ def _named(runs: list[str]) -> dict[str, str]:
     raise UserError(f"runs names one directory twice: {', '.join(runs)}")
 
 
-def _figure(compared: pd.DataFrame) -> ReportFigure:
-    return ReportFigure(
-        "compare",
-        "Differences in log p(x) to the best run, summed over the images, with their standard errors (ArviZ's "
-        "plot_compare).",
-        _drawn(compared),
-        "Differences",
-    )
+def _figure(compared: pd.DataFrame, noun: Noun) -> ReportFigure:
+    best, second = compared.iloc[0], compared.iloc[1]
+    behind, error = abs(second["elpd_diff"]), second["dse"]
+    seen = f"Best is {best.name}; the next, {second.name}, is {number(behind)} ± {number(error, 2)} nats behind."
+    caption = f"{seen} Differences in log p(x), summed over the {noun.many} (ArviZ's plot_compare)."
+    alt = f"A dot a run, the best on top, with a bar of its standard error. {seen}"
+    return ReportFigure("compare", caption, _drawn(compared), "Differences", alt)
 
 
 def _drawn(compared: pd.DataFrame) -> Figure:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ..figures import samples_by_label
+from ..label_figures import samples_by_label
 from ..report import ReportFigure
 from ..selecting import trained_parts
 

@@ -13,7 +13,7 @@ from ppvae.files import replace_atomically
 from ppvae.interventions import traverse
 from ppvae.metrics import dci_metric, mig_metric
 from ppvae.pair.untouched import unit_of
-from ppvae.plots import plot_latent_path, plot_traversals
+from ppvae.plots import plot_traversals
 from ppvae.selection import chosen_plateau, plateaus, say_plateaus
 from ppvae.selection.first import first_images
 from ppvae.selection.plateaus import strength
@@ -22,6 +22,7 @@ from ppvae.selection.selecting import pair_of_level
 from ..assemble import Parts, assemble
 from ..codes import mean_codes
 from ..configuration_files import load_configuration
+from ..figures import moving, path_figure
 from ..fitting import follow_path
 from ..labels import labelled
 from ..report import ReportFigure
@@ -108,7 +109,7 @@ def _figures(name: str, configuration: DictConfig, directory: Path) -> list[Repo
     said, plateau = say_plateaus(paths), chosen_plateau(paths[0])
     shown = f"Shown: seed {configuration.seeds[0]}; each level goes on from the one left of it."
     caption = f"{said[0].upper()}{said[1:]}. {shown}"
-    path = ReportFigure(f"path_{name}", caption, plot_latent_path(paths[0], plateau), f"The latent path: {name}")
+    path = path_figure(f"path_{name}", caption, f"The latent path: {name}", paths[0], plateau)
     return [path] if plateau is None else [path, *_traversals(name, runs[0], paths[0], plateau, configuration)]
 
 
@@ -122,8 +123,10 @@ def _traversals(
         return []
     tree = from_pyro_svi(model, guide, first_images(parts.data), 1)
     names = ", ".join(f"z{number}" for number in kept)
+    traversal = traverse(model, tree)
     caption = (
-        f"What the pair that keeps {names} alone, numbered anew, draws as each moves, at the plateau's last weight."
+        f"What the pair that keeps {names} alone, numbered anew, draws as each moves, at the plateau's last weight: "
+        f"{moving(traversal)}."
     )
-    figure = plot_traversals(traverse(model, tree))
-    return [ReportFigure(f"kept_{name}", caption, figure, f"The kept latents: {name}")]
+    alt = f"{traversal.sizes['latent']} rows of {traversal.sizes['step']} images; {moving(traversal)}."
+    return [ReportFigure(f"kept_{name}", caption, plot_traversals(traversal), f"The kept latents: {name}", alt)]

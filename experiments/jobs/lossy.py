@@ -12,12 +12,12 @@ from ppvae import from_pyro_svi
 from ppvae.interventions import draws_given_z
 from ppvae.interventions.held import images_of
 from ppvae.models import GreyScale
-from ppvae.plots import plot_draws
 
 from ..assemble import Parts, held_out
 from ..configuration_files import load_configuration
-from ..evaluation import EVALUATED
+from ..draw_figures import same_z_figure
 from ..labels import labelled
+from ..meanings import metric_names
 from ..report import ReportFigure
 from ..selecting import trained_parts
 from ..training import TRAINED, train_and_evaluate
@@ -33,7 +33,7 @@ KEPT = {
 }
 
 
-@labelled(EVALUATED | TRAINED | KEPT)
+@labelled(metric_names() | TRAINED | KEPT)
 def train_and_look(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """Train and evaluate, and measure what draws of one z have in common with their image."""
     train_and_evaluate(configuration, directory, resume=resume, measure=_kept)
@@ -60,12 +60,8 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
         own = load_configuration(run / "config.yaml", configuration)
         parts = trained_parts(run, configuration)
         images, drawn = _draws(parts, own, SHOWN)
-        caption = (
-            "An image at the left of each row, then draws of p(x | z), all of one z ~ q(z | x). What a row's draws "
-            "share z keeps; where they differ the decoder fills in."
-        )
-        figure = plot_draws(drawn, {"image": images})
-        found.append(ReportFigure(f"same_z_{name}", caption, figure, f"One z, many draws: {name}"))
+        which = "test images" if own.held_out.images else "training images"
+        found.append(same_z_figure(f"same_z_{name}", drawn, images, f"One z, many draws: {name}", which))
     return found
 
 

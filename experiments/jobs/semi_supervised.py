@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from guides.encoders import feature_count
 from ppvae import UserError
 from ppvae.models import UNKNOWN
+from ppvae.nouns import Noun
 from ppvae.pair.untouched import device_of
 
 from ..assemble import Parts, images_apart
@@ -24,13 +25,15 @@ STEPS = 1000  # of the classifier alone: its training error is zero long before
 BATCH = 100
 LEARNING_RATE = 1e-3
 
-ERRORS = {
-    "label_error": "error of the pair's classifier, test images (per cent)",
-    "label_error_alone": "error of the same classifier, taught the known labels alone (per cent)",
-}
+
+def _errors_named(noun: Noun) -> dict[str, str]:
+    return {
+        "label_error": f"error of the pair's classifier, test {noun.many} (per cent)",
+        "label_error_alone": "error of the same classifier, taught the known labels alone (per cent)",
+    }
 
 
-@labelled(ERRORS | (metric_labels(train_and_evaluate) or {}))
+@labelled(lambda noun: _errors_named(noun) | metric_labels(train_and_evaluate, noun))
 def train_beside_classifier(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """As a study's ``measure``: the run, and the same classifier trained on the images whose label is known."""
     if configuration.get("labels") is None or not configuration.labels.images:

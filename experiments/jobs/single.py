@@ -7,21 +7,23 @@ from pathlib import Path
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
-from ppvae.diagnostics.nouns import said_of
+from ppvae.diagnostics.contents import noun_in
 from ppvae.files import replace_atomically
+from ppvae.nouns import Noun
 from ppvae.plots.labels import latent_names
 
+from .. import meanings
 from ..assemble import Parts
 from ..causes import causes, summed_up
 from ..diagnostics_page import write_diagnosis
 from ..draw_figures import draws_of_run
-from ..evaluation import EVALUATED, Evaluation
+from ..evaluation import Evaluation
 from ..factor_scores import FactorScores, factor_scores
-from ..figures import figures_of_run, figures_of_selection, labels_named, samples_by_label
-from ..findings import noun_of, reconstruction_error, reconstruction_unit, sentences, used
+from ..figures import figures_of_run, figures_of_selection
+from ..findings import reconstruction_error, reconstruction_unit, sentences, used
 from ..hierarchy_figures import figures_of_hierarchy, groups_table
+from ..label_figures import labels_named, samples_by_label
 from ..labels import labelled, metric_labels
-from ..meanings import COLUMNS, METRICS, PARTS
 from ..provenance import command_line, environment
 from ..report import DPI, Table, write_report
 from ..row_figures import figures_of_rows, imputed, rows_table
@@ -37,16 +39,6 @@ PAPER = {  # Table I's numbers of the NGVAE
     "informative_by_probability": 7,
 }
 
-INFORMATION = {  # rows of the table, as information_split names them
-    "rate": "rate, the average KL",
-    "mutual_information": "of which information, I(z; x)",
-    "marginal_kl": "of which codes off the prior, KL(q(z) ‖ p(z))",
-    "distortion": "distortion, −log p(x | z)",
-    "gain": "gained by knowing the code, at most I(z; x)",
-    "gain_over_swapped": "gained over codes of other images, mean",
-    "gain_over_prior": "gained over codes from the prior, mean",
-}
-
 
 def run(configuration: DictConfig, directory: Path) -> Path:
     """Train, evaluate and report one configuration; returns the report's path."""
@@ -57,7 +49,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     return page
 
 
-@labelled(metric_labels(train_and_evaluate) or {})
+@labelled(lambda noun: metric_labels(train_and_evaluate, noun))
 def train_and_report(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """As a study's ``measure``: each run has its report, and what it found in ``found.txt``."""
     _, _, found = _reported(configuration, directory, resume=resume)
@@ -96,7 +88,7 @@ def write_pages(
         summary=_summary(history, evaluation, scores),
         tables=[
             _metrics_table(evaluation, scores, ngvae="p" in history),
-            *_information_table(evaluation.information, noun_of(evaluation)),
+            *_information_table(evaluation.information, noun_in(evaluation.tree)),
             *groups_table(evaluation),
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
             *rows_table(parts.data, imputed(parts, configuration, directory)),
@@ -108,13 +100,12 @@ def write_pages(
             *figures_of_run(history, evaluation),
             *figures_of_hierarchy(parts, evaluation, configuration.seed),
             *samples_by_label(parts, configuration.seed),
-            *labels_named(evaluation),
+            *labels_named(parts, evaluation),
         ],
         found=found,
         failed=failed,
         environment=environment(configuration.seed),
         dpi=dpi,
-        noun=noun_of(evaluation),
     )
     return page, [*found, *failed[:1]]
 
@@ -152,7 +143,7 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     return (
         f"Trained for {history.sizes['epoch']} epochs in {float(history['seconds'].sum()):.0f} s "
         f"({history.attrs['execution']} steps), "
-        f"measured on the first {count} training {noun_of(evaluation)}s."
+        f"measured on the first {count} training {noun_in(evaluation.tree).many}."
     )
 
 
@@ -161,7 +152,7 @@ def _summary(history: xr.Dataset, evaluation: Evaluation, scores: FactorScores |
     rule, number = used(metrics)
     summary = {
         f"latents used, by {rule}": (number, f"of {evaluation.counted}"),
-        "rate": (metrics["rate"], f"nats per {noun_of(evaluation)}"),
+        "rate": (metrics["rate"], f"nats per {noun_in(evaluation.tree)}"),
     }
     if evaluation.information is not None:
         split = evaluation.information
@@ -179,34 +170,35 @@ def _summary(history: xr.Dataset, evaluation: Evaluation, scores: FactorScores |
     if scores is not None:
         of = ("DCI, disentanglement", "MIG")
         summary |= {name: (scores.rows()[name], "of 1") for name in of}
-    summary["speed"] = (float(history["images_per_second"].median()), f"{noun_of(evaluation)}s per second")
+    summary["speed"] = (float(history["images_per_second"].median()), f"{noun_in(evaluation.tree).many} per second")
     return summary
 
 
 def _metrics_table(evaluation: Evaluation, scores: FactorScores | None, *, ngvae: bool) -> Table:
     """What was measured and says something of this pair, each row with its meaning."""
     measured = {name: value for name, value in evaluation.metrics.items() if not math.isnan(value)}
-    names = [name for name in EVALUATED if name in measured]
+    terms = meanings.metrics(noun_in(evaluation.tree))
+    names = [name for name in terms if name in measured]
     if evaluation.hierarchical:  # the groups have a table of their own
         names = [name for name in names if not name.startswith("rate_")]
     if not ngvae:  # the paper's own words about its table
         names = [name for name in names if not name.startswith("decorrelation_literal")]
-    known = [(said_of(noun_of(evaluation), EVALUATED[name]), measured[name], PAPER.get(name)) for name in names]
+    known = [(terms[name].name, measured[name], PAPER.get(name)) for name in names]
     known += [] if scores is None else [(name, value, None) for name, value in scores.rows().items()]
+    notes = meanings.notes(terms) | meanings.SCORES
     if not ngvae:
-        return Table("Metrics", ("metric", "here"), [row[:2] for row in known], notes=METRICS)
-    caption = "The paper leaves the readings open; its data set, image count and training length differ from these."
-    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption, METRICS)
+        return Table("Metrics", ("metric", "here"), [row[:2] for row in known], notes=notes)
+    caption = "The paper leaves the readings open; its data, their number and the training's length differ from these."
+    return Table("Table I, this run", ("metric", "here", "paper (NGVAE)"), known, caption, notes)
 
 
-def _information_table(split: xr.Dataset | None, noun: str) -> list[Table]:
+def _information_table(split: xr.Dataset | None, noun: Noun) -> list[Table]:
     """The rate and the log likelihood in parts, with the verdict."""
     if split is None:
         return []
+    terms = meanings.parts(noun)
     rows = [
-        (said_of(noun, words), float(split[name]), float(split[f"{name}_error"]))
-        for name, words in INFORMATION.items()
-        if name in split
+        (term.name, float(split[name]), float(split[f"{name}_error"])) for name, term in terms.items() if name in split
     ]
     for site in split["site"].values if "site" in split.coords else ():
         rows.append((f"rate of {site}", float(split["site_rate"].sel(site=site)), None))
@@ -214,32 +206,23 @@ def _information_table(split: xr.Dataset | None, noun: str) -> list[Table]:
     advice = f" Try: {split.attrs['advice']}." if split.attrs["advice"] else ""
     caption = (
         f"{split.attrs['what'][0].upper()}{split.attrs['what'][1:]}.{advice} Rate and information are of the first "
-        f"{split.attrs['images']} training images, the rest of the first {split.attrs['decoded']}, each decoded under "
-        f"codes of its own and of {split.attrs['others']} others. The verdict is by the lesser of I(z; x) and what "
-        "knowing the code gains, which no rate held up by the objective and no active unit can feign."
+        f"{split.attrs['images']} training {noun.many}, the rest of the first {split.attrs['decoded']}, each decoded "
+        f"under codes of its own and of {split.attrs['others']} others. The verdict is by the lesser of I(z; x) and "
+        "what knowing the code gains, which no rate held up by the objective and no active unit can feign."
     )
-    return [Table("Where is the information?", ("part", "nats", "standard error"), rows, caption, PARTS)]
+    titles, notes = ("part", "nats", "standard error"), meanings.notes(terms)
+    return [Table("Where is the information?", titles, rows, caption, notes)]
 
 
 def _latents_table(evaluation: Evaluation, site: str) -> Table:
     latents = evaluation.latents[site]
-    columns = {
-        "probability": "p",
-        "variance": "E[1/λ] or variance",
-        "signal_to_noise": "signal / noise",
-        "kl": "KL (nats)",
-        "factor": "tells most of",
-        "factor_share": "share of its entropy",
-        "worsening": "ablation (nats)",
-        "relative": "ablation (relative)",
-        "relevance": "relevance (squared pixel values)",
-    }
-    columns = {name: title for name, title in columns.items() if name in latents}
-    sorted_by = "kl" if "kl" in columns else "signal_to_noise"
+    terms = {name: term for name, term in meanings.columns(noun_in(evaluation.tree)).items() if name in latents}
+    sorted_by = "kl" if "kl" in terms else "signal_to_noise"
     order, names = latents[sorted_by].argsort().values[::-1], latent_names(latents)
-    rows = [(names[k], *(latents[name][k].item() for name in columns)) for k in order]
+    rows = [(names[k], *(latents[name][k].item() for name in terms)) for k in order]
     of = "" if len(evaluation.latents) == 1 else f" of {site}"
-    return Table(f"Latents{of}, sorted by {columns[sorted_by]}", ("latent", *columns.values()), rows, notes=COLUMNS)
+    titles = ("latent", *(term.name for term in terms.values()))
+    return Table(f"Latents{of}, sorted by {terms[sorted_by].name}", titles, rows, notes=meanings.notes(terms))
 
 
 def _said(evaluation: Evaluation) -> str:
@@ -247,7 +230,7 @@ def _said(evaluation: Evaluation) -> str:
     rule, number = used(metrics)
     return (
         f"ELBO {metrics['elbo']:.6g}, rate {metrics['rate']:.4g}, distortion {metrics['distortion']:.6g} "
-        f"nats per {noun_of(evaluation)}; {number} of {evaluation.counted} latents used, by {rule}"
+        f"nats per {noun_in(evaluation.tree)}; {number} of {evaluation.counted} latents used, by {rule}"
         + _verdict(evaluation.information)
     )
 

@@ -12,9 +12,9 @@ from ppvae import check_pair
 from ppvae.errors import Diverged, one_line
 from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
-from ppvae.plots import plot_rate_distortion
 
 from ..assemble import assemble
+from ..history_figures import terms_figure
 from ..labels import labelled
 from ..report import ReportFigure
 from ..training import train
@@ -79,16 +79,15 @@ def stability(history: pd.DataFrame, ended: str | None = None) -> dict[str, floa
 
 def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     """How rate and distortion went in the first seed of each model that finished an epoch."""
-    histories = {name: _history(directory / name / f"seed{configuration.seeds[0]}") for name in configuration.models}
-    return [
-        ReportFigure(
-            f"terms_{name}",
-            f"Rate and distortion by epoch, seed {configuration.seeds[0]}.",
-            plot_rate_distortion(xr.Dataset.from_dataframe(history.set_index("epoch"))),
-            f"Rate and distortion: {name}",
-        )
+    seed = configuration.seeds[0]
+    histories = {name: _history(directory / name / f"seed{seed}") for name in configuration.models}
+    drawn = {
+        name: terms_figure(xr.Dataset.from_dataframe(history.set_index("epoch")), more=f"Seed {seed}.")
         for name, history in histories.items()
         if not history.empty
+    }
+    return [
+        figure._replace(name=f"terms_{name}", title=f"Rate and distortion: {name}") for name, figure in drawn.items()
     ]
 
 

@@ -14,11 +14,12 @@ from ppvae import UserError, read_posterior
 from ppvae.errors import check_choice
 from ppvae.files import replace_atomically
 from ppvae.metrics import scaled_covariance
-from ppvae.plots import plot_covariances, plot_latent_history
+from ppvae.plots import plot_covariances
 
-from ..cells import listed, mean_and_deviation, surrogate_sentence
+from ..cells import listed, mean_and_deviation, noun_of_runs, surrogate_sentence
 from ..codes import sampled_codes
-from ..figures import figures_of_selection
+from ..figures import figures_of_selection, off_diagonal
+from ..history_figures import probabilities_figure
 from ..labels import metric_labels
 from ..launching import check_workers, launch
 from ..members import attempt, metrics_of, outcome_of, say_what_is_left
@@ -26,6 +27,7 @@ from ..own_names import named
 from ..provenance import environment
 from ..publication import publish
 from ..report import ReportFigure, Table
+from ..seen import sentence
 from ..selecting import read_selected
 from ..training import RUNNING, check_same_configuration, train_and_evaluate
 
@@ -54,7 +56,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     """
     figures = _named(configuration, "figures", _figures)  # now: a name misspelt ends before the training
     prepare = _named(configuration, "prepare", lambda *_: None)
-    labels = metric_labels(_named(configuration, "measure", train_and_evaluate))
+    measure = _named(configuration, "measure", train_and_evaluate)
+    labels = metric_labels(measure)
     for key in ("metrics", "paper"):
         for metric in (configuration.get(key) or []) if labels else []:
             check_choice(key, metric, labels)
@@ -89,7 +92,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         links=_reports(members, directory),
         title=configuration.title,
         lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
-        table=_table(results, configuration, labels or _own_names(results)),
+        table=_table(results, configuration, metric_labels(measure, noun_of_runs(results)) or _own_names(results)),
         more=[Table("Runs not done", ("run", "state", "why"), rows)] if rows else [],
         configuration=OmegaConf.to_yaml(configuration),
         facts=facts,
@@ -204,24 +207,23 @@ def _figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     seed = configuration.seeds[0]
     runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
     histories = {name: read_posterior(run / "history.zarr").to_dataset().load() for name, run in runs.items()}
-    covariances = ReportFigure(
-        "covariances",
-        f"Scaled covariance of sampled latents over the images, seed {seed} (the paper's Fig. 4). One bright square on "
-        "the diagonal for each latent that carries variance; bright off the diagonal: correlated latents.",
-        plot_covariances({name: _covariance(run) for name, run in runs.items()}),
+    matrices = {name: _covariance(run) for name, run in runs.items()}
+    seen = sentence(off_diagonal(matrices))
+    caption = (
+        f"{seen} Scaled covariance of sampled latents, seed {seed} (the paper's Fig. 4): one bright square on the "
+        "diagonal for each latent that carries variance; bright off the diagonal are correlated latents."
     )
-    probabilities = [
-        ReportFigure(
-            f"probabilities_{_safe(name)}",
-            f"Probability that each latent is uninformative over training, seed {seed} (the paper's Fig. 3). The rule "
-            "p < ½ is to be held against the counts by KL and by ablation above.",
-            plot_latent_history(history, "p"),
-            f"p of each latent: {name}",
-        )
-        for name, history in histories.items()
-        if "p" in history
-    ]
+    alt = f"A heat map of latents by latents for each model. {seen}"
+    covariances = ReportFigure("covariances", caption, plot_covariances(matrices), "", alt)
+    probabilities = [_probabilities(name, history, seed) for name, history in histories.items() if "p" in history]
     return [*_paths(runs), covariances, *probabilities]
+
+
+def _probabilities(name: str, history: xr.Dataset, seed: int) -> ReportFigure:
+    """p of a model's latents over training."""
+    figure = probabilities_figure(history)
+    caption = f"{figure.caption} Seed {seed} (the paper's Fig. 3)."
+    return figure._replace(name=f"{figure.name}_{_safe(name)}", title=f"p of each latent: {name}", caption=caption)
 
 
 def _paths(runs: Mapping[str, Path]) -> list[ReportFigure]:

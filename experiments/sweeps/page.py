@@ -9,18 +9,21 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from ppvae.metrics import DISENTANGLEMENT_METRICS
+from ppvae.nouns import IMAGE, Noun
 from ppvae.plots import plot_sweep
+from ppvae.plots.labels import number
 
-from ..cells import listed, mean_and_deviation, surrogate_sentence
-from ..evaluation import EVALUATED
+from ..cells import listed, mean_and_deviation, noun_of_runs, surrogate_sentence
+from ..meanings import metric_names
 from ..provenance import environment
 from ..publication import publish
 from ..report import ReportFigure, Table
+from ..seen import sentence
 from ..training import TRAINED
 
 __all__ = ["METRICS", "axis_of", "labels_of", "publish_sweep", "settings_table"]
 
-METRICS = (*EVALUATED, *TRAINED, *DISENTANGLEMENT_METRICS)  # what sweep.metrics may name
+METRICS = (*metric_names(), *TRAINED, *DISENTANGLEMENT_METRICS)  # what sweep.metrics may name
 LONGEST = 24  # characters of a value in a figure
 
 
@@ -29,7 +32,7 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
 
     members: a row a member, as :func:`experiments.sweeps.run.collect` makes it; varied: the keys that were changed.
     """
-    labels = labels_of(config.sweep.metrics)
+    labels = labels_of(config.sweep.metrics, noun_of_runs(members))
     own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     seeds = members["seed"].unique().tolist() if "seed" in members else config.seed
     data = listed(members["data"].dropna().unique()) if "data" in members else "unknown, as no member is done"
@@ -51,10 +54,10 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
     )
 
 
-def labels_of(metrics: Sequence[str]) -> dict[str, str]:
+def labels_of(metrics: Sequence[str], noun: Noun = IMAGE) -> dict[str, str]:
     """What the chosen metrics are called."""
     computed = {name: name.upper() if len(name) == 3 else name.replace("_", " ") for name in DISENTANGLEMENT_METRICS}
-    return {name: (computed | EVALUATED | TRAINED)[name] for name in metrics}
+    return {name: (computed | metric_names(noun) | TRAINED)[name] for name in metrics}
 
 
 def _preset(config: DictConfig) -> str:
@@ -101,9 +104,22 @@ def _figures(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str
     if others:
         words = [", ".join(f"{key}={_shown(row[key])}" for key in others) for _, row in done.iterrows()]
         runs = runs.assign_coords(series=("run", words))
-    caption = f"Each metric against {across}: a dot a member, the mean of each setting joined by a line"
+    seen = sentence("; ".join(_range(runs[name], across) for name in shown))
+    caption = f"{seen} A dot a member, the mean of each setting joined by a line"
     caption += f", a line for each value of {' and '.join(others)}." if others else "."
-    return [ReportFigure("metrics", caption, plot_sweep(runs), f"What {across} changes")]
+    alt = f"A panel a metric, {len(shown)} in all, with a dot for each of {runs.sizes['run']} members. {seen}"
+    return [ReportFigure("metrics", caption, plot_sweep(runs), f"What {across} changes", alt)]
+
+
+def _range(metric: xr.DataArray, across: str) -> str:
+    """At which value of what was changed a metric's mean is lowest and highest."""
+    means = metric.to_series().groupby(metric["value"].values, sort=False).mean().dropna()
+    name = metric.attrs["long_name"]
+    if means.min() == means.max():
+        return f"{name} is {number(float(means.min()))} throughout"
+    low, high = means.idxmin(), means.idxmax()
+    least, most = (number(float(means[at])) for at in (low, high))
+    return f"{name} is lowest, {least}, at {across}={_shown(low)} and highest, {most}, at {across}={_shown(high)}"
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppvae.datasets.conversion import Kind
 from ppvae.described import Described
+from ppvae.nouns import IMAGE, Noun
 
 __all__ = ["Images", "Index", "RenderedImages", "StoredImages", "positions"]
 
@@ -28,7 +29,7 @@ class Images(Described, abc.ABC):
     """Whether every pixel is 0 or 255."""
     real: bool = False
     """Whether floats are kept, float32 in [0, 1] of images, and no grey levels."""
-    noun: str = "image"
+    noun: Noun = IMAGE
     """What one of them is called in reports."""
 
     @property

@@ -12,6 +12,7 @@ from ppvae.datasets.conversion import Kind
 from ppvae.datasets.images import Images, Index, positions
 from ppvae.datasets.scaling import Scaling
 from ppvae.errors import UserError
+from ppvae.nouns import ROW
 
 __all__ = ["Rows"]
 
@@ -26,7 +27,7 @@ class Rows(Images):
     """
 
     real = True
-    noun = "row"
+    noun = ROW
 
     def __init__(self, values: np.ndarray, columns: np.ndarray, kind: Kind, scaling: Scaling) -> None:
         self.values, self.columns, self.scaling = values, columns, scaling

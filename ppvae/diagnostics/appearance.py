@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from ppvae.errors import UserError
+from ppvae.nouns import Noun
 
-__all__ = ["PHRASES", "STATISTICS", "image_statistics"]
+__all__ = ["STATISTICS", "image_statistics", "phrase"]
 
 STATISTICS = {
     "intensity": "mean of the pixels",
@@ -16,14 +17,18 @@ STATISTICS = {
     "bright": "share of pixels in the highest quarter of the range",
     "roughness": "mean absolute step between neighbouring pixels (total variation)",
 }
-PHRASES = {
-    "intensity": "the mean intensity",
-    "contrast": "the contrast",
-    "dark": "the share of dark pixels",
-    "bright": "the share of bright pixels",
-    "roughness": "the roughness",
-}  # in a sentence
 PIXELS = ("channel", "row", "column")
+
+
+def phrase(statistic: str, noun: Noun) -> str:
+    """A statistic in a sentence."""
+    return {
+        "intensity": "the mean intensity",
+        "contrast": "the contrast",
+        "dark": f"the share of dark {noun.pixels}",
+        "bright": f"the share of bright {noun.pixels}",
+        "roughness": "the roughness",
+    }[statistic]
 
 
 def image_statistics(images: xr.DataArray, pixel_range: tuple[float, float] | None = None) -> xr.Dataset:

@@ -2,7 +2,9 @@
 
 import xarray as xr
 
+from ppvae.datasets.scaling import SCALE
 from ppvae.errors import UserError, check_choice
+from ppvae.nouns import IMAGE, ROW, Noun
 
 __all__ = [
     "SAMPLE_DIMS",
@@ -13,6 +15,7 @@ __all__ = [
     "event_dims_of",
     "group_of",
     "kl_of",
+    "noun_in",
     "rate_of",
     "variables_of",
 ]
@@ -37,6 +40,12 @@ def variables_of(dataset: xr.Dataset, names: tuple[str, ...], group: str) -> xr.
             found = ", ".join(sorted(map(str, dataset))) or "nothing"
             raise UserError(f"{group} lacks {name!r}, it holds {found}; make it with from_pyro_svi")
     return dataset[list(names)]
+
+
+def noun_in(tree: xr.DataTree) -> Noun:
+    """What its observations are: rows where they have the scales of a table's columns, else images."""
+    observed = tree["observed_data"].to_dataset() if "observed_data" in tree.children else xr.Dataset()
+    return ROW if SCALE in observed.coords else IMAGE
 
 
 def codes_of(tree: xr.DataTree) -> list[str]:

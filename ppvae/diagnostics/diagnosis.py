@@ -9,10 +9,11 @@ from typing import Any
 import xarray as xr
 
 from ppvae.diagnostics import draw_findings, information_findings, rank_findings, weight_findings
+from ppvae.diagnostics.contents import noun_in
 from ppvae.diagnostics.findings import Finding
-from ppvae.diagnostics.nouns import said_of
 from ppvae.diagnostics.weights import importance
 from ppvae.errors import UserError
+from ppvae.nouns import Noun, called
 
 __all__ = ["diagnose", "verdicts"]
 
@@ -22,8 +23,10 @@ def _whole(tree: xr.DataTree) -> xr.DataTree:
     return tree
 
 
+type Test = Callable[[Any, float, Noun], Finding]
+
 # What a test reads of the tree, once for all tests that read the same, and what it finds there.
-TESTS: dict[str, tuple[Callable[[xr.DataTree], Any], Callable[[Any, float], Finding]]] = {
+TESTS: dict[str, tuple[Callable[[xr.DataTree], Any], Test]] = {
     "active latents": (_whole, draw_findings.active_latents),
     "information": (_whole, information_findings.information),
     "tightness": (importance, weight_findings.tightness),
@@ -48,12 +51,12 @@ COLUMNS = {
 }
 
 
-def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str = "image") -> xr.Dataset:
+def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str | Noun | None = None) -> xr.Dataset:
     """Every test that the tree's groups allow, over dim ``test``; print it with :func:`verdicts`.
 
     Variables: ``statistic``, ``threshold`` (where passing ends), ``limit`` (where failing begins), ``verdict`` (pass,
     warn, fail or not run), ``basis`` of the threshold, ``what`` was found and ``advice``, empty where it passed.
-    ``noun``: what is said for image, such as row of a table.
+    ``noun``: what is said for image, by default row where the tree is of a table's.
 
     The chance that any of the seven tests of chance (pareto k, calibration, bias, width, aggregate, posterior and prior
     predictive) warns or fails where the guide is the model's posterior and the model the data's source is at most
@@ -82,8 +85,8 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str = "image
     if not 0 < false_alarm < 1:
         raise UserError(f"false_alarm={false_alarm!r}: expected a probability between 0 and 1")
     reading = cache(lambda read: _tried(read, tree))
-    findings = [_run(test, reading(read), false_alarm / BY_CHANCE) for read, test in TESTS.values()]
-    findings = [replace(one, what=said_of(noun, one.what), advice=said_of(noun, one.advice)) for one in findings]
+    said = noun_in(tree) if noun is None else called(noun)
+    findings = [_run(test, reading(read), false_alarm / BY_CHANCE, said) for read, test in TESTS.values()]
     variables = {
         name: ("test", [getattr(finding, name) for finding in findings], {"long_name": long_name})
         for name, long_name in COLUMNS.items()
@@ -101,16 +104,18 @@ def _tried(read: Callable[[xr.DataTree], Any], tree: xr.DataTree) -> Any:
         return error
 
 
-def _run(test: Callable[[Any, float], Finding], read: Any, level: float) -> Finding:
+def _run(test: Test, read: Any, level: float, noun: Noun) -> Finding:
     if isinstance(read, UserError):
         return Finding(what=str(read))
     try:
-        finding = test(read, level)
+        finding = test(read, level, noun)
     except UserError as error:
         return Finding(what=str(error))
     if finding.verdict != "not run" or math.isnan(finding.statistic):
         return finding
-    return replace(finding, what=f"{finding.what}; that may be chance, with so few images or simulations: give more")
+    return replace(
+        finding, what=f"{finding.what}; that may be chance, with so few {noun.many} or simulations: give more"
+    )
 
 
 def verdicts(findings: xr.Dataset) -> str:

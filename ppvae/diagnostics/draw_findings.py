@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ppvae.diagnostics.appearance import PHRASES
+from ppvae.diagnostics.appearance import phrase
 from ppvae.diagnostics.contents import codes_of, draws_last, entry_name, group_of, rate_of
 from ppvae.diagnostics.findings import (
     CONVENTION,
@@ -17,6 +17,7 @@ from ppvae.diagnostics.findings import (
 from ppvae.diagnostics.latents import informative_latents
 from ppvae.diagnostics.predictive import EXTREME, predictive_checks, prior_predictive_checks
 from ppvae.errors import UserError
+from ppvae.nouns import Noun
 
 __all__ = ["active_latents", "aggregate", "posterior_predictive", "prior_predictive"]
 
@@ -25,7 +26,7 @@ LEAST_RATE, LEAST_KL = 1.0, 0.1  # nats: of all codes together, and of each late
 ONE_SIDED = 0.75  # share of the extreme images above which their side is the fault's
 
 
-def active_latents(tree: xr.DataTree, level: float) -> Finding:
+def active_latents(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     """How many latents' codes vary over the images and cost nats; none, or a rate below a nat, is a collapse.
 
     Codes that vary alone say nothing: a strong decoder leaves means that move by a tenth beside deviations of one. The
@@ -51,7 +52,7 @@ def active_latents(tree: xr.DataTree, level: float) -> Finding:
         basis=CONVENTION,
         what=f"{active} of {latents} latents are active at a rate of {rate:.2f} nats"
         + (": the posterior has collapsed" if collapsed else idle),
-        advice="the codes say nothing about the images: anneal β, use free bits, or a weaker decoder",
+        advice=f"the codes say nothing about the {noun.many}: anneal β, use free bits, or a weaker decoder",
     )
 
 
@@ -61,7 +62,7 @@ def _informed(rules: xr.Dataset) -> xr.DataArray:
     return active & rules["by_kl"] if "by_kl" in rules else active
 
 
-def aggregate(tree: xr.DataTree, level: float) -> Finding:
+def aggregate(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     """The largest distance between any latent's codes over the images, one draw an image, and the prior's draws.
 
     One draw an image is an independent draw of the aggregated posterior where the images are independent."""
@@ -71,13 +72,14 @@ def aggregate(tree: xr.DataTree, level: float) -> Finding:
         one = draws_last(posterior[site]).isel(draws=0).transpose("image", ...)
         many = draws_last(prior[site]).transpose("draws", ...)
         if one.sizes["image"] < LEAST_IMAGES:
-            raise UserError(f"the tree has {one.sizes['image']} images; expected at least {LEAST_IMAGES}: give more")
+            count = one.sizes["image"]
+            raise UserError(f"the tree has {count} {noun.many}; expected at least {LEAST_IMAGES}: give more")
         found = stats.ks_2samp(one.values, many.values, axis=0, method="asymp").statistic
         names += [entry_name(one.isel(image=0, drop=True), place) for place in np.ndindex(one.shape[1:])]
         distances.append(np.ravel(found))
         counts.append((len(one), len(many)))
     if not names:
-        raise UserError("posterior and prior share no site with a draw an image; give from_pyro_svi the images")
+        raise UserError(f"posterior and prior share no site with a draw {noun.a}; give from_pyro_svi the {noun.many}")
     distance = np.concatenate(distances)
     size, threshold = float(distance.max()), two_sample_distance(level / len(names), *counts[0])
     return Finding(
@@ -87,7 +89,7 @@ def aggregate(tree: xr.DataTree, level: float) -> Finding:
         verdict=rise_above(size, threshold, 0.1),
         basis=by_chance(level),
         what=f"codes of {names[int(distance.argmax())]} are {size:.2f} off the prior, the most of {len(names)} entries"
-        + _in_nats(tree),
+        + _in_nats(tree, noun),
         advice="draws from the prior miss the codes or fill holes between them: use a richer prior (mixture, "
         "autoregressive flow, VampPrior), or more weight on the rate",
     )
@@ -98,7 +100,7 @@ def _by_image(posterior: xr.DataArray, prior: xr.DataArray) -> bool:
     return "image" in posterior.dims and "image" not in prior.dims
 
 
-def _in_nats(tree: xr.DataTree) -> str:
+def _in_nats(tree: xr.DataTree, noun: Noun) -> str:
     """The parts of the average KL, where the tree holds them."""
     if "aggregate" not in tree.children:
         return ""
@@ -109,14 +111,14 @@ def _in_nats(tree: xr.DataTree) -> str:
     if not (np.isfinite(marginal) and np.isfinite(information)):
         return ""
     cap = found.attrs["cap"]
-    near = ", near its cap: too few images" if information > cap - 1 else ""
+    near = f", near its cap: too few {noun.many}" if information > cap - 1 else ""
     return (
         f"; KL(q(z)‖p(z)) {marginal:.2f} ± {error:.2f} nats, mutual information {information:.2f} "
         f"(at most log N = {cap:.2f}){near}"
     )
 
 
-def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
+def posterior_predictive(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     """The share of images with an extreme p-value, of the statistic where it is largest.
 
     The threshold is the binomial's at a share of 0.1, the most that a right model and posterior can give."""
@@ -127,33 +129,32 @@ def posterior_predictive(tree: xr.DataTree, level: float) -> Finding:
     worst = found.isel(statistic=int(found["extreme"].argmax("statistic")))
     share = float(worst["extreme"])
     threshold = float(stats.binom.isf(level / found.sizes["statistic"], count, 0.1)) / count
-    name = worst["statistic"].item()
+    said = phrase(worst["statistic"].item(), noun)
     return Finding(
         statistic=share,
         threshold=threshold,
         limit=0.25,
         verdict=rise_above(share, threshold, 0.25),
         basis=by_chance(level),
-        what=f"{PHRASES[name]} is extreme among an image's own redrawn images for {share:.0%} of the images"
-        + (_side(worst["p_value"].values) if share > threshold else ""),
-        advice=f"the likelihood does not draw {PHRASES[name]} as it is: choose another likelihood or scale, or a "
-        "larger decoder",
+        what=f"{said} is extreme among {noun.a}'s own redrawn {noun.many} for {share:.0%} of the {noun.many}"
+        + (_side(worst["p_value"].values, noun) if share > threshold else ""),
+        advice=f"the likelihood does not draw {said} as it is: choose another likelihood or scale, or a larger decoder",
     )
 
 
-def _side(p_values: np.ndarray) -> str:
+def _side(p_values: np.ndarray, noun: Noun) -> str:
     """Where the redrawn images lie, of those images that are extreme among them."""
     low, high = int((p_values >= 1 - EXTREME).sum()), int((p_values <= EXTREME).sum())
     if max(low, high) < ONE_SIDED * (low + high):
-        return f"; redrawn images miss it on both sides, too low for {low} images and too high for {high}"
-    return f"; redrawn images have it too {'low' if low > high else 'high'}"
+        return f"; redrawn {noun.many} miss it on both sides, too low for {low} {noun.many} and too high for {high}"
+    return f"; redrawn {noun.many} have it too {'low' if low > high else 'high'}"
 
 
-def prior_predictive(tree: xr.DataTree, level: float) -> Finding:
+def prior_predictive(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     """The largest distance between a statistic's distributions in the data and in images drawn from the model alone."""
     found = prior_predictive_checks(tree)
     worst = found.isel(statistic=int(found["distance"].argmax("statistic")))
-    size, name = float(worst["distance"]), worst["statistic"].item()
+    size, said = float(worst["distance"]), phrase(worst["statistic"].item(), noun)
     counts = group_of(tree, "observed_data").sizes["image"], found.attrs["num_samples"]
     threshold = two_sample_distance(level / found.sizes["statistic"], *counts)
     return Finding(
@@ -162,7 +163,7 @@ def prior_predictive(tree: xr.DataTree, level: float) -> Finding:
         limit=0.3,
         verdict=rise_above(size, threshold, 0.3),
         basis=by_chance(level),
-        what=f"{PHRASES[name]} of images drawn from the model is {size:.2f} off the data's distribution",
+        what=f"{said} of {noun.many} drawn from the model is {size:.2f} off the data's distribution",
         advice="draws of the model do not look like the data: see aggregate for the prior, posterior predictive for "
         "the likelihood",
     )

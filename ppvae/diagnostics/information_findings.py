@@ -8,13 +8,13 @@ import xarray as xr
 from ppvae.diagnostics.contents import group_of, variables_of
 from ppvae.diagnostics.findings import CONVENTION, Finding, Verdict, fall_short
 from ppvae.errors import UserError
+from ppvae.nouns import IMAGE, Noun
 
 __all__ = ["Judged", "information", "judged"]
 
 COLLAPSED, WEAK = 0.5, 3.0  # nats of a code of many latents
 OF_EACH = {COLLAPSED: 0.1, WEAK: 0.3}  # nats a latent of a small code
 WORDS: dict[Verdict, str] = {"fail": "collapsed", "warn": "weak", "pass": "used"}
-CURES = "anneal β, use free bits or a capacity, give the decoder a smaller window or pixel dropout (likelihood.dropout)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Judged(Finding):
     word: str
 
 
-def judged(found: xr.Dataset) -> Judged:
+def judged(found: xr.Dataset, noun: Noun = IMAGE) -> Judged:
     """The verdict on what :func:`~ppvae.information_split` found, by the lesser of I(z; x) and the gain.
 
     Both are needed: a guide may write what the decoder does not read (I large, gain none), and nothing is read that was
@@ -42,13 +42,13 @@ def judged(found: xr.Dataset) -> Judged:
     verdict = fall_short(used, threshold, limit)
     word = WORDS[verdict]
     what = (
-        f"{word}: z carries {told:.2f} ± {float(found['mutual_information_error']):.2f} nats about the image (at most "
-        f"log N = {found.attrs['cap']:.2f}) at a rate of {numbers['rate']:.2f}, and the decoder gains {gain:.2f} ± "
-        f"{float(found['gain_error']):.2f} nats of log likelihood by it: {_meaning(word, told, gain, limit)}; active "
-        f"units: {numbers['active_units']:.0f} of {numbers['latents']:.0f}"
+        f"{word}: z carries {told:.2f} ± {float(found['mutual_information_error']):.2f} nats about the {noun.one} (at "
+        f"most log N = {found.attrs['cap']:.2f}) at a rate of {numbers['rate']:.2f}, and the decoder gains {gain:.2f} "
+        f"± {float(found['gain_error']):.2f} nats of log likelihood by it: {_meaning(word, told, gain, limit, noun)}; "
+        f"active units: {numbers['active_units']:.0f} of {numbers['latents']:.0f}"
     )
     if told > found.attrs["cap"] - 1:
-        what += "; I(z; x) is near its cap: more images would show more"
+        what += f"; I(z; x) is near its cap: more {noun.many} would show more"
     return Judged(
         statistic=used,
         threshold=threshold,
@@ -56,32 +56,30 @@ def judged(found: xr.Dataset) -> Judged:
         verdict=verdict,
         basis=CONVENTION,
         what=what,
-        advice=_advice(word, told, limit),
+        advice=_advice(word, told, limit, noun),
         word=word,
     )
 
 
-def _meaning(word: str, told: float, gain: float, limit: float) -> str:
+def _meaning(word: str, told: float, gain: float, limit: float, noun: Noun) -> str:
     if word != "collapsed":
-        return "the decoder explains most of the image alone" if word == "weak" else "the decoder listens"
+        return f"the decoder explains most of the {noun.one} alone" if word == "weak" else "the decoder listens"
     if told < limit:
         alone = "the decoder does it alone"
         return alone if gain > -limit else "the guide writes nothing of what the decoder would read"
     return "the decoder does it alone and ignores what the guide writes"
 
 
-def _advice(word: str, told: float, limit: float) -> str:
+def _advice(word: str, told: float, limit: float, noun: Noun) -> str:
     if word == "used":
         return ""
+    weaker = "a smaller decoder" if noun != IMAGE else "a smaller window, or pixel dropout (likelihood.dropout)"
     if word == "collapsed" and told >= limit:
-        return (
-            "what holds up the rate alone does not help: weaken the decoder (a smaller window, pixel dropout "
-            "likelihood.dropout), or anneal β"
-        )
-    return CURES
+        return f"what holds up the rate alone does not help: weaken the decoder ({weaker}), or anneal β"
+    return f"anneal β, use free bits or a capacity, or weaken the decoder ({weaker})"
 
 
-def information(tree: xr.DataTree, level: float) -> Finding:
+def information(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     """The verdict on the group ``information``."""
     del level
     names = ("mutual_information", "mutual_information_error", "gain", "gain_error", "rate", "active_units", "latents")
@@ -89,4 +87,4 @@ def information(tree: xr.DataTree, level: float) -> Finding:
     variables_of(found, names, "information")
     if math.isnan(float(found["mutual_information"])):
         raise UserError("I(z; x) is not a number: the guide's densities of these codes are not finite")
-    return judged(found)
+    return judged(found, noun)

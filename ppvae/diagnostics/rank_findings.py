@@ -9,6 +9,7 @@ from scipy import stats
 from ppvae.diagnostics.contents import group_of
 from ppvae.diagnostics.findings import Finding, by_chance, fall_short, rise_above
 from ppvae.diagnostics.rank_tests import calibration_tests, largest_excursion_tail
+from ppvae.nouns import Noun
 
 __all__ = ["bias", "ranks_of", "uniformity", "width"]
 
@@ -22,7 +23,7 @@ def ranks_of(tree: xr.DataTree) -> xr.Dataset:
     return calibration_tests(group_of(tree, "calibration", EXAMINE))
 
 
-def uniformity(found: xr.Dataset, level: float) -> Finding:
+def uniformity(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     """The largest distance of any latent's ranks from uniform."""
     worst = found.isel(entry=int(found["uniformity"].argmax("entry")))
     threshold = float(stats.kstwo.isf(level / found.sizes["entry"], found.attrs["simulations"]))
@@ -40,7 +41,7 @@ def uniformity(found: xr.Dataset, level: float) -> Finding:
     )
 
 
-def bias(found: xr.Dataset, level: float) -> Finding:
+def bias(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     """The largest asymmetry of any latent's ranks: the guide's mean is off on average."""
     worst = found.isel(entry=int(found["asymmetry"].argmax("entry")))
     count = found.attrs["simulations"]
@@ -61,7 +62,7 @@ def bias(found: xr.Dataset, level: float) -> Finding:
     )
 
 
-def width(found: xr.Dataset, level: float) -> Finding:
+def width(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     """How wide the guide's draws are beside the right width, of the latent farthest out."""
     low, high = _usual_widths(level / found.sizes["entry"], found.attrs["simulations"])
     out = np.maximum(low / found["width"], found["width"] / high)

@@ -9,6 +9,7 @@ from scipy import stats
 from ppvae.diagnostics.findings import CONVENTION, Finding, by_chance, fall_short, rise_above
 from ppvae.diagnostics.pareto import good_pareto_k, pareto_smooth
 from ppvae.errors import UserError
+from ppvae.nouns import Noun
 
 __all__ = ["chance_above", "effective_draws", "pareto_shape", "tightness"]
 
@@ -18,7 +19,7 @@ UNUSABLE = 0.7  # k̂ above which no practical number of draws helps
 TOLERATED = 0.05  # share of images above the threshold that passes however many images there are
 
 
-def tightness(found: xr.Dataset, level: float) -> Finding:
+def tightness(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     """How far the importance-weighted bound is above the ELBO, nats: an estimate from below of KL(q ‖ p(z | x))."""
     del level
     gaps = (found["elpd"] - found["elbo"]).values
@@ -35,7 +36,7 @@ def tightness(found: xr.Dataset, level: float) -> Finding:
     )
 
 
-def pareto_shape(found: xr.Dataset, level: float) -> Finding:
+def pareto_shape(found: xr.Dataset, level: float, noun: Noun) -> Finding:
     """The share of images whose k̂ is above the threshold, beside what chance gives at this number of draws.
 
     Chance: the share of tails of exponential weights (k = 0, all moments finite) estimated above it. Of a guide as a
@@ -49,15 +50,16 @@ def pareto_shape(found: xr.Dataset, level: float) -> Finding:
         return _whole_shape(float(shape), good)
     count, above = int(fitted.sum()), int((shape[fitted] > good).sum())
     threshold = max(TOLERATED, float(stats.binom.isf(level, count, chance_above(draws))) / count)
-    without = f", {len(shape) - count} without a fit" if count < len(shape) else ""
+    seen = f"{above} of {count} {noun.many}, median {_shown(np.median(shape[fitted]))}"
+    seen += f", {len(shape) - count} without a fit" if count < len(shape) else ""
     return Finding(
         statistic=above / count,
         threshold=threshold,
         limit=0.5,
         verdict=rise_above(above / count, threshold, 0.5),
         basis=by_chance(level),
-        what=f"k̂ is above {good:.2f} for {above} of {count} images, median {_shown(np.median(shape[fitted]))}{without}",
-        advice=f"importance weights of these images are not to be trusted, q's tails are too light: {RICHER}",
+        what=f"k̂ is above {good:.2f} for {seen}",
+        advice=f"importance weights of these {noun.many} are not to be trusted, q's tails are too light: {RICHER}",
     )
 
 
@@ -79,7 +81,7 @@ def _whole_shape(shape: float, good: float) -> Finding:
     )
 
 
-def effective_draws(found: xr.Dataset, level: float) -> Finding:
+def effective_draws(found: xr.Dataset, level: float, noun: Noun) -> Finding:
     """The median over images of the effective draws, or the whole guide's."""
     del level
     draws, median = found.attrs["num_samples"], float(found["effective_samples"].median())
@@ -91,7 +93,7 @@ def effective_draws(found: xr.Dataset, level: float) -> Finding:
         limit=2.0,
         verdict=fall_short(median, 0.1 * draws, 2.0),
         basis=CONVENTION,
-        what=f"{median:.0f} of {draws} draws are effective{' in the median image' if found.dims else ''}",
+        what=f"{median:.0f} of {draws} draws are effective{f' in the median {noun.one}' if found.dims else ''}",
         advice=f"weighted averages hang on few draws: {RICHER if found.dims else RICHER_WHOLE}, or raise num_samples",
     )
 

@@ -13,6 +13,7 @@ from ppvae.datasets import ImageDataset
 from ppvae.diagnostics.information_findings import judged
 from ppvae.errors import UserError, check_whole
 from ppvae.examination.surgery import Codes, chunks_of, cut, estimate, scores_of
+from ppvae.nouns import noun_of
 from ppvae.pair.program import Data
 from ppvae.pair.sites import discrete, latent_sites, observed_sites, parameter_of, scaled
 from ppvae.pair.terms import best_rate
@@ -112,7 +113,7 @@ def information_split(
     attributes = {"cap": surgery.attrs["cap"], "images": count, "decoded": len(few[0])}
     attributes |= {"others": min(others, count - 1), "seed": seed}
     found = xr.Dataset(variables, coords, attributes)
-    finding = judged(found)
+    finding = judged(found, noun_of(images))
     return found.assign_attrs(verdict=finding.word, what=finding.what, advice=finding.advice)
 
 

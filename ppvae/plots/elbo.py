@@ -18,7 +18,7 @@ LINE_INCHES = 0.17
 
 @house_style()
 def plot_elbo(history: xr.Dataset) -> Figure:
-    """The ELBO, nats per image, over the epochs: of training images, and dashed of validation images where there are.
+    """The ELBO, nats per image or row, over the epochs: of the training, and dashed of the validation where there is.
 
     history: ``elbo`` (epoch), else ``rate`` and ``distortion``, of which it is the negative sum; ``validation_elbo``
     (epoch) is optional. First epochs that are far below all others are left out of the axis and named in a note. The
@@ -38,7 +38,7 @@ def plot_elbo(history: xr.Dataset) -> Figure:
         words, colour, style = CURVES[name]
         axes.plot(epochs, line, color=colour, linestyle=style, marker="o" if len(epochs) < 4 else None, label=words)
     axes.grid(axis="y")
-    axes.set_ylabel("ELBO, nats per image")
+    axes.set_ylabel(f"ELBO, {found[names[0]].attrs.get('units', 'nats per image')}")
     axes.margins(x=0.01)
     epoch_axis(axes, epochs)
     scale_axis(axes, values.astype(float))

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import UserError
+from ppvae.nouns import Noun, called
 from ppvae.plots.require import require_variable
 from ppvae.plots.style import ACCENT, INK, finish, house_style, new_figure
 
@@ -30,25 +31,25 @@ def plot_importance(importance: xr.Dataset) -> Figure:
     effective = require_variable(importance, "effective_samples", ("image",), "importance")
     if "good" not in shape.attrs or "num_samples" not in importance.attrs:
         raise UserError("importance lacks the attribute good of pareto_k or num_samples; make it with importance(tree)")
-    noun = importance.attrs.get("noun", "image")
+    noun = called(importance.attrs.get("noun", "image"))
     figure = new_figure(8.2, 3.0)
     left, right = figure.subplots(1, 2)
     _draw_shapes(left, shape.values.astype(float), float(shape.attrs["good"]), noun)
     shares = effective.values / importance.attrs["num_samples"]
     right.hist(shares[np.isfinite(shares)], bins=np.linspace(0, 1, BINS + 1), color=ACCENT)
-    right.set(xlabel="effective share of the draws", ylabel=f"{noun}s", xlim=(0, 1))
+    right.set(xlabel="effective share of the draws", ylabel=noun.many, xlim=(0, 1))
     right.set_title(f"median {np.nanmedian(shares):.0%} of {importance.attrs['num_samples']} draws")
     return finish(figure)
 
 
-def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: str) -> None:
+def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: Noun) -> None:
     """A histogram of what is finite; what is not has a bar of its own behind either end of the axis."""
     finite = shape[np.isfinite(shape)]
     places = MaxNLocator(5).tick_values(min(0.0, *finite.tolist(), good), max(1.0, *finite.tolist(), good))
     low, high = places[0], places[-1]  # an axis ends with values
     axes.hist(finite, bins=np.linspace(low, high, BINS + 1), color=ACCENT)
     axes.axvline(good, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel=f"{noun}s")
+    axes.set(xlabel=f"k̂, shape of the weights' tail (dashed: good below {good:.2f})", ylabel=noun.many)
     ticks, names = [*places], [f"{place:g}" for place in places]
     width = BEYOND * (high - low)
     beyond = (
@@ -62,4 +63,4 @@ def _draw_shapes(axes: Axes, shape: np.ndarray, good: float, noun: str) -> None:
     axes.set_xticks(ticks, names)
     others = {"exact": np.isneginf(shape), "infinite": np.isposinf(shape), "without a fit": np.isnan(shape)}
     notes = [f"{int(which.sum())} {name}" for name, which in others.items() if which.any()]
-    axes.set_title(", ".join([f"k̂ too large for {int((shape > good).sum())} of {len(shape)} {noun}s", *notes]))
+    axes.set_title(", ".join([f"k̂ too large for {int((shape > good).sum())} of {len(shape)} {noun.many}", *notes]))

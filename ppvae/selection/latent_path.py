@@ -11,13 +11,13 @@ from torch import nn
 from ppvae.datasets import ImageDataset
 from ppvae.diagnostics import informative_latents
 from ppvae.diagnostics.contents import chosen_code, event_dims_of, rate_of
-from ppvae.diagnostics.nouns import said_of
 from ppvae.errors import UserError, check_whole
 from ppvae.files import replace_atomically
 from ppvae.interventions import ablate, relevance
 from ppvae.launchers import launched
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.metrics import factor_shares
+from ppvae.nouns import noun_of
 from ppvae.objectives import BetaELBO, Descending, Objective
 from ppvae.pair.program import Data, inputs_of
 from ppvae.posterior import from_pyro_svi
@@ -195,8 +195,8 @@ class _Looks:
         """Of an entry that is there; ``squared_error`` is an image's, summed."""
         observed = next(iter(few["observed_data"].data_vars.values()))
         there = float(observed.notnull().sum()) / observed.sizes["image"]
-        part = said_of(getattr(getattr(self.data, "images", None), "noun", "image"), "a pixel")
-        return xr.DataArray((squared_error / there) ** 0.5, attrs={"long_name": f"RMSE of {part}"})
+        noun = noun_of(self.data)
+        return xr.DataArray((squared_error / there) ** 0.5, attrs={"long_name": f"RMSE of {noun.a_pixel}"})
 
     def _factors(self) -> xr.Dataset | None:
         factors = getattr(self.data, "factors", None)

@@ -15,6 +15,7 @@ from ppvae.datasets.conversion import Conversion
 from ppvae.datasets.images import StoredImages
 from ppvae.datasets.table_rows import Rows
 from ppvae.errors import UserError
+from ppvae.nouns import noun_of
 from ppvae.objectives import Objective
 from ppvae.pair.program import Data
 from ppvae.pair.settings import settings_of
@@ -61,7 +62,7 @@ class Run:
     @property
     def units(self) -> str:
         """Of what is summed over an image, or over a row of a table."""
-        return f"{unit_of(self.model)} per {getattr(self.pixels, 'noun', 'image')}"
+        return f"{unit_of(self.model)} per {noun_of(self.pixels).one}"
 
     @property
     def checkpoint(self) -> Path:

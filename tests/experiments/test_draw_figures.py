@@ -3,9 +3,10 @@
 import hydra
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.assemble import assemble
-from experiments.draw_figures import draws_of_run
+from experiments.draw_figures import draws_of_run, same_z_figure
 from experiments.evaluation import evaluate
 
 SMALL = [
@@ -45,3 +46,20 @@ def test_samples_are_always_shown_and_other_draws_where_there_is_no_mean(archive
     for figure in figures:
         assert "raws" in figure.caption
         assert "econstruct" not in figure.caption
+        assert figure.alt
+        assert figure.alt != figure.caption
+
+
+@pytest.mark.parametrize(("keeps", "share"), [(1.0, "100%"), (0.5, "75%"), (0.0, "0%"), (-1.0, "−300%")])
+def test_what_z_keeps_is_said_of_known_draws(keeps, share):
+    """Images of two levels; their draws are ``keeps`` times as far from the mean image, and 0.1 off to both sides."""
+    ones = xr.DataArray(np.ones((1, 4, 4)), dims=("channel", "row", "column"))
+    away = xr.DataArray([-0.2, 0.2], dims="image")
+    noise = xr.DataArray([-0.1, 0.1], dims="draw")
+    images, drawn = (0.5 + away) * ones, (0.5 + keeps * away + noise) * ones
+    figure = same_z_figure("same_z", drawn, images, "One z", "test images")
+    assert figure.caption.startswith(
+        f"The mean of a line's draws explains {share} of how these 2 images differ, and its draws differ from each "
+        "other by 0.1 a pixel. Left test images"
+    )
+    assert figure.alt.startswith("2 lines, an image and 2 draws each.")

@@ -3,12 +3,15 @@
 import hydra
 import numpy as np
 import pytest
+import xarray as xr
 
+from experiments import hierarchy_figures
 from experiments.assemble import assemble
 from experiments.evaluation import evaluate
 from experiments.hierarchy_figures import figures_of_hierarchy, groups_table
 from experiments.jobs.single import _metrics_table
 from ppvae import UserError
+from ppvae.plots.labels import number
 
 SMALL = [
     "posterior.images=8",
@@ -49,6 +52,24 @@ def deep(tmp_path, kept):
 def test_a_page_shows_what_a_hierarchy_draws(deep):
     figures = figures_of_hierarchy(*deep, 0)
     assert [figure.name for figure in figures] == ["groups", "temperatures", "kept_groups", "interpolations"]
+    groups, _, kept, _ = figures
+    rates = {site: deep[1].metrics[f"rate_{site}"] for site in GROUPS}
+    assert groups.caption.startswith(f"{max(rates, key=rates.get)} costs most, {number(max(rates.values()))} of ")
+    assert "by 0 with all 4" in kept.caption  # which is the reconstruction
+    assert all(figure.alt and figure.alt != figure.caption for figure in figures)
+
+
+def test_images_laid_over_each_other_are_said_to_be_so(deep, monkeypatch):
+    """Paths on which each step is a blend of the ends, black and white."""
+
+    def blend(*_, steps: int, **__) -> xr.DataArray:
+        levels = xr.DataArray(np.linspace(0, 1, steps), dims="step")
+        return levels * xr.DataArray(np.ones((1, 8, 8)), dims=("channel", "row", "column"))
+
+    monkeypatch.setattr(hierarchy_figures, "interpolate", blend)
+    paths = hierarchy_figures.figures_of_hierarchy(*deep, 0)[-1]
+    assert "half way images are 0 a pixel off the two ends laid over each other, which are 1 apart" in paths.caption
+    assert paths.alt.startswith("4 rows of 9 images")
 
 
 def test_each_group_and_each_scale_has_a_row(deep):

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from experiments.jobs.single import run
+from experiments.row_figures import _curves, _heat_maps, _traversal
 from ppvae import UserError, read_posterior
 from ppvae.datasets import table
 
@@ -103,3 +105,39 @@ def test_a_table_that_does_not_fit_is_refused_before_training(spectra, tmp_path,
         run(configuration, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def made(values: list[list[float]]) -> xr.DataArray:
+    return xr.DataArray(values, {"image": range(len(values)), "column": ["age", "pay"]}, ("image", "column"))
+
+
+def scaled(center: list[float], scale: list[float]) -> xr.DataArray:
+    """What a tree keeps of the columns."""
+    coords = {"column": ["age", "pay"], "column_center": ("column", center), "column_scale": ("column", scale)}
+    return xr.DataArray(np.zeros((1, 1, 1, 2)), coords, ("image", "channel", "row", "column"))
+
+
+def test_captions_count_what_lies_in_its_band_and_name_what_the_mean_tells():
+    """Of five entries four lie in their band; ages are told as they are, pay by its mean alone."""
+    rows = made([[1.0, 10.0], [3.0, 20.0], [5.0, np.nan]])
+    mean = made([[1.0, 15.0], [3.0, 15.0], [5.0, 15.0]])
+    drawn = xr.Dataset({"mean": mean, "lower": mean - 2, "upper": mean + 6}, attrs={"interval": 0.9})
+    curves, maps = _curves(rows, drawn, scaled([3.0, 15.0], [2.0, 5.0])), _heat_maps(rows, drawn)
+    assert curves.caption.startswith("Of 5 entries that are there 4 lie in their band, the 90 % interval")
+    assert curves.caption.endswith("Units are the columns' own. Entries without a dot, 1, are missing.")
+    assert curves.alt.startswith("3 panels of dots with a line and a band over 2 columns, age to pay: of 5 entries")
+    assert "of how the rows differ the mean tells most in age (100%), least in pay (0%). Grey, 16.7% of" in maps.caption
+    assert maps.alt.startswith("Two heat maps of 3 rows by 2 columns, age to pay: of how the rows differ")
+
+
+def test_the_latent_that_moves_a_row_most_is_named_with_the_column_in_its_units():
+    """z4 moves pay by two of its scales, 10 about 50; z1 nothing."""
+    like = scaled([30.0, 50.0], [1.0, 10.0])
+    steps = np.zeros((2, 3, 1, 1, 2))
+    steps[0, :, 0, 0, 1] = -1, 0, 1
+    traversal = xr.DataArray(steps, {"latent": [4, 1]}, ("latent", "step", "channel", "row", "column"))
+    figure = _traversal(traversal, like, "traversals", "Traversals")
+    moved = "1 of 2 latents move the row between their ends, z4 the most: pay from 40.0 to 60.0."
+    assert figure.caption.startswith(moved)
+    assert "Units are each column's scale, from its center." in figure.caption
+    assert figure.alt.startswith("2 panels of 3 curves over 2 columns, age to pay.")

@@ -14,7 +14,7 @@ from ppvae.files import replace_atomically
 from ppvae.pair.untouched import unit_of
 
 from ...assemble import Parts, assemble, held_out
-from ...evaluation import EVALUATED
+from ...meanings import metric_names
 from ...training import TRAINED, told, train
 
 __all__ = [
@@ -43,7 +43,7 @@ RATES = {
     "kl_z_local": "KL of z_local (nats)",
     "kl_cluster": "KL of cluster (nats)",
 }
-LAST = {name: EVALUATED[name] for name in ("elbo", "rate", "distortion")} | RATES  # of the last epoch
+LAST = {name: metric_names()[name] for name in ("elbo", "rate", "distortion")} | RATES  # of the last epoch
 TRAINED_PAIR = LAST | BOUNDS | TRAINED  # what every job tells of a pair of two views
 
 
