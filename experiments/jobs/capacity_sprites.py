@@ -12,16 +12,21 @@ from ppvae.errors import check_whole
 from ppvae.files import replace_atomically
 from ppvae.metrics import knn_explained
 from ppvae.objectives import Capacity
-from ppvae.plots import plot_capacity, plot_latent_history
+from ppvae.plots import plot_capacity
+from ppvae.plots.labels import number
 
 from ..assemble import Parts, assemble
 from ..codes import mean_codes
+from ..history_figures import kl_figure
 from ..provenance import environment
 from ..publication import publish
 from ..report import ReportFigure, Table
+from ..seen import in_turn
 from ..training import train
 
 __all__ = ["run"]
+
+HALF = 0.5  # R² from which half of a factor is known
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
@@ -39,8 +44,8 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         raise UserError("capacity_sprites follows C to the last epoch; give trainer.stopping=null")
     epochs, looks = configuration.trainer.epochs, []
     stages = [*range(configuration.every, epochs, configuration.every), epochs]
-    for number, stage in enumerate(stages):
-        look, resume = directory / "looks" / f"{stage}.json", number > 0 or configuration.resume is not None
+    for place, stage in enumerate(stages):
+        look, resume = directory / "looks" / f"{stage}.json", place > 0 or configuration.resume is not None
         if not look.is_file() or stage == stages[-1]:  # a resumed run keeps the looks of its first part
             history = train(parts, configuration, directory, epochs=stage, resume=resume)
             _write_look(look, _explained(parts, configuration))
@@ -110,18 +115,28 @@ def _table(progress: xr.Dataset) -> Table:
 
 
 def _figures(progress: xr.Dataset, history: xr.Dataset) -> list[ReportFigure]:
+    seen = _seen(progress)
+    caption = (
+        f"{seen} Above, the KL beside the capacity it should follow; below, how much of each factor the codes explain: "
+        "it enters where its line leaves −0.1, where ten neighbours that know nothing put it."
+    )
+    alt = f"Two panels over {progress.sizes['epoch']} looks. {seen}"
     return [
-        ReportFigure(
-            "capacity",
-            "Above: the KL beside the capacity it should follow. Below: how much of each factor the codes explain. A "
-            "factor enters where its line leaves −0.1, where ten neighbours that know nothing put it.",
-            plot_capacity(progress),
-            "Capacity, KL and factors",
-        ),
-        ReportFigure(
-            "kl",
-            "Mean KL of each latent over training, nats per image.",
-            plot_latent_history(history, "kl"),
-            "KL of each latent over training",
-        ),
+        ReportFigure("capacity", caption, plot_capacity(progress), "Capacity, KL and factors", alt),
+        kl_figure(history, "kl"),
     ]
+
+
+def _seen(progress: xr.Dataset) -> str:
+    """How far the KL was off its capacity, and in which order half of each factor was known."""
+    off = abs(progress["rate"] - progress["capacity"])
+    worst = off.isel(epoch=int(off.argmax("epoch")))
+    known = (progress["explained"] > HALF).transpose("factor", "epoch")
+    told = []
+    for look, epoch in enumerate(known["epoch"].values):
+        first = known[:, look] & ~known[:, :look].any("epoch")
+        told += [f"{factor} from epoch {epoch}" for factor in known["factor"].values[first.values]]
+    never = [str(factor) for factor in known["factor"].values[~known.any("epoch").values]]
+    told += [f"{in_turn(never)} never"] if never else []
+    off = f"{number(float(worst))} nats off its capacity, in epoch {int(worst['epoch'])}"
+    return f"The KL is at most {off}; half is known of {in_turn(told)}."

@@ -9,14 +9,17 @@ from omegaconf import DictConfig
 
 from ppvae import UserError
 from ppvae.plots import plot_costs
+from ppvae.plots.labels import number
 from ppvae.selection import NormalGammaPath, latent_costs
 
 from ..configuration_files import load_configuration
 from ..report import ReportFigure
+from ..seen import sentence
 
 __all__ = ["figures"]
 
 BOUNDS = {"NormalPrior": "normal", "NormalGammaPrior": "normal_gamma", "StudentTPrior": "student_t"}
+LEAST = 0.1  # nats above which a latent counts as informative
 type Measured = dict[NormalGammaPath, dict[str, list[pd.DataFrame]]]
 
 
@@ -29,20 +32,27 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     for name in configuration.models:
         for seed in configuration.seeds:
             _add(tables, directory / name / f"seed{seed}", configuration)
-    caption = (
-        "Curves: the KL of one latent whose means are normal over the images and whose noise is the same for all. "
-        "Dots: the latents of all models and seeds, whose noise differs from image to image. The informative end of "
-        "the guide is Gamma{}, so its noise has a variance of at least {:.2g}."
-    )
     return [
-        ReportFigure(
-            f"costs_{number}" if number else "costs",
-            caption.format(path.informative, path.variance(0.0)),
-            plot_costs(latent_costs(path=path), {bound: _joined(parts) for bound, parts in measured.items()}),
-            f"What a latent costs, Gamma{path.informative}",
-        )
-        for number, (path, measured) in enumerate(tables.items())
+        _figure(f"costs_{place}" if place else "costs", path, {name: _joined(parts) for name, parts in found.items()})
+        for place, (path, found) in enumerate(tables.items())
     ]
+
+
+def _figure(name: str, path: NormalGammaPath, measured: Mapping[str, xr.Dataset]) -> ReportFigure:
+    dots = [
+        f"{int((latents['kl'] > LEAST).sum())} of {latents.sizes['latent']} of {bound.replace('_', ' ')} pairs above "
+        f"{LEAST:g} nats, the dearest at {number(float(latents['kl'].max()))}"
+        for bound, latents in measured.items()
+    ]
+    seen = f"of the latents of all models and seeds, the dots, {'; '.join(dots)}"
+    caption = (
+        f"{sentence(seen)} Curves: the KL of one latent whose means are normal over the data and whose noise, unlike "
+        f"the dots', is the same for all. The guide's informative end is Gamma{path.informative}, so its noise has a "
+        f"variance of at least {path.variance(0.0):.2g}."
+    )
+    figure = plot_costs(latent_costs(path=path), measured)
+    alt = f"Two panels of curves over the signal-to-noise ratio: {seen}."
+    return ReportFigure(name, caption, figure, f"What a latent costs, Gamma{path.informative}", alt)
 
 
 def _add(tables: Measured, run: Path, given: DictConfig) -> None:

@@ -17,6 +17,7 @@ from ppvae.priors import ClusterPrior
 
 from ...labels import labelled
 from ...report import ReportFigure
+from ...seen import differ, in_turn
 from .classifier import labels_of
 from .pretraining import pretrain
 from .runs import TRAINED_PAIR, TwoViewRun, bounds, checked, train_pair, write_metrics
@@ -82,23 +83,35 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
         run = directory / name / f"seed{configuration.seeds[0]}"
         found = read_posterior(run / "clusters.zarr").to_dataset().load()
         blocks = read_posterior(run / "blocks.zarr").to_dataset().load()
-        drawn += [
-            ReportFigure(
-                f"assignments_{name}",
-                "How many test images of each label (row) are in each cluster (column), clusters sorted by their "
-                "commonest label (the paper's Fig. 4).",
-                plot_assignments(found),
-                f"Labels and clusters: {name}",
-            ),
-            ReportFigure(
-                f"blocks_{name}",
-                "What the model draws: one block a cluster, the largest ones, under the cluster's commonest label "
-                "among test images; columns vary z_global within the cluster, rows z_local (the paper's Figs. 5, 6).",
-                plot_image_blocks({str(block): blocks["x"].sel(block=block) for block in blocks["block"].values}),
-                f"Images of each cluster: {name}",
-            ),
-        ]
+        drawn += [_assignments(name, found), _drawn(name, blocks["x"])]
     return drawn
+
+
+def _assignments(name: str, found: xr.Dataset) -> ReportFigure:
+    """Which labels each cluster holds, and which labels have none."""
+    counts, right = found["counts"], float(found["score"])
+    without = [str(label) for label in counts["label"].values if label not in found["assigned"].values]
+    seen = f"{right:.1%} of {int(counts.sum())} test images are of the commonest label of their cluster, one of "
+    seen += f"{counts.sizes['cluster']} that are used"
+    seen += f"; no cluster is mostly {' or '.join(without)}" if without else ""
+    caption = f"{seen}. A row a label, a column a cluster, sorted by their commonest label (the paper's Fig. 4)."
+    alt = f"A heat map of {counts.sizes['label']} labels by {counts.sizes['cluster']} clusters: {seen}."
+    return ReportFigure(f"assignments_{name}", caption, plot_assignments(found), f"Labels and clusters: {name}", alt)
+
+
+def _drawn(name: str, blocks: xr.DataArray) -> ReportFigure:
+    """What the model draws of the largest clusters (block, z_local, z_global, …), and what each code changes."""
+    within = [f"{differ(blocks, code):.2g} along {code}" for code in ("z_global", "z_local")]
+    between = differ(blocks.mean(["z_global", "z_local"]), "block")
+    seen = f"within a block images differ by {in_turn(within)} a pixel, blocks' mean images by {between:.2g}"
+    caption = (
+        f"What the model draws of its {blocks.sizes['block']} largest clusters, a block each, under the commonest "
+        "label among test images; columns vary z_global within the cluster, rows z_local (the paper's Figs. 5, 6): "
+        f"{seen}."
+    )
+    figure = plot_image_blocks({str(block): blocks.sel(block=block) for block in blocks["block"].values})
+    alt = f"{blocks.sizes['block']} blocks of {blocks.sizes['z_local']} by {blocks.sizes['z_global']} images: {seen}."
+    return ReportFigure(f"blocks_{name}", caption, figure, f"Images of each cluster: {name}", alt)
 
 
 def _agreement(clusters: xr.DataArray, labels: xr.DataArray, suffix: str) -> dict[str, float]:

@@ -1,17 +1,22 @@
 """One two-view pair trained and shown: what each code draws, styles exchanged, and the bounds."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from guides import RelaxedClusters
 from ppvae import redraw, transfer_style, vary
-from ppvae.plots import plot_image_blocks, plot_rate_distortion, plot_reconstructions, plot_style_transfer
+from ppvae.plots import plot_image_blocks, plot_style_transfer
 
+from ...figures import reconstructions_figure
+from ...history_figures import terms_figure
 from ...provenance import command_line, environment
 from ...report import ReportFigure, Table, write_report
+from ...seen import differ, in_turn
 from .runs import (
     BOUNDS,
     RATES,
@@ -27,6 +32,7 @@ from .runs import (
 __all__ = ["figures_of_codes", "run"]
 
 PIXELS = ("channel", "row", "column")
+_VIEWS = "The distortion is of image and view together."
 
 
 def run(configuration: DictConfig, directory: Path) -> Path:
@@ -48,7 +54,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
         summary={label: value for label, value in rows if label in RATES.values()},
         tables=[Table("Bounds and rates", ("what", "here"), rows, _caption(trained, configuration))],
-        figures=[*figures_of_codes(trained, configuration.seed), _rate_distortion(history)],
+        figures=[*figures_of_codes(trained, configuration.seed), terms_figure(history, more=_VIEWS)],
         found=_notes(trained),
         environment=environment(configuration.seed),
     )
@@ -60,37 +66,43 @@ def figures_of_codes(run: TwoViewRun, seed: int) -> list[ReportFigure]:
     """Reconstructions, Fig. 2 (one code varied, the other held) and styles exchanged, of the images measured."""
     model, guide, images = run.parts.model, run.parts.guide, run.test.observed(slice(18))
     shown = [_array(part, "image") for part in (images[:10], redraw(model, guide, images[:10], seed=seed))]
-    hundred = vary(model, 1, 100, seed=seed), vary(model, 100, 1, seed=seed)
-    squares = {"z_local varied, one z_global": hundred[0], "z_global varied, one z_local": hundred[1]}
+    blocks = {"z_local": vary(model, 1, 100, seed=seed), "z_global": vary(model, 100, 1, seed=seed)}
+    styles, tops = _array(images[10:18], "style"), _array(images[:10], "image")
+    transferred = transfer_style(model, guide, images[:10], images[10:18], seed=seed)
+    words = "Images above, below redrawn from one draw of both codes."
     return [
-        ReportFigure(
-            "reconstructions",
-            "Images above, below redrawn from one draw of both codes.",
-            plot_reconstructions(*shown),
-        ),
-        ReportFigure(
-            "codes",
-            "A hundred images the model draws (the paper's Fig. 2). Left: one z_global, a hundred z_local; the shape "
-            "should stay while colours change. Right: one z_local, a hundred z_global; the colours should stay.",
-            plot_image_blocks({name: _square(block) for name, block in squares.items()}, per_line=2, varied=None),
-            "What each code draws",
-        ),
-        ReportFigure(
-            "style_transfer",
-            "Images redrawn with z_global of the image on top and z_local of the image at the left.",
-            plot_style_transfer(
-                transfer_style(model, guide, images[:10], images[10:18], seed=seed),
-                _array(images[:10], "image"),
-                _array(images[10:18], "style"),
-            ),
-            "Styles exchanged",
-        ),
+        reconstructions_figure(*shown, words),
+        _codes(blocks, model.transformation),
+        _styles(transferred, tops, styles),
     ]
 
 
-def _rate_distortion(history: xr.Dataset) -> ReportFigure:
-    caption = "Rate and distortion, epoch means in nats per image; the distortion is of image and view together."
-    return ReportFigure("rate_distortion", caption, plot_rate_distortion(history), "Rate and distortion over training")
+def _codes(blocks: Mapping[str, xr.DataArray], view: nn.Module | None) -> ReportFigure:
+    """What each code draws: blocks (z_local, z_global, …) of a hundred images in which it alone varies."""
+    spreads = [f"{differ(block, code):.2g} where {code} varies" for code, block in blocks.items()]
+    levels = [
+        f"{differ(block.mean(['row', 'column']), code):.2g} where {code} varies" for code, block in blocks.items()
+    ]
+    seen = f"a pixel differs by {in_turn(spreads)}, an image's mean colour by {in_turn(levels)}"
+    caption = f"A hundred images the model draws with one code held (the paper's Fig. 2): {seen}."
+    if view is not None:
+        caption += f" What the view, {type(view).__name__}, leaves should be z_local's, all else z_global's."
+    other = {"z_local": "z_global", "z_global": "z_local"}
+    squares = {f"{code} varied, one {other[code]}": _square(block) for code, block in blocks.items()}
+    drawn = plot_image_blocks(squares, per_line=2, varied=None)
+    return ReportFigure("codes", caption, drawn, "What each code draws", f"Two squares of ten by ten images: {seen}.")
+
+
+def _styles(transferred: xr.DataArray, images: xr.DataArray, styles: xr.DataArray) -> ReportFigure:
+    """Each image redrawn in each style, and which of the two it resembles more."""
+    far = [
+        float(abs(transferred.mean(["row", "column"]) - one.mean(["row", "column"])).mean()) for one in (images, styles)
+    ]
+    seen = f"in mean colour they are {far[0]:.2g} off the image on top and {far[1]:.2g} off the one at the left"
+    caption = f"Images redrawn with z_global of the image on top and z_local of the image at the left: {seen}."
+    alt = f"{styles.sizes['style']} rows of {images.sizes['image']} redrawn images; {seen}."
+    drawn = plot_style_transfer(transferred, images, styles)
+    return ReportFigure("style_transfer", caption, drawn, "Styles exchanged", alt)
 
 
 def _array(images: torch.Tensor, dim: str) -> xr.DataArray:
