@@ -12,7 +12,7 @@ from .assemble import Parts
 from .evaluation import Evaluation
 from .findings import of_rows
 from .report import ReportFigure
-from .seen import beside_data, differ, explained
+from .seen import beside_data, differ, explained, shown
 
 __all__ = ["draws_of_run", "same_z_figure"]
 
@@ -69,7 +69,7 @@ def same_z_figure(name: str, drawn: xr.DataArray, images: xr.DataArray, title: s
     kept = f"{explained(images, drawn.mean('draw')):.0%}".replace("-", "−")
     seen = (
         f"The mean of a line's draws explains {kept} of how these {len(images)} images differ, and its draws differ "
-        f"from each other by {differ(drawn, 'draw'):.2g} a pixel."
+        f"from each other by {shown(differ(drawn, 'draw'))} a pixel."
     )
     caption = (
         f"{seen} Left {which}, beside each draws of p(x | z), all of a line at one z ~ q(z | x), each of noise of its "
@@ -92,7 +92,7 @@ def _in_painting(parts: Parts, images: int, seed: int) -> ReportFigure:
     rest, truth = (array.isel(row=slice(rows, None)) for array in (drawn, image))
     seen = (
         f"In the lower half a draw is {float(((rest - truth) ** 2).mean() ** 0.5):.2g} a pixel off the image (RMSE), "
-        f"and draws differ from each other by {differ(rest, 'draw'):.2g}."
+        f"and draws differ from each other by {shown(differ(rest, 'draw'))}."
     )
     caption = (
         f"{seen} Left {which} images, then what is given of them, the upper half, then draws of the rest, z inferred "

@@ -24,7 +24,7 @@ from .evaluation import Evaluation
 from .findings import told_names
 from .history_figures import elbo_figure, kl_figure, probabilities_figure, terms_figure
 from .report import ReportFigure
-from .seen import differ, sentence, tones
+from .seen import differ, sentence, shown, tones
 from .selecting import Selected
 
 __all__ = [
@@ -110,7 +110,7 @@ def reconstructions_figure(observed: xr.DataArray, redrawn: xr.DataArray, words:
     seen = (
         f"The error of a pixel is {float(errors.min()):.2g} to {float(errors.max()):.2g} (RMSE), where images differ "
     )
-    seen += f"from each other by {differ(observed, 'image'):.2g}"
+    seen += f"from each other by {shown(differ(observed, 'image'))}"
     alt = f"{redrawn.sizes['image']} images and below each its reconstruction. {seen}. {tones(redrawn)}"
     return ReportFigure("reconstructions", f"{words} {seen}.", plot_reconstructions(observed, redrawn), "", alt)
 
@@ -129,26 +129,27 @@ def _traversal(evaluation: Evaluation, site: str) -> ReportFigure:
         caption += " Draws of p(x | z), all with the same noise, as it has no mean."
     if traversal.sizes["latent"] > MOST:
         caption += f" The first {MOST} of {traversal.sizes['latent']}."
-    latents, shown = evaluation.latents[site], traversal.isel(latent=slice(MOST))
+    latents, few = evaluation.latents[site], traversal.isel(latent=slice(MOST))
     names = dict(zip(latents["latent"].values.tolist(), told_names(latents, site), strict=True))
-    shown = shown.assign_coords(latent=[names[number] for number in shown["latent"].values.tolist()])
-    alt = f"{shown.sizes['latent']} rows of {shown.sizes['step']} images; {moving(shown)}."
-    return ReportFigure(name, caption, plot_traversals(shown), title, alt)
+    few = few.assign_coords(latent=[names[number] for number in few["latent"].values.tolist()])
+    alt = f"{few.sizes['latent']} rows of {few.sizes['step']} images; {moving(few)}."
+    return ReportFigure(name, caption, plot_traversals(few), title, alt)
 
 
 def moving(traversal: xr.DataArray) -> str:
     """How many latents of a traversal change the image, and which most."""
     ends = abs(traversal.isel(step=-1) - traversal.isel(step=0)).mean(["channel", "row", "column"])
     many = f"{int((ends > STILL).sum())} of {ends.size} rows change by more than {STILL:g} a pixel between their ends"
-    return f"{many}, {latent_names(traversal)[int(ends.argmax('latent'))]} the most, by {float(ends.max()):.2g}"
+    return f"{many}, {latent_names(traversal)[int(ends.argmax('latent'))]} the most, by {shown(float(ends.max()))}"
 
 
 def _informative(evaluation: Evaluation, site: str) -> ReportFigure:
-    name, title = named("informative", "Which latents are informative?", site, evaluation)
+    name, _ = named("informative", "", site, evaluation)
+    title = f"Which latents{'' if len(evaluation.latents) == 1 else f' of {site}'} are informative?"
     latents = evaluation.latents[site]
     rules = {rule: words for rule, words in JUDGED.items() if rule in latents}
     seen = ", ".join(f"{int(latents[rule].sum())} by {words}" for rule, words in rules.items())
-    seen = f"Of {latents.sizes['latent']} latents are counted {seen}"
+    seen = f"Of {latents.sizes['latent']} latents count {seen}"
     caption = f"{seen}: a panel a rule, with the number behind it."
     caption += " A feature map is one latent." if event_dims_of(evaluation.tree, site)[1:] else ""
     return ReportFigure(name, caption, plot_informative(latents), title, f"Dots, full where a latent counts. {seen}.")

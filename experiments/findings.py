@@ -9,7 +9,7 @@ from ppvae.metrics.inputs import said_bins
 from ppvae.models import UNKNOWN
 from ppvae.nouns import ROW, Noun, noun_of
 from ppvae.pair.untouched import unit_of
-from ppvae.plots.labels import latent_names
+from ppvae.plots.labels import latent_names, number
 
 from .assemble import Parts
 from .evaluation import Evaluation
@@ -29,6 +29,7 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None) -> 
         found = [f"{chosen.said()}." + ("" if count == len(chosen.kept) else f" {found[0]}")]
     return [
         *found,
+        *_unread(evaluation),
         *_named(evaluation, parts),
         *_told(evaluation, parts),
         *_surrogate(parts),
@@ -80,6 +81,16 @@ def _telling(latents: xr.Dataset) -> list[int]:
     rule = next(name for name in ("by_ablation", "by_kl", "active_units") if name in latents)
     shares = latents["factor_share"].values
     return [int(k) for k in np.argsort(-shares) if bool(latents[rule][k]) and shares[k] >= TOLD]
+
+
+def _unread(evaluation: Evaluation) -> list[str]:
+    """Where a rate is paid for codes that say little, or that the decoder does not read."""
+    split = evaluation.information
+    if split is None or split.attrs["verdict"] == "used":
+        return []
+    told, gain = (number(float(split[name]), 2) for name in ("mutual_information", "gain"))
+    said = f"it says {told} nats about {noun_in(evaluation.tree).a}, and the decoder gains {gain} nats by it"
+    return [f"But the code is {split.attrs['verdict']}: {said}."]
 
 
 def _named(evaluation: Evaluation, parts: Parts) -> list[str]:

@@ -18,7 +18,7 @@ from ppvae.plots.labels import number
 from .assemble import Parts
 from .evaluation import Evaluation
 from .report import ReportFigure, Table
-from .seen import differ, in_turn, sentence
+from .seen import differ, in_turn, sentence, shown
 
 __all__ = ["figures_of_hierarchy", "groups_table"]
 
@@ -83,7 +83,9 @@ def _groups(_parts: Parts, evaluation: Evaluation, _seed: int) -> ReportFigure:
     rates = dict(_pairs(groups["rate"]))
     whole, idle = sum(rates.values()), [site for site, rate in rates.items() if rate < LEAST]
     most = max(rates, key=rates.__getitem__)
-    seen = f"{most} costs most, {number(rates[most])} of {number(whole)} nats per {noun_in(evaluation.tree)}; "
+    seen = (
+        f"the dearest group is {most}, {number(rates[most])} of {number(whole)} nats per {noun_in(evaluation.tree)}; "
+    )
     seen += f"less than {LEAST:g} nats: {in_turn(idle)}, which could be left out" if idle else "none is unused"
     units, latents = (float(groups[name].sum()) for name in ("active_units", "latents"))
     caption = (
@@ -101,7 +103,7 @@ def _temperatures(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigu
         settings = {"temperature": temperature, "like": like, "seed": seed}
         with reestimate(parts.model, batches=BATCHES, size=size, **settings):
             samples[temperature] = draw_images(parts.model, SAMPLES, **settings)
-    spreads = [f"{differ(drawn, 'draw'):.2g} at {temperature:g}" for temperature, drawn in samples.items()]
+    spreads = [f"{shown(differ(drawn, 'draw'))} at {temperature:g}" for temperature, drawn in samples.items()]
     seen = f"images of a row differ from each other by {in_turn(spreads)} a pixel"
     caption = (
         "Drawn by the model alone, the scales of all its latents multiplied by a temperature, of one noise a column: "
@@ -121,12 +123,10 @@ def _kept(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigure:
     spreads = [differ(found.sel(kept=count), "draw") for count in kept]
     falls = -np.diff(spreads)
     place = int(falls.argmax()) + 1
-    seen = (
-        f"Draws of a row differ from each other by {spreads[0]:.2g} a pixel with no group kept, by {spreads[-1]:.2g} "
-    )
-    seen += f"with all {groups}"
+    seen = f"Draws of a row differ from each other by {shown(spreads[0])} a pixel with no group kept, "
+    seen += f"by {shown(spreads[-1])} with all {groups}"
     if falls.max() > 0:
-        seen += f"; that falls most, to {spreads[place]:.2g}, where {found['lowest'].values[place]} is kept, too"
+        seen += f"; that falls most, to {shown(spreads[place])}, where {found['lowest'].values[place]} is kept, too"
     caption = (
         f"{seen}. One image, its first groups held where the guide puts them and all the others drawn by the model; "
         "the last row is the reconstruction. What the draws of a row share is in the groups that it keeps."
@@ -144,8 +144,8 @@ def _paths(parts: Parts, evaluation: Evaluation, _seed: int) -> ReportFigure:
     paths = xr.concat([interpolate(parts.model, few, pair, steps=STEPS) for pair in pairs], "path")
     first, last = (paths.isel(step=step, drop=True) for step in (0, -1))
     off = float(abs(paths.isel(step=STEPS // 2, drop=True) - (first + last) / 2).mean())
-    seen = f"half way images are {off:.2g} a pixel off the two ends laid over each other, which are "
-    seen += f"{float(abs(last - first).mean()):.2g} apart"
+    seen = f"half way images are {shown(off)} a pixel off the two ends laid over each other, which are "
+    seen += f"{shown(float(abs(last - first).mean()))} apart"
     caption = (
         "From one training image to another: the codes of all groups, posterior means, moved along a straight line; "
         f"{seen}. Near 0 they are no images of their own, but one laid over the other."

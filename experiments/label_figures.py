@@ -14,7 +14,7 @@ from ppvae.plots import plot_confusion, plot_image_blocks
 from .assemble import Parts
 from .evaluation import Evaluation
 from .report import ReportFigure
-from .seen import differ, in_turn
+from .seen import differ, in_turn, shown
 
 __all__ = ["labels_named", "samples_by_label", "samples_figure"]
 
@@ -36,7 +36,7 @@ def samples_figure(name: str, given: str, levels: list[str], drawn: xr.DataArray
     """Draws (given, draw, …) under each level of what is given, and whether that or the code changes them more."""
     rows, columns = (differ(drawn.mean(other), dim) for dim, other in (("given", "draw"), ("draw", "given")))
     seen = (
-        f"rows' means differ from each other by {rows:.2g} a pixel, columns' by {columns:.2g}: "
+        f"rows' means differ from each other by {shown(rows)} a pixel, columns' by {shown(columns)}: "
         f"{'the label' if rows > columns else 'the code'} changes the image more"
     )
     caption = (

@@ -5,9 +5,10 @@ import xarray as xr
 
 from ppvae.interventions.held import PIXELS
 
-__all__ = ["beside_data", "differ", "explained", "in_turn", "sentence", "tones"]
+__all__ = ["beside_data", "differ", "explained", "in_turn", "sentence", "shown", "tones"]
 
 NAMED = 6  # things in a row at most
+LEAST, NOISE = 1e-3, 1e-6  # differences that nobody sees, and those that are of rounding
 
 
 def differ(images: xr.DataArray, dim: str) -> float:
@@ -15,18 +16,25 @@ def differ(images: xr.DataArray, dim: str) -> float:
     return float(images.std(dim).mean())
 
 
+def shown(size: float) -> str:
+    """A change or difference of pixels in [0, 1], as far as anyone sees it."""
+    if size < NOISE:
+        return "0"
+    return f"{size:.2g}" if size >= LEAST else f"less than {LEAST:g}"
+
+
 def tones(images: xr.DataArray) -> str:
     """How light images are and how much they differ."""
     mean = float(images.mean())
     light = "dark" if mean < 1 / 3 else "light" if mean > 2 / 3 else "of middle tones"
-    return f"They are {light} and differ from each other by {differ(images, str(images.dims[0])):.2g} a pixel."
+    return f"They are {light} and differ from each other by {shown(differ(images, str(images.dims[0])))} a pixel."
 
 
 def beside_data(drawn: xr.DataArray, images: xr.DataArray) -> str:
     """Draws (draw, …) beside images of the data (image, …): how much either differ, and how light they are."""
     return (
-        f"they differ from each other by {differ(drawn, 'draw'):.2g} a pixel, training images by "
-        f"{differ(images, 'image'):.2g}; a pixel's mean is {float(drawn.mean()):.2g} and {float(images.mean()):.2g}"
+        f"they differ from each other by {shown(differ(drawn, 'draw'))} a pixel, training images by "
+        f"{shown(differ(images, 'image'))}; a pixel's mean is {float(drawn.mean()):.2g} and {float(images.mean()):.2g}"
     )
 
 

@@ -12,7 +12,7 @@ from ppvae.plots import plot_codes, plot_latent_grid
 
 from ..codes import sampled_codes
 from ..report import ReportFigure
-from ..seen import differ, in_turn
+from ..seen import differ, in_turn, shown
 from ..selecting import trained_parts
 
 __all__ = ["figures"]
@@ -35,7 +35,7 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
 
 def _plane(name: str, run: Path, configuration: DictConfig) -> ReportFigure:
     grid = latent_grid(trained_parts(run, configuration).model)
-    seen = in_turn([f"along {dim} images differ from each other by {differ(grid, dim):.2g}" for dim in ("z1", "z0")])
+    seen = in_turn([f"along {dim} images differ from each other by {shown(differ(grid, dim))}" for dim in ("z1", "z0")])
     seen += " a pixel"
     caption = f"The mean of p(x | z) over the plane of the two latents, at steps of equal prior probability: {seen}."
     alt = f"{grid.shape[0]} rows of {grid.shape[1]} images; {seen}."

@@ -36,6 +36,7 @@ def evaluation(error: float, *, factors: bool = True) -> SimpleNamespace:
         latents={"z": latents},
         counted=3,
         labels=None,
+        information=None,
         metrics={"informative_by_ablation": 2, "largest_snr_called_uninformative": float("nan")},
     )
 
@@ -54,6 +55,14 @@ def test_figures_call_a_latent_by_the_factor_that_it_tells():
 
 def test_without_factors_nothing_is_named():
     assert len(sentences(parts(0.02), evaluation(0.0, factors=False), None)) == 1
+
+
+@pytest.mark.parametrize(("verdict", "said"), [("collapsed", True), ("weak", True), ("used", False)])
+def test_a_code_that_is_paid_for_and_not_read_is_said_to_be_so(verdict, said):
+    found = evaluation(0.0, factors=False)
+    found.information = xr.Dataset({"mutual_information": 0.42, "gain": 0.031}, attrs={"verdict": verdict})
+    sentence = f"But the code is {verdict}: it says 0.42 nats about an image, and the decoder gains 0.031 nats by it."
+    assert (sentence in sentences(parts(0.02), found, None)) == said
 
 
 def test_a_selection_comes_first():

@@ -54,7 +54,9 @@ def test_a_page_shows_what_a_hierarchy_draws(deep):
     assert [figure.name for figure in figures] == ["groups", "temperatures", "kept_groups", "interpolations"]
     groups, _, kept, _ = figures
     rates = {site: deep[1].metrics[f"rate_{site}"] for site in GROUPS}
-    assert groups.caption.startswith(f"{max(rates, key=rates.get)} costs most, {number(max(rates.values()))} of ")
+    assert groups.caption.startswith(
+        f"The dearest group is {max(rates, key=rates.get)}, {number(max(rates.values()))} of "
+    )
     assert "by 0 with all 4" in kept.caption  # which is the reconstruction
     assert all(figure.alt and figure.alt != figure.caption for figure in figures)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.seen import beside_data, differ, explained, in_turn, sentence, tones
+from experiments.seen import beside_data, differ, explained, in_turn, sentence, shown, tones
 
 
 def pictures(*levels: float, dim: str = "image") -> xr.DataArray:
@@ -18,6 +18,12 @@ def test_images_differ_by_the_standard_deviation_of_a_pixel():
     assert differ(pictures(0.2, 0.6), "image") == pytest.approx(0.2)
     assert tones(pictures(0.1, 0.1)) == "They are dark and differ from each other by 0 a pixel."
     assert tones(pictures(0.7, 0.9)) == "They are light and differ from each other by 0.1 a pixel."
+
+
+def test_what_nobody_sees_is_not_told_in_digits():
+    assert [shown(size) for size in (0.0, 1.6e-8, 9e-5, 0.001, 0.0234)] == [
+        *("0", "0", "less than 0.001", "0.001", "0.023")
+    ]
 
 
 def test_draws_stand_beside_images():

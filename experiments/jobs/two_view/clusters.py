@@ -17,7 +17,7 @@ from ppvae.priors import ClusterPrior
 
 from ...labels import labelled
 from ...report import ReportFigure
-from ...seen import differ, in_turn
+from ...seen import differ, in_turn, shown
 from .classifier import labels_of
 from .pretraining import pretrain
 from .runs import TRAINED_PAIR, TwoViewRun, bounds, checked, train_pair, write_metrics
@@ -101,9 +101,9 @@ def _assignments(name: str, found: xr.Dataset) -> ReportFigure:
 
 def _drawn(name: str, blocks: xr.DataArray) -> ReportFigure:
     """What the model draws of the largest clusters (block, z_local, z_global, …), and what each code changes."""
-    within = [f"{differ(blocks, code):.2g} along {code}" for code in ("z_global", "z_local")]
+    within = [f"{shown(differ(blocks, code))} along {code}" for code in ("z_global", "z_local")]
     between = differ(blocks.mean(["z_global", "z_local"]), "block")
-    seen = f"within a block images differ by {in_turn(within)} a pixel, blocks' mean images by {between:.2g}"
+    seen = f"within a block images differ by {in_turn(within)} a pixel, blocks' mean images by {shown(between)}"
     caption = (
         f"What the model draws of its {blocks.sizes['block']} largest clusters, a block each, under the commonest "
         "label among test images; columns vary z_global within the cluster, rows z_local (the paper's Figs. 5, 6): "

@@ -16,7 +16,7 @@ from ...figures import reconstructions_figure
 from ...history_figures import terms_figure
 from ...provenance import command_line, environment
 from ...report import ReportFigure, Table, write_report
-from ...seen import differ, in_turn
+from ...seen import differ, in_turn, shown
 from .runs import (
     BOUNDS,
     RATES,
@@ -79,9 +79,9 @@ def figures_of_codes(run: TwoViewRun, seed: int) -> list[ReportFigure]:
 
 def _codes(blocks: Mapping[str, xr.DataArray], view: nn.Module | None) -> ReportFigure:
     """What each code draws: blocks (z_local, z_global, …) of a hundred images in which it alone varies."""
-    spreads = [f"{differ(block, code):.2g} where {code} varies" for code, block in blocks.items()]
+    spreads = [f"{shown(differ(block, code))} where {code} varies" for code, block in blocks.items()]
     levels = [
-        f"{differ(block.mean(['row', 'column']), code):.2g} where {code} varies" for code, block in blocks.items()
+        f"{shown(differ(block.mean(['row', 'column']), code))} where {code} varies" for code, block in blocks.items()
     ]
     seen = f"a pixel differs by {in_turn(spreads)}, an image's mean colour by {in_turn(levels)}"
     caption = f"A hundred images the model draws with one code held (the paper's Fig. 2): {seen}."
@@ -98,7 +98,7 @@ def _styles(transferred: xr.DataArray, images: xr.DataArray, styles: xr.DataArra
     far = [
         float(abs(transferred.mean(["row", "column"]) - one.mean(["row", "column"])).mean()) for one in (images, styles)
     ]
-    seen = f"in mean colour they are {far[0]:.2g} off the image on top and {far[1]:.2g} off the one at the left"
+    seen = f"in mean colour they are {shown(far[0])} off the image on top and {shown(far[1])} off the one at the left"
     caption = f"Images redrawn with z_global of the image on top and z_local of the image at the left: {seen}."
     alt = f"{styles.sizes['style']} rows of {images.sizes['image']} redrawn images; {seen}."
     drawn = plot_style_transfer(transferred, images, styles)
