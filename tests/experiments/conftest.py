@@ -8,12 +8,14 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 import experiments
-from experiments import training
+from experiments import report, training
 from experiments.rehearsal import rehearse
 from experiments.resolvers import register_resolvers
+from experiments.vector_figures import as_svg
 from tests.browser import browser  # noqa: F401  # a fixture
 
 CONF = Path(experiments.__file__).parent / "conf"
@@ -32,10 +34,13 @@ def _hydra() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _unrehearsed() -> Iterator[None]:
-    """Runs in this process are not tried before they begin, which takes as long as they do here."""
+def _short() -> Iterator[None]:
+    """Runs in this process are not tried before they begin, and their figures are not drawn, which takes most of the
+    time of small ones; those of processes of their own are."""
+    blank = as_svg(Figure(figsize=(1, 1)), 20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "rehearse", lambda *_: None)
+        patch.setattr(report, "as_svg", lambda *_: blank)
         yield
 
 
@@ -43,6 +48,12 @@ def _unrehearsed() -> Iterator[None]:
 def rehearsed(monkeypatch) -> None:
     """Runs are tried before they begin, as those of users are."""
     monkeypatch.setattr(training, "rehearse", rehearse)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> None:
+    """The figures of pages are drawn, as those of users are."""
+    monkeypatch.setattr(report, "as_svg", as_svg)
 
 
 COMMAND_LINE = """

@@ -20,6 +20,8 @@ from tests.browser import PHONE, Browser
 
 axe_core = pytest.importorskip("axe_core_python.base", reason="access is checked by axe-core-python, not installed")
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 SMALL = [
     *("network=mlp", "network.encoder.hidden=[16]", "network.decoder.hidden=[16]", "latents=3"),
     *("data.size=160", "data.image_size=32", "posterior.images=64", "posterior.draws=2", "posterior.ablation_images=8"),

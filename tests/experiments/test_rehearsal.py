@@ -22,7 +22,7 @@ from ppvae import VAE, Program, UserError, read_posterior
 from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import MLPDecoder
 
-pytestmark = pytest.mark.usefixtures("rehearsed")
+pytestmark = pytest.mark.usefixtures("rehearsed", "drawn")
 
 PAIRS = '''
 """A user's own priors, guides and likelihoods."""

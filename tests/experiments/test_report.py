@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from experiments.report import ReportFigure, Table, format_value, write_report
 from ppvae.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 VOID = {"meta", "link", "img", "br"}
 
 
