@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ppvae import examine
 from ppvae.diagnostics import calibration_tests, diagnose, graded, importance
+from ppvae.diagnostics.grades import GRADES
 from ppvae.diagnostics.rank_findings import LIMITS
 from ppvae.nouns import ROW, Noun, noun_of
 from ppvae.pair.untouched import device_of
@@ -17,15 +18,14 @@ from .assemble import Parts
 from .causes import Cause, causes, summed_up
 from .codes import of_site
 from .evaluation import Evaluation
-from .factor_scores import FactorScores
 from .figures import moving, named
 from .meanings import tests
 from .provenance import command_line, environment
-from .reached import reached
+from .reached import GoodModels, reached
 from .report import DPI, ReportFigure, Table, write_report
 from .seen import sentence
 
-__all__ = ["write_diagnosis"]
+__all__ = ["examined", "write_diagnosis"]
 
 PAGE = "diagnostics"
 ORDER = ("fail", "warn", "pass", "not run")
@@ -38,16 +38,39 @@ def write_diagnosis(
     configuration: DictConfig,
     directory: Path,
     *,
-    scores: FactorScores | None = None,
     of: str = "",
     dpi: int = DPI,
 ) -> xr.Dataset:
     """Examine the pair on its first training images and write ``diagnostics.html``; returns the findings, graded.
 
-    ``scores``: what latents say of the factors, where these are known; ``of``: the run's name, for the title.
+    ``of``: the run's name, for the title.
     """
     wanted, noun = configuration.diagnosis, noun_of(parts.data)
-    device = device_of(parts.guide)
+    tree, findings = examined(parts, evaluation, configuration)
+    behind, good = causes(parts, evaluation, findings), reached(parts, wanted.draws)
+    write_report(
+        directory,
+        page=PAGE,
+        dpi=dpi,
+        links={"back to the report": "report.html"},
+        title=f"Diagnostics: {of}" if of else "Diagnostics",
+        lead=f"{tree['sample_stats'].sizes['image']} training {noun.many}, {wanted.draws} draws each; for the "
+        f"calibration {wanted.simulations} simulated {noun.many}.",
+        command=command_line(),
+        configuration=OmegaConf.to_yaml(configuration, resolve=True),
+        summary=_summary(findings),
+        found=[*_passed(findings), good.sentence(findings)],
+        failed=[f"{cause.sentence()} Behind: {', '.join(cause.tests)}." for cause in behind],
+        leading={"Verdicts": [_table(findings, behind, good, noun)]},
+        figures=_figures(tree, evaluation, noun),
+        environment=environment(configuration.seed),
+    )
+    return findings
+
+
+def examined(parts: Parts, evaluation: Evaluation, configuration: DictConfig) -> tuple[xr.DataTree, xr.Dataset]:
+    """The pair on its first training images, as ``diagnosis`` says, and what the tests find there, graded."""
+    wanted, device = configuration.diagnosis, device_of(parts.guide)
     images = slice(min(wanted.images, len(parts.data)))
     data = tuple(values.to(device) for values in parts.data.arguments(images, configuration.seed))
     tree = examine(
@@ -63,27 +86,7 @@ def write_diagnosis(
     )
     if evaluation.information is not None:  # of more images than these
         tree["information"] = xr.DataTree(evaluation.information)
-    findings = graded(diagnose(tree, noun=noun))
-    behind = causes(parts, evaluation, findings)
-    matters = None if scores is None else scores.dci
-    write_report(
-        directory,
-        page=PAGE,
-        dpi=dpi,
-        links={"back to the report": "report.html"},
-        title=f"Diagnostics: {of}" if of else "Diagnostics",
-        lead=f"{len(data[0])} training {noun.many}, {wanted.draws} draws each; for the calibration "
-        f"{wanted.simulations} simulated {noun.many}.",
-        command=command_line(),
-        configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary=_summary(findings),
-        found=_passed(findings),
-        failed=[f"{cause.sentence()} Behind: {', '.join(cause.tests)}." for cause in behind],
-        leading={"Verdicts": [_table(findings, behind, reached(parts), noun)]},
-        figures=_figures(tree, evaluation, matters, noun),
-        environment=environment(configuration.seed),
-    )
-    return findings
+    return tree, graded(diagnose(tree, noun=noun_of(parts.data)))
 
 
 def _summary(findings: xr.Dataset) -> dict[str, object]:
@@ -102,20 +105,32 @@ def _passed(findings: xr.Dataset) -> list[str]:
     return said
 
 
-def _table(findings: xr.Dataset, behind: list[Cause], reached_by_others: dict[str, str], noun: Noun) -> Table:
-    """Failures first, of these the worst; no advice, as one cause has one."""
-    cause = {test: one.name for one in behind for test in one.tests}
-    columns = ["test", "verdict", "effect", "what was found", "cause"] + ["reached"] * bool(reached_by_others)
+def _table(findings: xr.Dataset, behind: list[Cause], good: GoodModels, noun: Noun) -> Table:
+    """Failures first, of these the worst by grade; no advice, as one cause has one."""
+    cause, beside = {test: one.name for one in behind for test in one.tests}, good.beside(findings)
+    columns = ["test", "verdict", "effect", *(["good models", "beside them"] if good.data else [])]
     rows = []
-    for test in findings["test"].values.tolist():
+    for test in _worst_first(findings):
         row = findings.sel(test=test)
-        said = [row[name].item() for name in ("judgement", "effect", "what")]
-        rows.append([test, *said, cause.get(test, "")] + [reached_by_others.get(test, "")] * bool(reached_by_others))
-    rows.sort(key=lambda row: ORDER.index(row[1].split(",")[0]))
-    return Table("Can the guide be trusted?", columns, rows, notes=tests(noun))
+        reached_by_others = [good.by_test[test].said() if test in good.by_test else "", beside.get(test, "")]
+        said = [row["judgement"].item(), row["effect"].item(), *(reached_by_others if good.data else [])]
+        rows.append([test, *said, row["what"].item(), cause.get(test, "")])
+    caption = f"Good models of {good.data}: {good.runs} runs; see the page What good models reach." if good.data else ""
+    return Table("Can the guide be trusted?", [*columns, "what was found", "cause"], rows, caption, tests(noun))
 
 
-def _figures(tree: xr.DataTree, evaluation: Evaluation, matters: xr.Dataset | None, noun: Noun) -> list[ReportFigure]:
+def _worst_first(findings: xr.Dataset) -> list[str]:
+    """The tests by verdict, of one verdict the worst grade first."""
+    columns = (findings[name].values.tolist() for name in ("test", "judgement", "grade"))
+    ranks = {
+        test: (ORDER.index(judgement.split(",")[0]), -GRADES.index(grade) if grade else -len(GRADES))
+        for test, judgement, grade in zip(*columns, strict=True)
+    }
+    return sorted(ranks, key=ranks.__getitem__)
+
+
+def _figures(tree: xr.DataTree, evaluation: Evaluation, noun: Noun) -> list[ReportFigure]:
+    matters = None if evaluation.scores is None else evaluation.scores.dci
     figures = [_weights(importance(tree).assign_attrs(noun=noun.one), noun)]
     if "calibration" in tree.children:
         figures.append(_calibration(tree["calibration"].to_dataset(), noun))

@@ -25,6 +25,7 @@ from ppvae.pair.untouched import device_of
 
 from .assemble import Parts, held_out, images_apart
 from .codes import mean_codes, of_site, readings
+from .factor_scores import FactorScores, factor_scores
 from .some_labels import accuracy, label_of, named
 
 __all__ = ["EXPLAINED", "NEIGHBOURS", "Evaluation", "evaluate"]
@@ -47,6 +48,7 @@ class Evaluation:
     latents: dict[str, xr.Dataset]  # of all codes
     metrics: dict[str, float]
     held_out: xr.Dataset | None  # log p(x) of each test image
+    scores: FactorScores | None = None  # what single latents say of the factors
     labels: xr.Dataset | None = None  # how many test images of each label have which named by the classifier
 
     @property
@@ -86,6 +88,7 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
     split = _information(parts, configuration)
     if split is not None:
         tree["information"] = xr.DataTree(split)
+    scores = factor_scores(mean_codes(tree), factors, configuration.seed)
     found, labels = _of_held_out(parts, configuration), _labels_named(parts, configuration)
     return Evaluation(
         tree=tree,
@@ -93,10 +96,12 @@ def evaluate(parts: Parts, configuration: DictConfig) -> Evaluation:
         traversals={site: traverse(model, tree, site=site) for site in sites},
         latents=latents,
         metrics=_metrics(tree, latents, factors, configuration.seed)
+        | ({} if scores is None else scores.metrics())
         | _information_metrics(split)
         | _held_out_metrics(parts, found)
         | ({} if labels is None else {"label_accuracy": float(labels["score"])}),
         held_out=found,
+        scores=scores,
         labels=labels,
     )
 

@@ -5,12 +5,8 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from ppvae.datasets import ImageDataset
 from ppvae.errors import UserError
 from ppvae.metrics import dci_metric, mig_metric
-
-from .codes import mean_codes
-from .evaluation import Evaluation
 
 __all__ = ["FactorScores", "factor_scores"]
 
@@ -23,24 +19,20 @@ class FactorScores(NamedTuple):
     dci: xr.Dataset
     mig: xr.Dataset
 
-    def rows(self) -> dict[str, float]:
-        """The scores by the names of their rows."""
+    def metrics(self) -> dict[str, float]:
+        """The scores by their names in ``metrics.json``."""
         return {
-            "DCI, disentanglement": float(self.dci["score"]),
-            "DCI, completeness": float(self.dci["mean_completeness"]),
-            "DCI, informativeness": float(self.dci["mean_informativeness"]),
-            "MIG": float(self.mig["score"]),
+            "dci": float(self.dci["score"]),
+            "dci_completeness": float(self.dci["mean_completeness"]),
+            "dci_informativeness": float(self.dci["mean_informativeness"]),
+            "mig": float(self.mig["score"]),
         }
 
 
-def factor_scores(evaluation: Evaluation, data: ImageDataset, seed: int) -> FactorScores | None:
-    """DCI and MIG where the data have factors enough; None, logged, where they have not."""
-    if data.factors is None:
+def factor_scores(codes: xr.DataArray, factors: xr.Dataset | None, seed: int) -> FactorScores | None:
+    """DCI and MIG of codes (image, latent) where there are two factors or more; None, logged, of too few images."""
+    if factors is None or len(factors.data_vars) < 2:  # a label alone
         return None
-    factors = evaluation.tree["constant_data"].to_dataset()[list(data.factors.data_vars)]  # no inputs
-    if len(factors.data_vars) < 2:  # a label alone
-        return None
-    codes = mean_codes(evaluation.tree)
     try:
         return FactorScores(*(score(codes, factors, preset="quick", seed=seed) for score in (dci_metric, mig_metric)))
     except UserError as error:

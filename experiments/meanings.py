@@ -7,7 +7,7 @@ from ppvae.nouns import IMAGE, Noun
 
 from .evaluation import EXPLAINED, NEIGHBOURS
 
-__all__ = ["SCORES", "Term", "columns", "metric_names", "metrics", "notes", "parts", "tests"]
+__all__ = ["PAPER", "Term", "columns", "metric_names", "metrics", "notes", "parts", "tests"]
 
 
 class Term(NamedTuple):
@@ -99,6 +99,18 @@ def metrics(noun: Noun = IMAGE) -> dict[str, Term]:
             "β-VAE metric, preset locatello",
             "how often the latent that varies least tells which factor was held: 1 is best",
         ),
+        "dci": Term(
+            "DCI, disentanglement",
+            "1 where each latent matters for one factor alone (trees predict factors from mean codes)",
+        ),
+        "dci_completeness": Term("DCI, completeness", "1 where each factor is held by one latent alone"),
+        "dci_informativeness": Term(
+            "DCI, informativeness", "how well the trees predict the factors of what they have not seen; 1 is best"
+        ),
+        "mig": Term(
+            "MIG",
+            "how much more the best latent tells of a factor than the second best, as a share of its entropy",
+        ),
         "knn_accuracy": Term(
             f"accuracy of the label from the {NEIGHBOURS} nearest mean codes",
             "1 is best; what is said of the label whichever latents say it",
@@ -135,13 +147,7 @@ def metrics(noun: Noun = IMAGE) -> dict[str, Term]:
     }
 
 
-SCORES = {
-    "DCI, disentanglement": "1 where each latent matters for one factor alone (trees predict factors from mean codes)",
-    "DCI, completeness": "1 where each factor is held by one latent alone",
-    "DCI, informativeness": "how well the trees predict the factors of what they have not seen; 1 is best",
-    "MIG": "how much more the best latent tells of a factor than the second best, as a share of its entropy; 1 is best",
-    "paper (NGVAE)": "Table I's NGVAE, on another data set, for another training length",
-}
+PAPER = {"paper (NGVAE)": "Table I's NGVAE, on another data set, for another training length"}
 
 
 def parts(noun: Noun) -> dict[str, Term]:
@@ -206,9 +212,9 @@ def tests(noun: Noun) -> dict[str, str]:
         "aggregate": f"do the codes of all {noun.many} together look like draws of the prior?",
         "posterior predictive": f"do {noun.many} redrawn from their own codes have the statistics of the {noun.one}?",
         "prior predictive": f"do {noun.many} drawn by the model have the statistics of the data?",
-        "effect": f"size of the fault: nats, share of {noun.many} or draws, largest distance of distributions, times "
-        "the width",
-        "verdict": "by chance or convention, and the grade of the effect: negligible, small, moderate, large, extreme",
+        "effect": f"size of the fault over all latents, {noun.many} or statistics; what was found names the worst",
+        "verdict": "of the worst of them; and the grade of the effect: negligible, small, moderate, large, extreme",
         "cause": "what stands behind it; the advice is at the top of the page",
-        "reached": "what trained models of this data reach in this repository's own results",
+        "good models": "what trained models of these data reach, as measured in this project's own results",
+        "beside them": "better, within their range or worse; a tenth beyond either end is within",
     }

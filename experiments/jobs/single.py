@@ -18,13 +18,13 @@ from ..causes import causes, summed_up
 from ..diagnostics_page import write_diagnosis
 from ..draw_figures import draws_of_run
 from ..evaluation import Evaluation
-from ..factor_scores import FactorScores, factor_scores
 from ..figures import figures_of_run, figures_of_selection
 from ..findings import reconstruction_error, reconstruction_unit, sentences, used
 from ..hierarchy_figures import figures_of_hierarchy, groups_table
 from ..label_figures import labels_named, samples_by_label
 from ..labels import labelled, metric_labels
 from ..provenance import command_line, environment
+from ..reached import reached
 from ..report import DPI, Table, write_report
 from ..row_figures import figures_of_rows, imputed, rows_table
 from ..selecting import read_selected
@@ -73,11 +73,12 @@ def write_pages(
 ) -> tuple[Path, list[str]]:
     """The report and, where the configuration wants it, the diagnostics; returns its path and what it says first."""
     findings, chosen, title = None, read_selected(directory), _title(parts, configuration)
-    scores = factor_scores(evaluation, parts.data, configuration.seed)
     if configuration.diagnosis.images:
-        options = {"scores": scores, "of": title, "dpi": dpi}
-        findings = write_diagnosis(parts, evaluation, configuration, directory, **options)
-    found, failed = sentences(parts, evaluation, chosen), _failed(parts, evaluation, findings)
+        findings = write_diagnosis(parts, evaluation, configuration, directory, of=title, dpi=dpi)
+    found, failed = (
+        sentences(parts, evaluation, chosen),
+        _failed(parts, evaluation, findings, configuration.diagnosis.draws),
+    )
     page = write_report(
         directory,
         links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
@@ -85,9 +86,9 @@ def write_pages(
         lead=f"{parts.data.description[0].upper()}{parts.data.description[1:]}. {_lead(history, evaluation)}",
         command=command_line(),
         configuration=OmegaConf.to_yaml(configuration, resolve=True),
-        summary=_summary(history, evaluation, scores),
+        summary=_summary(history, evaluation),
         tables=[
-            _metrics_table(evaluation, scores, ngvae="p" in history),
+            _metrics_table(evaluation, ngvae="p" in history),
             *_information_table(evaluation.information, noun_in(evaluation.tree)),
             *groups_table(evaluation),
             *(_latents_table(evaluation, site) for site in evaluation.traversals),
@@ -127,15 +128,17 @@ def _words(part: object) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).lower().replace("ard", "ARD")
 
 
-def _failed(parts: Parts, evaluation: Evaluation, findings: xr.Dataset | None) -> list[str]:
-    """How many tests failed, and a sentence for each cause."""
+def _failed(parts: Parts, evaluation: Evaluation, findings: xr.Dataset | None, draws: int) -> list[str]:
+    """How many tests failed, how the model stands beside good ones, and a sentence for each cause."""
     if findings is None:
         return []
     failed, behind = summed_up(findings), causes(parts, evaluation, findings)
     if not failed:
         return []
     names = "; ".join(f"{cause.name} ({', '.join(cause.tests)})" for cause in behind)
-    return [f"{failed}: {names}; see diagnostics.html.", *(cause.sentence() for cause in behind)]
+    good = reached(parts, draws)
+    beside = [good.sentence(findings)] if good.data else []
+    return [f"{failed}: {names}; see diagnostics.html.", *beside, *(cause.sentence() for cause in behind)]
 
 
 def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
@@ -147,7 +150,7 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     )
 
 
-def _summary(history: xr.Dataset, evaluation: Evaluation, scores: FactorScores | None) -> dict[str, object]:
+def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
     metrics, error = evaluation.metrics, reconstruction_error(evaluation)
     rule, number = used(metrics)
     summary = {
@@ -167,14 +170,13 @@ def _summary(history: xr.Dataset, evaluation: Evaluation, scores: FactorScores |
             metrics["informative_by_probability"],
             f"paper: {PAPER['informative_by_probability']}",
         )
-    if scores is not None:
-        of = ("DCI, disentanglement", "MIG")
-        summary |= {name: (scores.rows()[name], "of 1") for name in of}
+    names = meanings.metric_names()
+    summary |= {names[name]: (metrics[name], "of 1") for name in ("dci", "mig") if name in metrics}
     summary["speed"] = (float(history["images_per_second"].median()), f"{noun_in(evaluation.tree).many} per second")
     return summary
 
 
-def _metrics_table(evaluation: Evaluation, scores: FactorScores | None, *, ngvae: bool) -> Table:
+def _metrics_table(evaluation: Evaluation, *, ngvae: bool) -> Table:
     """What was measured and says something of this pair, each row with its meaning."""
     measured = {name: value for name, value in evaluation.metrics.items() if not math.isnan(value)}
     terms = meanings.metrics(noun_in(evaluation.tree))
@@ -184,8 +186,7 @@ def _metrics_table(evaluation: Evaluation, scores: FactorScores | None, *, ngvae
     if not ngvae:  # the paper's own words about its table
         names = [name for name in names if not name.startswith("decorrelation_literal")]
     known = [(terms[name].name, measured[name], PAPER.get(name)) for name in names]
-    known += [] if scores is None else [(name, value, None) for name, value in scores.rows().items()]
-    notes = meanings.notes(terms) | meanings.SCORES
+    notes = meanings.notes(terms) | meanings.PAPER
     if not ngvae:
         return Table("Metrics", ("metric", "here"), [row[:2] for row in known], notes=notes)
     caption = "The paper leaves the readings open; its data, their number and the training's length differ from these."

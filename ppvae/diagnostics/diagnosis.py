@@ -41,7 +41,8 @@ TESTS: dict[str, tuple[Callable[[xr.DataTree], Any], Test]] = {
 }
 BY_CHANCE = 7  # of these, the tests whose thresholds are set by chance, which share the false alarms
 COLUMNS = {
-    "statistic": "size of what was found",
+    "statistic": "what was found, as a number",
+    "size": "what a fault is graded by, in its unit",
     "threshold": "where passing ends",
     "limit": "where failing begins",
     "verdict": "pass, warn, fail or not run",
@@ -54,8 +55,9 @@ COLUMNS = {
 def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str | Noun | None = None) -> xr.Dataset:
     """Every test that the tree's groups allow, over dim ``test``; print it with :func:`verdicts`.
 
-    Variables: ``statistic``, ``threshold`` (where passing ends), ``limit`` (where failing begins), ``verdict`` (pass,
-    warn, fail or not run), ``basis`` of the threshold, ``what`` was found and ``advice``, empty where it passed.
+    Variables: ``statistic``, its ``size`` for :func:`graded`, ``threshold`` (where passing ends), ``limit`` (where
+    failing begins), ``verdict`` (pass, warn, fail or not run), ``basis`` of the threshold, ``what`` was found and
+    ``advice``, empty where it passed.
     ``noun``: what is said for image, by default row where the tree is of a table's.
 
     The chance that any of the seven tests of chance (pareto k, calibration, bias, width, aggregate, posterior and prior
@@ -92,6 +94,7 @@ def diagnose(tree: xr.DataTree, *, false_alarm: float = 0.01, noun: str | Noun |
         for name, long_name in COLUMNS.items()
     }
     dataset = xr.Dataset(variables, coords={"test": list(TESTS)}, attrs={"false_alarm": false_alarm})
+    dataset["size"] = dataset["size"].fillna(dataset["statistic"])
     dataset["advice"] = dataset["advice"].where(dataset["verdict"].isin(["warn", "fail"]), "")
     return dataset
 

@@ -84,6 +84,7 @@ def aggregate(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     size, threshold = float(distance.max()), two_sample_distance(level / len(names), *counts[0])
     return Finding(
         statistic=size,
+        size=float(distance.mean()),
         threshold=threshold,
         limit=0.1,
         verdict=rise_above(size, threshold, 0.1),
@@ -132,6 +133,7 @@ def posterior_predictive(tree: xr.DataTree, level: float, noun: Noun) -> Finding
     said = phrase(worst["statistic"].item(), noun)
     return Finding(
         statistic=share,
+        size=100 * float(found["extreme"].mean()),
         threshold=threshold,
         limit=0.25,
         verdict=rise_above(share, threshold, 0.25),
@@ -159,6 +161,7 @@ def prior_predictive(tree: xr.DataTree, level: float, noun: Noun) -> Finding:
     threshold = two_sample_distance(level / found.sizes["statistic"], *counts)
     return Finding(
         statistic=size,
+        size=float(found["distance"].mean()),
         threshold=threshold,
         limit=0.3,
         verdict=rise_above(size, threshold, 0.3),

@@ -20,9 +20,13 @@ CONVENTION = "convention"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A test's statistic, the threshold at which it stops passing, the limit at which it fails, and both in words."""
+    """A test's statistic, the threshold at which it stops passing, the limit at which it fails, and both in words.
+
+    ``size``: what the fault is graded by, in its unit, where that is not the statistic.
+    """
 
     statistic: float = math.nan
+    size: float = math.nan
     threshold: float = math.nan
     limit: float = math.nan
     verdict: Verdict = "not run"

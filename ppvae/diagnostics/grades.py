@@ -1,5 +1,6 @@
 """How large a fault is, in units that mean something, beside whether chance explains it."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,67 +16,68 @@ GRADES = ("negligible", "small", "moderate", "large", "extreme")
 
 @dataclass(frozen=True)
 class Scale:
-    """Where each grade ends but the last, of a fault's size; and the size of a statistic, with its unit as text."""
+    """A size in words, how bad it is, and where each grade of that ends but the last."""
 
-    ends: tuple[float, float, float, float]
-    text: Callable[[float, float], str]  # of the statistic and the test's threshold
-    fault: Callable[[float, float], float] = lambda statistic, _: statistic
+    text: str
+    ends: tuple[float, float, float, float] | None = None  # None: the size is of no fault but of what is there
+    fault: Callable[[float], float] = lambda size: size  # grows with what is wrong
+
+    @property
+    def unit(self) -> str:
+        """The words around the number."""
+        return self.text.replace("{}", "").strip()
+
+    def effect(self, size: float) -> str:
+        """The size with its unit."""
+        return self.text.format(self.number(size))
+
+    @staticmethod
+    def number(value: float) -> str:
+        """To three digits and all before the point."""
+        text = f"{value:.3g}" if not 1000 <= abs(value) < np.inf else f"{value:,.0f}".replace(",", "\u2009")
+        return text.replace("-", "−").replace("inf", "∞")
+
+    def grade(self, size: float) -> str:
+        """How large a fault of that size is; empty where it is none."""
+        return "" if self.ends is None else GRADES[int(np.searchsorted(self.ends, self.fault(size)))]
 
 
-def _share(of: str) -> Callable[[float, float], str]:
-    return lambda statistic, _: f"{100 * statistic:.3g} % of {of}"
-
-
-def _distance(statistic: float, threshold: float) -> str:
-    del threshold
-    return f"distance {statistic:.2g}"
-
-
-def _number(value: float) -> str:
-    """To three digits and all before the point."""
-    text = f"{value:.3g}" if not 1000 <= abs(value) < np.inf else f"{value:,.0f}".replace(",", "\u2009")
-    return text.replace("-", "−").replace("inf", "∞")
-
-
-def _draws_lost(statistic: float, threshold: float) -> float:
-    """The share of draws that is worth nothing; the threshold is a tenth of all."""
-    return 1 - statistic / (10 * threshold)
-
-
-# The second or third end is the limit at which diagnose fails a test, so that no small fault fails.
 SCALES = {
-    "tightness": Scale((1.0, 3.0, 10.0, 50.0), lambda statistic, _: f"{_number(statistic)} nats"),
-    "pareto k": Scale((0.05, 0.25, 0.5, 0.9), _share("images")),
-    "effective draws": Scale(
-        (0.9, 0.95, 0.98, 0.989), lambda statistic, tenth: f"{10 * statistic / tenth:.3g} % of draws", _draws_lost
-    ),
-    "calibration": Scale((0.03, 0.1, 0.25, 0.5), _distance),
-    "bias": Scale((0.05, 0.2, 0.5, 0.8), _distance),
-    "width": Scale(
-        (1.05, 1.25, 1.6, 2.5), lambda statistic, _: f"× {statistic:.2g}", lambda width, _: max(width, 1 / width)
-    ),
-    "aggregate": Scale((0.03, 0.1, 0.25, 0.5), _distance),
-    "posterior predictive": Scale((0.12, 0.25, 0.5, 0.9), _share("images")),
-    "prior predictive": Scale((0.05, 0.15, 0.3, 0.6), _distance),
+    "active latents": Scale("{} latents", fault=operator.neg),
+    "information": Scale("{} nats", fault=operator.neg),
+    "tightness": Scale("{} nats", (1.0, 3.0, 10.0, 50.0)),
+    "pareto k": Scale("k̂ {}", (0.4, 0.5, 1.0, 2.0)),
+    "effective draws": Scale("{} % of draws", (0.1, 0.2, 0.5, 0.9), lambda share: 1 / share),
+    "calibration": Scale("distance {}", (0.03, 0.1, 0.25, 0.5)),
+    "bias": Scale("distance {}", (0.05, 0.2, 0.5, 0.8)),
+    "width": Scale("× {}", (1.05, 1.25, 1.6, 2.5), lambda width: max(width, 1 / width)),
+    "aggregate": Scale("distance {}", (0.03, 0.1, 0.25, 0.5)),
+    "posterior predictive": Scale("{} % of images", (12, 25, 50, 90)),
+    "prior predictive": Scale("distance {}", (0.05, 0.15, 0.3, 0.6)),
 }
 COLUMNS = {"effect": "size with its unit", "grade": "how large that is", "judgement": "verdict and grade"}
-OF_THE_CODE = {"active latents": "latents", "information": "nats"}  # whose statistic is no fault but what is there
 
 
 def graded(findings: xr.Dataset) -> xr.Dataset:
     """The findings of :func:`~ppvae.diagnostics.diagnose` with the size of each fault, so that failures can be ranked.
 
-    Adds over ``test``: ``effect``, the statistic with its unit (nats, share of images or draws, times the right width,
-    largest distance between distribution functions); ``grade``, negligible, small, moderate, large or extreme, empty
-    where no statistic is or none is a fault; and ``judgement``, the verdict with its grade: "fail, large", "warn,
+    Adds over ``test``: ``effect``, the size with its unit; ``grade``, negligible, small, moderate, large or extreme,
+    empty where no statistic is or none is a fault; and ``judgement``, the verdict with its grade: "fail, large", "warn,
     small". A warning about what is negligible reads "pass, detectable but negligible": with draws enough, chance is
-    excluded for any fault however small. The grades' bounds are conventions: a fault of tightness is negligible below
-    1 nat, small below 3, moderate below 10, large below 50; a width below 1.05, 1.25, 1.6 and 2.5 times the right one;
-    a distance of ranks or codes below 0.03, 0.1, 0.25 and 0.5.
+    excluded for any fault however small; what fails is small at least.
+
+    A verdict is by the worst latent or statistic, as any may be wrong; the size is over all of them, as the worst of
+    fifty is much the same for good models and for bad ones: nats; k̂ of the median image; the median share of effective
+    draws; the mean over latents of the largest distance between distribution functions, or of the logarithm of the
+    width over the right one; the mean over statistics of the share of images that are extreme, or of such a distance.
+
+    The grades' bounds are conventions: a fault of tightness is negligible below 1 nat, small below 3, moderate below
+    10, large below 50; k̂ below 0.4, 0.5 (from there the weights have no variance), 1 (from there no mean) and 2; a
+    width below 1.05, 1.25, 1.6 and 2.5 times the right one; a distance of ranks or codes below 0.03, 0.1, 0.25 and 0.5.
 
     Errors: :class:`~ppvae.errors.UserError` for another Dataset.
     """
-    if not isinstance(findings, xr.Dataset) or not {"statistic", "threshold", "verdict"} <= set(findings):
+    if not isinstance(findings, xr.Dataset) or not {"size", "verdict"} <= set(findings):
         raise UserError("findings is not what diagnose returns; expected its Dataset")
     rows = [_graded(findings.sel(test=test)) for test in findings["test"].values]
     columns = {
@@ -86,18 +88,16 @@ def graded(findings: xr.Dataset) -> xr.Dataset:
 
 
 def _graded(row: xr.Dataset) -> tuple[str, str, str]:
-    test, verdict = row["test"].item(), row["verdict"].item()
-    statistic, threshold = float(row["statistic"]), float(row["threshold"])
-    if np.isnan(statistic):
+    test, verdict, size = row["test"].item(), row["verdict"].item(), float(row["size"])
+    if np.isnan(size):
         return "", "", verdict
-    if test not in SCALES:
-        return f"{_number(statistic)} {OF_THE_CODE[test]}", "", verdict
-    scale = SCALES[test]
-    grade = GRADES[int(np.searchsorted(scale.ends, scale.fault(statistic, threshold)))]
-    return scale.text(statistic, threshold), grade, _judgement(verdict, grade)
+    grade = SCALES[test].grade(size)
+    if verdict == "fail" and grade == GRADES[0]:
+        grade = GRADES[1]
+    return SCALES[test].effect(size), grade, _judgement(verdict, grade)
 
 
 def _judgement(verdict: str, grade: str) -> str:
-    if verdict in ("pass", "not run"):
+    if verdict in ("pass", "not run") or not grade:
         return verdict
-    return "pass, detectable but negligible" if grade == "negligible" else f"{verdict}, {grade}"
+    return "pass, detectable but negligible" if grade == GRADES[0] else f"{verdict}, {grade}"

@@ -30,6 +30,7 @@ def uniformity(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     size = float(worst["uniformity"])
     return Finding(
         statistic=size,
+        size=float(found["uniformity"].mean()),
         threshold=threshold,
         limit=LIMITS["uniformity"],
         verdict=rise_above(size, threshold, LIMITS["uniformity"]),
@@ -53,6 +54,7 @@ def bias(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     even = f"ranks lie evenly about the middle; mean rank of {worst['entry'].item()} is {mean:.2f}"
     return Finding(
         statistic=size,
+        size=float(found["asymmetry"].mean()),
         threshold=threshold,
         limit=LIMITS["bias"],
         verdict=verdict,
@@ -80,6 +82,7 @@ def width(found: xr.Dataset, level: float, _noun: Noun) -> Finding:
     advice = "too narrow is what a mean-field guide does with a correlated posterior: use full covariance or a flow"
     return Finding(
         statistic=size,
+        size=float(np.exp((-1 if narrow else 1) * np.abs(np.log(found["width"])).mean())),
         threshold=threshold,
         limit=limit,
         verdict=verdict,

@@ -54,6 +54,7 @@ def pareto_shape(found: xr.Dataset, level: float, noun: Noun) -> Finding:
     seen += f", {len(shape) - count} without a fit" if count < len(shape) else ""
     return Finding(
         statistic=above / count,
+        size=float(np.median(shape[fitted])),
         threshold=threshold,
         limit=0.5,
         verdict=rise_above(above / count, threshold, 0.5),
@@ -89,6 +90,7 @@ def effective_draws(found: xr.Dataset, level: float, noun: Noun) -> Finding:
         raise UserError(f"{draws} draws are too few to count effective ones; give from_pyro_svi at least 20")
     return Finding(
         statistic=median,
+        size=100 * median / draws,
         threshold=0.1 * draws,
         limit=2.0,
         verdict=fall_short(median, 0.1 * draws, 2.0),

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from experiments.assemble import assemble
 from experiments.diagnostics_page import _cards, write_diagnosis
 from experiments.evaluation import evaluate
-from experiments.factor_scores import factor_scores
+from experiments.reached import UNKNOWN
 from ppvae import UserError, examine
 from ppvae.diagnostics import diagnose
 
@@ -40,8 +40,8 @@ def test_findings_are_the_librarys_of_the_first_images(tmp_path):
     configuration = composed("data.size=64", "data.image_size=32", "seed=3")
     parts = assemble(configuration)
     evaluation = evaluate(parts, configuration)
-    scores = factor_scores(evaluation, parts.data, 3)
-    found = write_diagnosis(parts, evaluation, configuration, tmp_path, scores=scores, of="A run")
+    assert evaluation.metrics.items() >= evaluation.scores.metrics().items()
+    found = write_diagnosis(parts, evaluation, configuration, tmp_path, of="A run")
     images = parts.data.observed(slice(10), 3)
     tree = examine(parts.model, parts.guide, images, num_samples=30, simulations=20, seed=3)
     tree["information"] = evaluation.tree["information"]  # of as many images as the configuration says
@@ -54,6 +54,7 @@ def test_findings_are_the_librarys_of_the_first_images(tmp_path):
     assert 'href="report.html"' in page
     assert "<h1>Diagnostics: A run</h1>" in page
     order = re.findall(r'<span class="badge ([a-z-]+)">', page)
+    assert "Beside good models of sprites: " in page
     assert order == sorted(order, key=["fail", "warn", "pass", "not-run"].index)
     assert len(order) == found.sizes["test"]
     assert " nan" not in page
@@ -66,9 +67,9 @@ def test_without_factors_there_is_no_importance_matrix(tmp_path):
     configuration = composed("data=npz", f"data.path={tmp_path / 'images.npz'}")
     parts = assemble(configuration)
     evaluation = evaluate(parts, configuration)
-    scores = factor_scores(evaluation, parts.data, 0)
-    assert scores is None
-    write_diagnosis(parts, evaluation, configuration, tmp_path, scores=scores)
+    assert evaluation.scores is None
+    write_diagnosis(parts, evaluation, configuration, tmp_path)
+    assert UNKNOWN.split(",")[0] in (tmp_path / "diagnostics.html").read_text()
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"importance", "calibration", "cards"}
 
 

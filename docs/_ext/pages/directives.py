@@ -12,6 +12,7 @@ from sphinx.util.inspect import signature, stringify_signature
 
 import ppvae
 from pages.docstrings import as_rst
+from pages.good_models import reached_table
 from pages.names import homes, name_table
 from pages.numbers import number_table
 from pages.scripts import as_markdown
@@ -38,6 +39,16 @@ class Numbers(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         return self.parse_text_to_nodes(number_table(*self.arguments))
+
+
+class GoodModels(SphinxDirective):
+    """What good models of a data set reach in the diagnostics."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(reached_table(self.arguments[0]))
 
 
 class Script(SphinxDirective):
@@ -91,6 +102,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("sites", Sites)
     app.add_directive("numbers", Numbers)
+    app.add_directive("good_models", GoodModels)
     app.add_directive("script", Script)
     app.add_directive("names", Names)
     app.connect("autodoc-process-docstring", _read_docstring)
