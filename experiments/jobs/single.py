@@ -75,10 +75,8 @@ def write_pages(
     findings, chosen, title = None, read_selected(directory), _title(parts, configuration)
     if configuration.diagnosis.images:
         findings = write_diagnosis(parts, evaluation, configuration, directory, of=title, dpi=dpi)
-    found, failed = (
-        sentences(parts, evaluation, chosen),
-        _failed(parts, evaluation, findings, configuration.diagnosis.draws),
-    )
+    found = sentences(parts, evaluation, chosen)
+    failed = _failed(parts, evaluation, findings, configuration.diagnosis.draws)
     page = write_report(
         directory,
         links={} if findings is None else {"diagnostics of the guide and of each latent": "diagnostics.html"},
