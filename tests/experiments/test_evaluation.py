@@ -15,6 +15,7 @@ from experiments.evaluation import evaluate
 from experiments.jobs.single import _information_table
 from ppvae import UserError, information_split
 from ppvae.metrics import decorrelation, entropy, factor_shares, knn_accuracy, moment_kl
+from ppvae.nouns import IMAGE
 
 SMALL = [
     "network=mlp",
@@ -64,7 +65,7 @@ def test_where_the_information_is_is_said_of_as_many_images_as_wanted(archive):
     assert metrics["mutual_information"] == float(evaluation.information["mutual_information"])
     assert metrics["mutual_information_cap"] == math.log(20)
     assert metrics["information_gain"] == float(evaluation.information["gain"])
-    (table,) = _information_table(evaluation.information, "image")
+    (table,) = _information_table(evaluation.information, IMAGE)
     assert table.rows[1][1] == metrics["mutual_information"]
     assert evaluation.information.attrs["verdict"] in table.caption.lower()
 
@@ -74,7 +75,7 @@ def test_where_the_information_is_need_not_be_measured(archive):
     evaluation = evaluate(assemble(configuration), configuration)
     assert evaluation.information is None
     assert not {"mutual_information", "mutual_information_cap", "information_gain"} & set(evaluation.metrics)
-    assert _information_table(None, "image") == []
+    assert _information_table(None, IMAGE) == []
 
 
 def test_labels_of_few_images_are_not_judged(archive):
