@@ -49,8 +49,8 @@ def explorer_of(
     fit: Fit | None = None,
     given: str | None = None,
 ) -> Explorer:
-    """Of the run's first ``images``: those of its stored posterior; of an export without one those of its data, made or
-    read again; or of a ``folder``, pictures or other files that the run takes.
+    """Of the run's first ``images``: those of its stored posterior; of an export without one those of its data where
+    they are made; or of a ``folder``, pictures or other files that the run takes.
 
     ``fit``, ``given``: as for :meth:`~experiments.finished.FinishedRun.encode`, of a folder.
     Errors: :class:`~ppvae.UserError` for what the run does not take.
@@ -62,10 +62,17 @@ def explorer_of(
         tree = run.moments()
         known = tree["constant_data"].to_dataset() if "constant_data" in tree.children else xr.Dataset()
         return Explorer(run, tree, images, known.load())
-    data = run.data if folder is None else run.intake.dataset(folder, fit)
+    data = _own(run) if folder is None else run.intake.dataset(folder, fit)
     few = data.subset(slice(images))
     level = int(given) if given is not None and given.isdigit() else given
     return Explorer(run, run.moments(few, given=level), len(few), _known(few))
+
+
+def _own(run: FinishedRun) -> ImageDataset:
+    try:
+        return run.data
+    except UserError as error:  # an export does not say where they lie
+        raise UserError(f"{error}; an export holds no images: give some as --folder, or export the posterior") from error
 
 
 def _known(data: ImageDataset) -> xr.Dataset:

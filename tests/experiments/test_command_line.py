@@ -87,7 +87,7 @@ def test_the_main_job_says_little(job):
     directory, done = job
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert len(lines) <= 6
+    assert len(lines) <= 7
     assert "ELBO" in lines[0]
     assert "nats" in lines[0]
     assert "of 4 latents are used, by ablation" in lines[1]

@@ -43,7 +43,7 @@ def test_outcomes_are_kept_in_the_members_folder(tmp_path, monkeypatch, capsys):
         outcome = attempt(works(monkeypatch, work), NOTHING, tmp_path / name)
         assert (outcome.state, outcome.error) == (state, error)
         assert outcome_of(tmp_path / name) == outcome
-        assert outcome.said().startswith(f"{state} in 0 s")
+        assert outcome.said().startswith(f"{state} in {outcome.seconds:.0f} s")
     said = capsys.readouterr().err
     assert "ZeroDivisionError" in said
     assert "expected more" not in said, "a user's mistake has no traceback"

@@ -1,5 +1,6 @@
 """Runs of every kind of pair, on forty images of 8 × 8 pixels or rows of a table; trained once for all processes."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def trained(train, shared) -> Callable[..., Path]:
         return made_once(shared / name, lambda directory: train(system, directory, *words))
 
     return folder
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Callable[..., Path]:
+    """A system's run to be changed, without the files of these names; other processes read the one that was trained."""
+
+    def copy(system: str, *without: str) -> Path:
+        left_out = shutil.ignore_patterns("*.partial", *without)
+        return shutil.copytree(trained(system), tmp_path / "home" / "run", ignore=left_out)
+
+    return copy
 
 
 def _composed(words: list[str]):

@@ -8,7 +8,7 @@ import pytest
 import ppvae
 from experiments.explorer import Explorer
 from experiments.explorer.command import explorer_of
-from tests.experiments.trained import SYSTEMS, shared, sources, train, trained  # noqa: F401  # fixtures
+from tests.experiments.trained import SYSTEMS, copied, shared, sources, train, trained  # noqa: F401  # fixtures
 
 FURTHER = {  # of what the finished runs have no example: words behind those of a system of theirs
     "ard": ("binary", "prior=ard", "guide=ard"),

@@ -52,7 +52,7 @@ def test_a_page_is_saved(trained, tmp_path):
 
 
 def test_other_images_are_explored_over_the_range_of_the_run_s_own(trained, tmp_path):
-    """They are shown alone; an export without its posterior shows the run's data."""
+    """They are shown alone; an export without its posterior has none of its own."""
     run = ppvae.load(trained("vamp"))
     few = run.data.subset(slice(4, 7))
     np.savez(tmp_path / "few.npz", images=few.stored().numpy(), labels=np.array(["red", "green", "blue"]))
@@ -64,8 +64,11 @@ def test_other_images_are_explored_over_the_range_of_the_run_s_own(trained, tmp_
     np.testing.assert_allclose(drawn.images, expected.sel(latent=0), atol=1e-5)
 
     away = ppvae.load(run.export(tmp_path / "away"))
-    assert explorer_of(away, 6).count == 6
-    assert "label" in explorer_of(away, 6).table
+    with pytest.raises(UserError, match=r"an export holds no images: give some as --folder, or export the posterior$"):
+        explorer_of(away, 6)
+    shown = explorer_of(away, 6, str(tmp_path / "few.npz"))
+    assert shown.count == 3
+    assert "label" in shown.table
 
 
 def test_a_level_is_given_with_other_images(trained, sources):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.experiments.trained import SYSTEMS, shared, sources, train, trained  # noqa: F401  # fixtures
+from tests.experiments.trained import SYSTEMS, copied, shared, sources, train, trained  # noqa: F401  # fixtures
 
 
 @pytest.fixture(params=SYSTEMS)

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -75,22 +74,22 @@ def test_scores_go_along_without_saying_which_image_has_which(trained, tmp_path)
 
 
 @pytest.mark.parametrize("name", HELD.values())
-def test_what_the_run_has_not_cannot_go_along(trained, tmp_path, name):
-    shutil.copytree(trained("plain"), tmp_path / "run", ignore=shutil.ignore_patterns(name))
+def test_what_the_run_has_not_cannot_go_along(copied, tmp_path, name):
+    run = ppvae.load(copied("plain", name))
     word = name.partition(".")[0]
     with pytest.raises(UserError, match=f"has no {re.escape(name)} that could go along; leave {word} out"):
-        ppvae.load(tmp_path / "run").export(tmp_path / "away", **{word: True})
+        run.export(tmp_path / "away", **{word: True})
     assert not (tmp_path / "away").exists()
 
 
 @pytest.mark.parametrize("system", ["plain", "table", "some labels"])
-def test_no_folder_of_the_trainer_is_told(trained, sources, tmp_path, system):
+def test_no_folder_of_the_trainer_is_told(copied, sources, tmp_path, system):
     """Neither of the data nor of the run, in no file, whatever is asked for; the files' own names are."""
-    shutil.copytree(trained(system), tmp_path / "home" / "run")
+    home = copied(system)
     words = f"data.path={sources}/images.npz 'data.table=[{sources}/a b.csv,c]' resume={ELSEWHERE}/y"
     record = {"command": f"ppvae train {words}", "state": "finished", "error": f"{ELSEWHERE}/y"}
-    (tmp_path / "home" / "run" / "run.json").write_text(json.dumps(record))
-    away = ppvae.load(tmp_path / "home" / "run").export(tmp_path / "away", codes=True, posterior=True)
+    (home / "run.json").write_text(json.dumps(record))
+    away = ppvae.load(home).export(tmp_path / "away", codes=True, posterior=True)
     for path in away.rglob("*"):
         if path.is_file():
             content = path.read_bytes()

@@ -23,9 +23,9 @@ def refused(folder: Path | str, match: str, **options) -> None:
 
 
 @pytest.fixture
-def copied(trained, tmp_path) -> Path:
+def spoilt(copied) -> Path:
     """A finished run that may be spoilt."""
-    return shutil.copytree(trained("plain"), tmp_path / "run")
+    return copied("plain")
 
 
 def test_a_run_of_an_earlier_version_is_read():
@@ -53,10 +53,10 @@ def test_a_folder_that_is_no_run(tmp_path):
     refused("", "expected a folder")
 
 
-def test_a_folder_of_runs_names_those_below_it(copied, tmp_path):
+def test_a_folder_of_runs_names_those_below_it(spoilt, tmp_path):
     """Of three or fewer all, the last made first; a folder of such folders likewise."""
     for day in (1, 2, 3, 4):
-        shutil.copytree(copied, tmp_path / "runs" / "cells" / f"2026-01-0{day}")
+        shutil.copytree(spoilt, tmp_path / "runs" / "cells" / f"2026-01-0{day}")
     for folder in (tmp_path / "runs", tmp_path / "runs" / "cells"):
         named = ", ".join(f"{tmp_path}/runs/cells/2026-01-0{day}" for day in (4, 3, 2))
         refused(folder, f"no run was made in this folder, but 4 below it: give one of them, {named}, …$")
@@ -65,72 +65,72 @@ def test_a_folder_of_runs_names_those_below_it(copied, tmp_path):
 
 
 @pytest.mark.parametrize("state", ["running", "failed", "interrupted"])
-def test_a_run_that_is_not_finished(copied, state):
-    (copied / "run.json").write_text(json.dumps({"state": state}))
-    refused(copied, rf"run is not finished, its state is '{state}': resume=.*run goes on with it")
+def test_a_run_that_is_not_finished(spoilt, state):
+    (spoilt / "run.json").write_text(json.dumps({"state": state}))
+    refused(spoilt, rf"run is not finished, its state is '{state}': resume=.*run goes on with it")
 
 
-def test_a_run_that_was_killed_before_it_was_measured(copied):
-    (copied / "metrics.json").unlink()
-    refused(copied, r"is not finished, it has no metrics\.json: resume=")
+def test_a_run_that_was_killed_before_it_was_measured(spoilt):
+    (spoilt / "metrics.json").unlink()
+    refused(spoilt, r"is not finished, it has no metrics\.json: resume=")
 
 
-def test_a_study_names_one_of_its_runs(copied, tmp_path):
+def test_a_study_names_one_of_its_runs(spoilt, tmp_path):
     (tmp_path / "run.json").write_text('{"state": "finished"}')
     refused(tmp_path, r"holds no trained pair, but 1 below it: give one of them, .*/run$")
-    (copied / "checkpoint.pt").unlink()
-    refused(copied, "holds no trained pair; give a run that has one")
+    (spoilt / "checkpoint.pt").unlink()
+    refused(spoilt, "holds no trained pair; give a run that has one")
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_hostile_configuration_is_refused_in_one_line(copied, name, monkeypatch):
-    monkeypatch.chdir(copied)
-    (copied / "config.yaml").unlink()
-    CONFIGURATIONS[name](copied)
-    refused(copied, r"config\.yaml")
+def test_a_hostile_configuration_is_refused_in_one_line(spoilt, name, monkeypatch):
+    monkeypatch.chdir(spoilt)
+    (spoilt / "config.yaml").unlink()
+    CONFIGURATIONS[name](spoilt)
+    refused(spoilt, r"config\.yaml")
 
 
-def test_a_foreign_part_is_refused_before_it_is_imported_unless_it_is_allowed(copied, tmp_path, monkeypatch):
+def test_a_foreign_part_is_refused_before_it_is_imported_unless_it_is_allowed(spoilt, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nfrom guides import MeanFieldNormal\nPath('imported').touch()\n"
         "class Guide(MeanFieldNormal):\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    configuration = OmegaConf.load(copied / "config.yaml")
+    configuration = OmegaConf.load(spoilt / "config.yaml")
     configuration.guide._target_ = "mine.Guide"
     configuration.allow = ["mine"]  # what the file itself allows is not heard
-    OmegaConf.save(configuration, copied / "config.yaml")
-    refused(copied, r"_target_=mine\.Guide: a file may name parts of .* alone; where you trust it, allow=\[mine\]")
+    OmegaConf.save(configuration, spoilt / "config.yaml")
+    refused(spoilt, r"_target_=mine\.Guide: a file may name parts of .* alone; where you trust it, allow=\[mine\]")
     assert not Path("imported").exists()
-    refused(copied, r"allow='mine': expected a list of names, \['mine'\]", allow="mine")
-    assert type(ppvae.load(copied, allow=["mine"]).guide).__name__ == "Guide"
+    refused(spoilt, r"allow='mine': expected a list of names, \['mine'\]", allow="mine")
+    assert type(ppvae.load(spoilt, allow=["mine"]).guide).__name__ == "Guide"
 
 
 @pytest.mark.parametrize("shape", [None, [3, 8], [3, 8, -1], "abc"])
-def test_a_configuration_must_say_what_images_it_is_of(copied, shape):
-    configuration = OmegaConf.load(copied / "config.yaml")
+def test_a_configuration_must_say_what_images_it_is_of(spoilt, shape):
+    configuration = OmegaConf.load(spoilt / "config.yaml")
     configuration.image_shape = shape
-    OmegaConf.save(configuration, copied / "config.yaml")
-    refused(copied, r"has image_shape=.*: expected \[channels, rows, columns\]")
+    OmegaConf.save(configuration, spoilt / "config.yaml")
+    refused(spoilt, r"has image_shape=.*: expected \[channels, rows, columns\]")
 
 
-def test_parameters_of_another_pair_or_damaged_ones(copied):
-    content = (copied / "checkpoint.pt").read_bytes()
-    (copied / "checkpoint.pt").write_bytes(content[:-100])
-    refused(copied, "is damaged or no checkpoint")
-    (copied / "checkpoint.pt").write_bytes(content)
-    configuration = OmegaConf.load(copied / "config.yaml")
+def test_parameters_of_another_pair_or_damaged_ones(spoilt):
+    content = (spoilt / "checkpoint.pt").read_bytes()
+    (spoilt / "checkpoint.pt").write_bytes(content[:-100])
+    refused(spoilt, "is damaged or no checkpoint")
+    (spoilt / "checkpoint.pt").write_bytes(content)
+    configuration = OmegaConf.load(spoilt / "config.yaml")
     configuration.network.encoder.hidden = [9]
     configuration.guide.encoder.hidden = [9]
-    OmegaConf.save(configuration, copied / "config.yaml")
-    refused(copied, r"checkpoint.*is of another guide: .* use the configuration it was trained with")
+    OmegaConf.save(configuration, spoilt / "config.yaml")
+    refused(spoilt, r"checkpoint.*is of another guide: .* use the configuration it was trained with")
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "codes.csv"])
-def test_a_damaged_file_is_named_when_it_is_read(copied, name):
-    run = ppvae.load(copied)
-    (copied / name).write_bytes(b"\xff\x00{")
+def test_a_damaged_file_is_named_when_it_is_read(spoilt, name):
+    run = ppvae.load(spoilt)
+    (spoilt / name).write_bytes(b"\xff\x00{")
     with pytest.raises(UserError, match=rf"{name}.* cannot be read") as error:
         getattr(run, name.partition(".")[0])
     assert "\n" not in str(error.value)

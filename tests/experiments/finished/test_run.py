@@ -264,9 +264,8 @@ def test_training_images_are_ranked_evenly_and_noise_last(trained):
     assert (run.score(noise)["anomaly"] == 1).all()
 
 
-def test_training_scores_are_measured_once_for_a_pair_and_so_many_draws(trained, tmp_path, monkeypatch):
-    shutil.copytree(trained("plain"), tmp_path / "run")
-    run, calls = ppvae.load(tmp_path / "run"), []
+def test_training_scores_are_measured_once_for_a_pair_and_so_many_draws(copied, monkeypatch):
+    run, calls = ppvae.load(copied("plain", "training_scores.zarr")), []
     counted = scoring.image_scores
     monkeypatch.setattr(scoring, "image_scores", lambda *args: calls.append(1) or counted(*args))
     image = run.data.subset([0])
@@ -295,15 +294,14 @@ def test_what_a_run_keeps_is_at_hand(trained):
     (folder / "report.html").unlink()
 
 
-def test_a_pair_with_some_labels_takes_images_alone_or_with_labels(trained, tmp_path):
+def test_a_pair_with_some_labels_takes_images_alone_or_with_labels(copied):
     """Two latent sites, y and z: what is known of y moves z's code; log p(x) sums y out, log p(x, y) is less."""
     torch.manual_seed(0)
     shape, levels = (3, 8, 8), 3
     model = SemiSupervisedVAE(NormalPrior(2), NormalLikelihood(MLPDecoder(2 + levels, shape, (8,)), 4.0), levels)
     guide = SemiSupervisedNormal(MLPEncoder(shape, (8,)), MLPEncoder(shape, (8,)), levels, 2)
-    plain = ppvae.load(trained("plain"))
-    shutil.copytree(plain.folder, tmp_path / "run")
-    run = FinishedRun(tmp_path / "run", plain.configuration, model, guide)
+    plain = ppvae.load(copied("plain"))
+    run = FinishedRun(plain.folder, plain.configuration, model, guide)
     images = plain.data.stored(slice(2)).numpy()
     alone, zero, one = (run.encode(images, given=given) for given in (None, 0, 1))
     assert alone.equals(run.encode(images, given=UNKNOWN))
