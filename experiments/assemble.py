@@ -120,7 +120,7 @@ def _parted(configuration: DictConfig) -> tuple[ImageDataset, ImageDataset | Non
     data = _with_inputs(built(configuration.data, ImageDataset), configuration)
     condition = configuration.get("condition")
     if condition is not None and condition.transformation is None:
-        condition.levels = _levels(data.factors[condition.input])
+        condition.levels = _levels(data.table[condition.input])
     share = configuration.validation
     if share is None:
         return data, None
@@ -220,5 +220,5 @@ def maps_of(likelihood: DictConfig, channels: int) -> int:
         kind = named(likelihood._target_)
     except (ImportError, AttributeError, ValueError, TypeError):
         return channels  # building it will say what is wrong
-    settings = {key: value for key, value in likelihood.items() if key not in ("_target_", "decoder")}
+    settings = {str(key): value for key, value in likelihood.items() if key not in ("_target_", "decoder")}
     return kind.decoder_maps(channels, **settings) if hasattr(kind, "decoder_maps") else channels

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import xarray as xr
 from omegaconf import DictConfig
 from torch import nn
 
+from guides import SemiSupervisedNormal
 from ppvae import from_pyro_svi
 from ppvae.datasets import ImageDataset
 from ppvae.files import replace_atomically
@@ -43,7 +44,7 @@ def code_table(parts: Parts, images: int, batch_size: int, seed: int, labels: Di
     training first.
     """
     held = {"train": parts.data} | ({} if parts.validation is None else {"validation": parts.validation})
-    tables = []
+    tables: list[pd.DataFrame] = []
     for part, data in held.items():
         left = images - sum(map(len, tables))
         if left > 0:
@@ -75,7 +76,7 @@ def named_labels(
     guide: nn.Module, data: ImageDataset, factor: str, values: Sequence[Any], batch_size: int
 ) -> dict[str, np.ndarray]:
     """The most probable of the label's ``values`` under q(y | x), of the image alone, and how probable it is."""
-    probabilities = named(guide.classify, data, batch_size, device_of(guide))
+    probabilities = named(cast(SemiSupervisedNormal, guide).classify, data, batch_size, device_of(guide))
     return {
         f"named_{factor}": np.array(values)[probabilities.argmax(-1).numpy()],
         "named_probability": probabilities.amax(-1).numpy(),
@@ -89,9 +90,8 @@ def _named(factor: xr.DataArray) -> np.ndarray:
 
 def encoded(model: nn.Module, guide: nn.Module, data: ImageDataset, batch_size: int, seed: int) -> pd.DataFrame:
     """Means and standard deviations of each latent, a row an image; the decoder does not run."""
-    without = dict.fromkeys(("prior", "log_likelihood", "observed_data"), False)
-    kept = {"sites": [], "moments": True, "batch_size": batch_size, "seed": seed}
-    tree = from_pyro_svi(model, guide, data, 1, **without, **kept)
+    kept: dict[str, Any] = dict.fromkeys(("prior", "log_likelihood", "observed_data"), False)
+    tree = from_pyro_svi(model, guide, data, 1, **kept, sites=[], moments=True, batch_size=batch_size, seed=seed)
     means, deviations = mean_codes(tree), code_deviations(tree)
     names = latent_names(means)
     columns = dict(zip(names, means.values.T, strict=True))

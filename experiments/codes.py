@@ -12,12 +12,14 @@ def mean_codes(tree: xr.DataTree) -> xr.DataArray:
 
     Latents of several codes are named ``site[number]``.
     """
-    return _side_by_side(tree, {site: tree["sample_stats"][f"{site}_mean"] for site in codes_of(tree)})
+    moments = group_of(tree, "sample_stats")
+    return _side_by_side(tree, {site: moments[f"{site}_mean"] for site in codes_of(tree)})
 
 
 def code_deviations(tree: xr.DataTree) -> xr.DataArray:
     """Standard deviations of q(z | x), as :func:`mean_codes`."""
-    return _side_by_side(tree, {site: tree["sample_stats"][f"{site}_variance"] ** 0.5 for site in codes_of(tree)})
+    moments = group_of(tree, "sample_stats")
+    return _side_by_side(tree, {site: moments[f"{site}_variance"] ** 0.5 for site in codes_of(tree)})
 
 
 def sampled_codes(tree: xr.DataTree) -> xr.DataArray:
@@ -36,14 +38,14 @@ def readings(tree: xr.DataTree) -> dict[str, xr.DataArray]:
 def latent_names_of(tree: xr.DataTree, site: str) -> list:
     """What :func:`mean_codes` calls a site's latents."""
     own = event_dims_of(tree, site)
-    numbers = tree["sample_stats"][own[0]].values.tolist() if own else [0]
+    numbers = group_of(tree, "sample_stats")[own[0]].values.tolist() if own else [0]
     return numbers if len(codes_of(tree)) == 1 else [f"{site}[{number}]" for number in numbers]
 
 
 def of_site(array: xr.DataArray, tree: xr.DataTree, site: str) -> xr.DataArray:
     """What is known of all latents, for one site's alone, under the site's own numbers."""
     own = event_dims_of(tree, site)
-    numbers = tree["sample_stats"][own[0]].values if own else [0]
+    numbers = group_of(tree, "sample_stats")[own[0]].values if own else [0]
     return array.sel(latent=latent_names_of(tree, site)).assign_coords(latent=numbers)
 
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -55,7 +55,7 @@ def run_job(configuration: DictConfig, directory: Path) -> None:
         settings = HydraConfig.get()
         check_shareable(configuration.job)
         check_composed(configuration)
-        check_settings(configuration, settings.overrides.task, settings.job.config_name)
+        check_settings(configuration, settings.overrides.task, settings.job.config_name or "config")
         job = job_of(configuration) if configuration.rerun is None else rerun
         with recorded(configuration, directory):
             job(configuration, directory)
@@ -75,7 +75,7 @@ def job_of(configuration: DictConfig) -> Callable[[DictConfig, Path], object]:
     return job
 
 
-def _takes_two(job: object) -> bool:
+def _takes_two(job: Any) -> bool:
     try:
         inspect.signature(job).bind(None, None)
     except TypeError:  # no function, or not of two arguments
@@ -119,7 +119,7 @@ def _check_flags(arguments: Sequence[str]) -> None:
         raise UserError(f"{message}; --hydra-help lists the flags")
 
     parser = get_args_parser()
-    parser.error = refuse
+    parser.error = refuse  # type: ignore[method-assign]  # Hydra makes the parser
     parser.parse_args(list(arguments))
 
 

@@ -42,7 +42,8 @@ def check_configuration_folders(arguments: Sequence[str]) -> None:
     if Path(named).is_absolute() or ".." in Path(named).parts:
         raise UserError(f"--config-name {named}: expected the name of a file in our folder, or in --config-dir")
     folders = [Path(told.config_dir)] if told.config_dir else []
-    folders += [OWN.parent / _local(told.config_path)] if told.config_path and _local(told.config_path) else []
+    beside = _local(told.config_path) if told.config_path else None
+    folders += [OWN.parent / beside] if beside else []
     folders += [Path(where) for path in _values(overrides, "hydra.searchpath") if (where := _local(path))]
     given = _given(overrides)
     for folder in (folder for folder in folders if folder.resolve() != OWN.resolve()):
@@ -53,7 +54,7 @@ def check_configuration_folders(arguments: Sequence[str]) -> None:
 def check_composed(configuration: DictConfig) -> None:
     """UserError where references make a composed configuration grow without end, or lead back to themselves."""
     try:
-        content = OmegaConf.to_container(configuration, resolve=False)
+        content: Any = OmegaConf.to_container(configuration, resolve=False)
         check_references(content, Given.by(configuration).strings)
     except ValueError as error:
         raise UserError(f"the configuration cannot be resolved: {one_line(error)}") from None

@@ -52,6 +52,9 @@ def _docstring(name: str) -> str:
 def _source(module: str) -> Path:
     """The file of a module, or the stub of a package that imports its names when they are used."""
     root, *parts = module.split(".")
-    path = Path(find_spec(root).origin).parent.joinpath(*parts)
+    found = find_spec(root)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"no package {root!r}", name=root)
+    path = Path(found.origin).parent.joinpath(*parts)
     files = (path / "__init__.pyi", path / "__init__.py", path.with_suffix(".py"))
     return next(file for file in files if file.is_file())

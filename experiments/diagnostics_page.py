@@ -22,7 +22,7 @@ from .figures import moving, named
 from .meanings import tests
 from .provenance import command_line, environment
 from .reached import GoodModels, reached
-from .report import DPI, ReportFigure, Table, write_report
+from .report import DPI, ReportFigure, Summary, Table, write_report
 from .seen import sentence
 
 __all__ = ["examined", "write_diagnosis"]
@@ -89,7 +89,7 @@ def examined(parts: Parts, evaluation: Evaluation, configuration: DictConfig) ->
     return tree, graded(diagnose(tree, noun=noun_of(parts.data)))
 
 
-def _summary(findings: xr.Dataset) -> dict[str, object]:
+def _summary(findings: xr.Dataset) -> Summary:
     counts = {name: int((findings["verdict"] == name).sum()) for name in ORDER}
     return {f"tests: {name}": (count, "") for name, count in counts.items() if count}
 

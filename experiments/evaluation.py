@@ -3,14 +3,16 @@
 import logging
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import xarray as xr
 from omegaconf import DictConfig
 
+from guides import SemiSupervisedNormal
 from ppvae import UserError, from_pyro_svi, information_split, log_marginal
 from ppvae.diagnostics import count_informative, informative_latents
-from ppvae.diagnostics.contents import codes_of, event_dims_of, rate_of
+from ppvae.diagnostics.contents import codes_of, event_dims_of, group_of, rate_of
 from ppvae.interventions import ablate, reconstruct, relevance, traverse
 from ppvae.metrics import (
     beta_vae_metric,
@@ -129,7 +131,7 @@ def _metrics(
     tree: xr.DataTree, latents: dict[str, xr.Dataset], factors: xr.Dataset | None, seed: int
 ) -> dict[str, float]:
     """What can be measured; a metric that these images are too few for is left out and no reason to lose the run."""
-    statistics = tree["sample_stats"]
+    statistics = group_of(tree, "sample_stats")
     codes = readings(tree)
     metrics = {"elbo": float(statistics["elbo"].mean()), "rate": _rate(statistics)}
     metrics["distortion"] = -sum(float(term.mean()) for term in tree["log_likelihood"].data_vars.values())
@@ -153,10 +155,12 @@ def _metrics(
 def _of_factors(codes: xr.DataArray, factors: xr.Dataset | None, seed: int) -> dict[str, float]:
     """What the mean codes say about the factors of the images."""
     metrics: dict[str, float] = {}
-    labelled = factors is not None and "label" in factors and "levels" in factors["label"].attrs
+    if factors is None:
+        return metrics
+    labelled = "label" in factors and "levels" in factors["label"].attrs
     if labelled and factors.sizes["image"] >= 2 * NEIGHBOURS:
         metrics["knn_accuracy"] = float(knn_accuracy(codes, factors["label"], neighbours=NEIGHBOURS, seed=seed))
-    if factors is not None and len(factors.data_vars) > 1:
+    if len(factors.data_vars) > 1:
         known = [_explained(codes, factor, seed) > EXPLAINED for factor in factors.data_vars.values()]
         metrics["factors_explained"] = sum(known)
         try:
@@ -231,7 +235,8 @@ def _labels_named(parts: Parts, configuration: DictConfig) -> xr.Dataset | None:
     data = images_apart(configuration, "labels.images", labels.images)
     if data is None:
         return None
-    found = named(parts.guide.classify, data, configuration.held_out.batch_size, device_of(parts.guide))
+    guide = cast(SemiSupervisedNormal, parts.guide)
+    found = named(guide.classify, data, configuration.held_out.batch_size, device_of(guide))
     return accuracy(found, label_of(data, labels))
 
 
@@ -257,9 +262,9 @@ def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
 
 
-def _rate(statistics: xr.DataTree) -> float:
+def _rate(statistics: xr.Dataset) -> float:
     """Mean over images of all KLs, whatever dims they have."""
-    kls = [statistics[name] for name in statistics.data_vars if name == "kl" or name.startswith("kl_")]
+    kls = [statistics[name] for name in map(str, statistics) if name == "kl" or name.startswith("kl_")]
     return float(sum(kl.sum([dim for dim in kl.dims if dim != "image"]).mean() for kl in kls))
 
 

@@ -183,7 +183,7 @@ def off_diagonal(matrices: Mapping[str, xr.DataArray]) -> str:
     for name, matrix in matrices.items():
         size = abs(matrix.values)
         beside = size[~np.eye(len(size), dtype=bool)]
-        found[name] = float(beside.max(initial=0) / max(size.max(), 1e-12))
+        found[name] = float(beside.max(initial=0)) / max(float(size.max()), 1e-12)
     return "; ".join(f"{name}: the largest off the diagonal is {largest:.2f}" for name, largest in found.items())
 
 

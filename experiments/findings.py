@@ -38,7 +38,7 @@ def sentences(parts: Parts, evaluation: Evaluation, chosen: Selected | None) -> 
     ]
 
 
-def used(metrics: dict[str, float]) -> tuple[str, int]:
+def used(metrics: dict[str, float]) -> tuple[str, float]:
     """How many latents are in use, by the first of these rules that the pair allows."""
     rules = {"ablation": "by_ablation", "KL": "by_kl", "activity": "active_units"}
     rule = next(words for words, name in rules.items() if f"informative_{name}" in metrics)
@@ -124,7 +124,8 @@ def _told(evaluation: Evaluation, parts: Parts) -> list[str]:
 def _known(evaluation: Evaluation, parts: Parts) -> list[str]:
     """The factors of the data that differ in these images."""
     given = evaluation.tree["constant_data"].to_dataset()
-    others = [name for name in parts.data.inputs if name not in parts.data.factors]
+    named = parts.data.factors
+    others = [name for name in parts.data.inputs if named is None or name not in named]
     factors = given.drop_vars(others)
     return [str(name) for name, factor in factors.data_vars.items() if len(np.unique(factor.values)) > 1]
 

@@ -19,7 +19,7 @@ class Given:
     @classmethod
     def by(cls, configuration: DictConfig) -> "Given":
         """The configuration's own, composed from our folder and a command line."""
-        content = OmegaConf.to_container(configuration, resolve=False)
+        content: Any = OmegaConf.to_container(configuration, resolve=False)
         allowed = content.get("allow") or ()
         return cls(frozenset(entries(content)), (allowed,) if isinstance(allowed, str) else tuple(map(str, allowed)))
 

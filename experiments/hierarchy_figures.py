@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -100,7 +101,7 @@ def _temperatures(parts: Parts, evaluation: Evaluation, seed: int) -> ReportFigu
     like = data_of(evaluation.tree.isel(image=slice(SIZE)))
     samples, size = {}, max(2, len(like[0]))
     for temperature in TEMPERATURES:
-        settings = {"temperature": temperature, "like": like, "seed": seed}
+        settings: dict[str, Any] = {"temperature": temperature, "like": like, "seed": seed}
         with reestimate(parts.model, batches=BATCHES, size=size, **settings):
             samples[temperature] = draw_images(parts.model, SAMPLES, **settings)
     spreads = [f"{shown(differ(drawn, 'draw'))} at {temperature:g}" for temperature, drawn in samples.items()]

@@ -1,5 +1,7 @@
 """Figures of labels: what a model draws under each, and what a classifier calls each."""
 
+from typing import cast
+
 import numpy as np
 import torch
 import xarray as xr
@@ -28,7 +30,7 @@ def samples_by_label(parts: Parts, seed: int, name: str = "samples_by_label") ->
     if labels is None:
         return []
     (given,) = (name.removeprefix("known_") for name in parts.data.inputs)
-    drawn = draw_given(parts.model, torch.arange(labels), COLUMNS, seed=seed)
+    drawn = draw_given(cast(ConditionalVAE | SemiSupervisedVAE, parts.model), torch.arange(labels), COLUMNS, seed=seed)
     return [samples_figure(name, given, _values(parts, given, labels), drawn)]
 
 

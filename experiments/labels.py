@@ -16,7 +16,7 @@ def labelled[F: Callable](labels: Labels) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        function.labels = labels
+        function.labels = labels  # type: ignore[attr-defined]  # any function takes attributes
         return function
 
     return mark

@@ -121,7 +121,7 @@ def _described(group: str, choice: str) -> str:
 
 def _defaults() -> dict[str, str | None]:
     """The choice of each group in the main configuration, and in those it chooses."""
-    found = {}
+    found: dict[str, str | None] = {}
     for folder, name in (("", "config"), ("trainer/", "trainer/default")):
         for entry in yaml.safe_load((CONF / f"{name}.yaml").read_text())["defaults"]:
             found |= {f"{folder}{key}": value for key, value in entry.items()} if isinstance(entry, dict) else {}

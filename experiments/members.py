@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -113,7 +113,8 @@ def _in_its_own_process(work: str, configuration: DictConfig, directory: Path) -
 
 def _end_with_parent() -> None:
     """Ask this process to end when the worker has died that waits for it: another may begin the same member."""
-    wait([parent_process().sentinel])
+    if (parent := parent_process()) is not None:
+        wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -125,8 +126,8 @@ def _alone(work: str, configuration: str, directory: Path, state: bytes) -> None
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(output, stream.fileno())
-    configure_log(HydraConfig.get().job_logging, HydraConfig.get().verbose)
-    _keep(directory, _outcome(work, OmegaConf.create(configuration), directory))
+    configure_log(cast(DictConfig, HydraConfig.get().job_logging), HydraConfig.get().verbose)
+    _keep(directory, _outcome(work, cast(DictConfig, OmegaConf.create(configuration)), directory))
 
 
 def _outcome(work: str, configuration: DictConfig, directory: Path) -> Outcome:

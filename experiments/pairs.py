@@ -7,7 +7,7 @@ import inspect
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -124,7 +124,7 @@ def conditional(
     drawing, reading = built(prior, nn.Module), built(condition, nn.Module)
     decoding = _decoding(likelihood, drawing.latents + reading.features)
     encoder = ConditionalEncoder(built(guide.encoder, nn.Module), reading)
-    encoding = built(OmegaConf.merge(guide, {"encoder": "???"}), nn.Module, encoder=encoder)
+    encoding = built(cast(DictConfig, OmegaConf.merge(guide, {"encoder": "???"})), nn.Module, encoder=encoder)
     return built(program, nn.Module, prior=drawing, likelihood=decoding, condition=reading), encoding
 
 
@@ -168,7 +168,7 @@ def two_views(
     if not _open(guide) or "classifier" in _open(guide):
         raise UserError(f"guide {guide._target_} encodes one code, an auxiliary task needs two; give guide=two_view")
     check_whole("auxiliary.latents_local", prior_local.latents, 1)
-    priors = _global_prior(prior, site), built(prior_local, nn.Module)
+    priors: tuple[Any, Any] = _global_prior(prior, site), built(prior_local, nn.Module)
     view = None if transformation is None else built(transformation, nn.Module)
     latents, local = (one.latents for one in priors)
     decoding = _decoding(likelihood, latents + local)

@@ -36,7 +36,7 @@ def read_plain_yaml(path: Path, *, empty: bool = False) -> tuple[dict[str, Any],
     return found, text
 
 
-class _Plain(get_yaml_loader()):
+class _Plain(get_yaml_loader()):  # type: ignore[misc]  # OmegaConf makes the class when asked
     """Composes what the text says and nothing that it refers to."""
 
     deep = 0

@@ -18,7 +18,7 @@ from .own_names import WRITTEN
 try:
     import resource
 except ImportError:  # not a Unix: the peak of memory is not told there
-    resource = None
+    resource = None  # type: ignore[assignment]  # where there is no module
 
 __all__ = ["as_markdown", "command_line", "device_name", "environment", "peak_memory"]
 

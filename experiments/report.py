@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import quote
 
 import numpy as np
@@ -18,7 +18,7 @@ from ppvae.files import replace_atomically
 
 from .vector_figures import as_svg
 
-__all__ = ["DPI", "ReportFigure", "Table", "format_value", "write_report"]
+__all__ = ["DPI", "ReportFigure", "Summary", "Table", "Value", "format_value", "write_report"]
 
 DPI = 200  # of what a vector figure cannot hold as it is; twice what a reader's screen shows at the page's width
 CSS_PIXELS_PER_INCH = 104
@@ -29,6 +29,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 ICONS = {"fail": "✕", "warn": "!", "pass": "✓", "not run": "–"}  # of a cell that is, or begins with, a verdict
 
 type Value = str | int | float | bool | None
+type Summary = dict[str, Value | tuple[Value, str]]
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _typeset(text: str) -> str:
     return text.replace(",", "\u2009").replace("-", "−")
 
 
-def _is_number(value: Value) -> bool:
+def _is_number(value: Value) -> TypeGuard[float]:
     return not isinstance(value, str) and value is not None
 
 
@@ -188,7 +189,7 @@ def _table(table: Table) -> dict[str, object]:
     }
 
 
-def _cell(column: str, value: Value) -> dict[str, object]:
+def _cell(column: str, value: Value) -> dict[str, Any]:
     """Its text, what it is sorted by if not the text, and of a verdict the icon."""
     text = format_value(value)
     if column == "verdict" and (kind := text.split(",")[0]) in ICONS:
@@ -226,8 +227,8 @@ def _svg(figure: Figure, dpi: int) -> bytes:
 
 def _template() -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
-    blocks = {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blocks)
+    safe: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined}
+    environment = Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **safe)
     return environment.get_template("report.html.j2")
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
@@ -35,7 +35,7 @@ def rerun(configuration: DictConfig, directory: Path) -> Table:
     first = _first(configuration)
     before = numbers_of(first)
     again = load_configuration(first / "config.yaml", configuration)
-    again = OmegaConf.merge(again, {"resume": None, "rerun": None})
+    again = cast(DictConfig, OmegaConf.merge(again, {"resume": None, "rerun": None}))
     job_of(again)(again, directory)
     table = compared(before, numbers_of(directory))
     text = f"{table.as_markdown()}\n\n{_said(table, first, directory)}\n"
@@ -85,7 +85,7 @@ def compared(before: dict[str, float], after: dict[str, float]) -> Table:
 
 
 def _said(table: Table, first: Path, directory: Path) -> str:
-    differ = {row[0]: row[3] for row in table.rows if row[3] != 0}
+    differ: dict[Any, Any] = {row[0]: row[3] for row in table.rows if row[3] != 0}
     if not differ:
         return "The same numbers."
     largest = max(differ, key=lambda name: abs(differ[name] or math.inf))

@@ -36,9 +36,9 @@ def is_table(data: ImageDataset) -> bool:
 
 def keep_columns(data: ImageDataset, directory: Path) -> None:
     """``columns.csv``: the names, and the scaling that was taken off; nothing for images."""
-    if is_table(data):
-        scaling = data.images.scaling
-        table = pd.DataFrame({"column": data.images.columns, "center": scaling.center, "scale": scaling.scale})
+    if isinstance(rows := data.images, Rows):
+        scaling = rows.scaling
+        table = pd.DataFrame({"column": rows.columns, "center": scaling.center, "scale": scaling.scale})
         replace_atomically(directory / "columns.csv", lambda path: table.to_csv(path, index=False))
 
 
@@ -49,7 +49,7 @@ def imputed(parts: Parts, configuration: DictConfig, directory: Path) -> xr.Data
     """
     wanted = configuration.get("imputation")
     sets = [data for data in (parts.data, parts.validation) if data is not None]
-    if wanted is None or not is_table(parts.data) or not any(data.images.missing for data in sets):
+    if wanted is None or not any(isinstance(rows := data.images, Rows) and rows.missing for data in sets):
         return None
     found = [impute(parts.model, parts.guide, data, **_options(configuration)) for data in sets]
     whole = xr.concat(found, "image", combine_attrs="drop_conflicts").sortby("image")
@@ -158,9 +158,10 @@ def _columns(rows: xr.DataArray) -> str:
 
 def rows_table(data: ImageDataset, found: xr.Dataset | None) -> list[Table]:
     """The columns with their units and gaps; those of the largest share of gaps first."""
-    if not is_table(data):
+    rows = data.images
+    if not isinstance(rows, Rows):
         return []
-    rows, scaling = data.images, data.images.scaling
+    scaling = rows.scaling
     gaps = np.isnan(rows.values).mean(0)
     width = None if found is None else (found["upper"] - found["lower"]).where(found["missing"]).mean("image").values
     order = np.argsort(-gaps, kind="stable")[:LISTED]

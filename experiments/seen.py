@@ -43,9 +43,9 @@ def explained(images: xr.DataArray, redrawn: xr.DataArray) -> float:
 
     One: they are the images; zero: no better than the mean image, below: worse.
     """
-    images, redrawn = (array.transpose("image", *PIXELS).values.astype(np.float64) for array in (images, redrawn))
-    whole = ((images - images.mean(0)) ** 2).sum()
-    return 1 - float(((redrawn - images) ** 2).sum() / whole) if whole else float("nan")
+    true, again = (array.transpose("image", *PIXELS).values.astype(np.float64) for array in (images, redrawn))
+    whole = ((true - true.mean(0)) ** 2).sum()
+    return 1 - float(((again - true) ** 2).sum() / whole) if whole else float("nan")
 
 
 def in_turn(things: list[str]) -> str:

@@ -33,7 +33,7 @@ def is_choice(override: Override, known: Iterable[str]) -> bool:
 def as_it_stands(overrides: Sequence[Override], config_name: str = "config") -> DictConfig:
     """The configuration with the choices of groups alone, all other words left out: what may be set, and to what."""
     known = set(groups())
-    chosen = [one.input_line for one in overrides if is_choice(one, known) and not one.is_delete()]
+    chosen = [str(one.input_line) for one in overrides if is_choice(one, known) and not one.is_delete()]
     return compose(config_name, chosen)
 
 
@@ -51,7 +51,7 @@ def unknown_key(path: str, configuration: DictConfig, beside: Iterable[str] = ()
 
     ``beside``: groups, and whatever else may be given at the top beside the configuration's keys.
     """
-    node, walked = configuration, []
+    node, walked = configuration, list[str]()
     for part in path.split("."):
         if not OmegaConf.is_dict(node):
             return None if not walked else f"{'.'.join(walked)} has no keys; {path} was given"

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
 __all__ = ["as_svg", "in_the_dark"]
@@ -56,17 +57,22 @@ def in_the_dark(colour: str) -> str:
 def _fix(axes: Axes) -> None:
     """Small pictures keep their own pixels, which a browser enlarges without blur; numbers over heat maps do too."""
     for image in axes.images:
-        if max(image.get_array().shape[:2]) <= OWN_PIXELS:
+        if max(image.get_size()) <= OWN_PIXELS:
             image.set_interpolation("none")
     axes.patch.set_alpha(0)
-    if any(image.get_array().ndim == 2 for image in axes.images):
+    if any(_is_map(image) for image in axes.images):
         for place, text in enumerate(axes.texts):
             text.set_gid(f"{OVER}_{place}")
 
 
+def _is_map(image: AxesImage) -> bool:
+    """Whether its colours are those of numbers."""
+    return np.asarray(image.get_array()).ndim == 2
+
+
 def _fades(axes: Axes) -> bool:
     """Whether it is a heat map, or the bar of one, whose colours fade to white at their beginning or middle."""
-    shown = [image for image in axes.images if image.get_array().ndim == 2]
+    shown = [image for image in axes.images if _is_map(image)]
     bar = getattr(axes, "_colorbar", None)
     maps = [image.get_cmap() for image in (*shown, *([] if bar is None else [bar.mappable]))]
     return any(max(np.mean(colours(place)[:3]) for place in (0.0, 0.5)) > WHITE for colours in maps)

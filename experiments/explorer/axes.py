@@ -10,7 +10,7 @@ import xarray as xr
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from ppvae.diagnostics.contents import event_dims_of, kl_of
+from ppvae.diagnostics.contents import event_dims_of, group_of, kl_of
 from ppvae.errors import UserError
 
 __all__ = ["Axes", "axes_of", "plane"]
@@ -84,10 +84,10 @@ def axes_of(tree: xr.DataTree, site: str, codes: Tensor) -> Axes:
     """Of a site's mean codes (image, *event dims), of all of the tree's images."""
     if codes.dim() > 2:
         return _directions(site, codes)
-    scores, kl = codes.reshape(len(codes), -1).numpy(), kl_of(tree, site)
+    scores, kls = codes.reshape(len(codes), -1).numpy(), kl_of(tree, site)
     own = event_dims_of(tree, site)
-    numbers = tree["sample_stats"][own[0]].values.tolist() if own else [0]
-    kl = None if kl is None or len(kl) != len(numbers) else kl.values
+    numbers = group_of(tree, "sample_stats")[own[0]].values.tolist() if own else [0]
+    kl = None if kls is None or len(kls) != len(numbers) else kls.values
     order = np.argsort(-(scores.var(0) if kl is None else kl), kind="stable").tolist()
     return Axes(site, "latents", codes, scores, tuple(map(_whole, numbers, range(len(numbers)))), tuple(order), kl)
 

@@ -43,8 +43,8 @@ class Choice:
             names = tuple(f"of image {image}" for image in range(count))
             return cls(f"given {condition.input}", given[:count], names, tuple(range(count)))
         options = torch.arange(int(condition.levels))
-        names = list(map(str, run.level_names)) or list(map(str, options.tolist()))
-        return cls(f"given {condition.input}", options, tuple(names), _levels(given, options))
+        names = tuple(map(str, run.level_names)) or tuple(map(str, options.tolist()))
+        return cls(f"given {condition.input}", options, names, _levels(given, options))
 
     def other(self, value: Tensor) -> Tensor:
         """A level that is not this one: (1, *event dims)."""

@@ -88,8 +88,8 @@ class Explorer:
     def choices(self) -> dict[str, Choice]:
         """What has levels: latent sites, and what a conditional pair is given."""
         levels = {site["name"]: site["fn"] for site in self._latents if discrete(site)}
-        found = {name: Choice.of_site(name, fn, self.values[name], self._names(name)) for name, fn in levels.items()}
-        found = {name: choice for name, choice in found.items() if choice is not None}
+        every = {name: Choice.of_site(name, fn, self.values[name], self._names(name)) for name, fn in levels.items()}
+        found = {name: choice for name, choice in every.items() if choice is not None}
         if isinstance(self.model, ConditionalVAE):
             found["given"] = Choice.of_given(self.run, self.data[1], self.count)
         return found
@@ -176,7 +176,7 @@ class Explorer:
         self, values: dict[str, Tensor], data: list[Tensor], free: list[str], setting: Setting, row: int
     ) -> Shown:
         """A row by itself, so that all have one noise."""
-        at = {"temperature": setting.temperature, "sites": [site for site in free if site in self.codes]}
+        at: dict[str, Any] = {"temperature": setting.temperature, "sites": [one for one in free if one in self.codes]}
 
         def run(part: Mapping[str, Tensor], *inputs: Tensor) -> Shown:
             held_sites = {site: part[site] for site in values}

@@ -63,7 +63,7 @@ def _parts(run: "FinishedRun") -> Iterator[tuple[str, str]]:
 
 def _said(group: DictConfig) -> str:
     """``NormalGammaPrior(shape=8.25, rate=3.62)``: a part's class, and its plain settings."""
-    values = {key: None if OmegaConf.is_missing(group, key) else group[key] for key in group}
+    values = {str(key): None if OmegaConf.is_missing(group, key) else group[key] for key in group}
     name = str(values.pop("_target_", "")).rpartition(".")[2]
     plain = ", ".join(f"{key}={value}" for key, value in values.items() if isinstance(value, str | int | float))
     return f"{name}({plain})" if name else plain

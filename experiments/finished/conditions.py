@@ -62,13 +62,12 @@ class Conditions:
         if not self.wanted:
             known = _numbers(given) if self.labels is None else self._levels(given, unknown=True)
             return data.with_inputs(given=_repeated(known, len(data)))
+        name = str(self.name)
         if self._transformation is not None:
-            return data.with_inputs(
-                **{self.name: self._seen(data if given is None else self._images(given, len(data)))}
-            )
-        if given is None and data.factors is not None and self.name in data.factors:
-            return data.with_inputs(self.name)
-        return data.with_inputs(**{self.name: _repeated(self._levels(given), len(data))})
+            return data.with_inputs(**{name: self._seen(data if given is None else self._images(given, len(data)))})
+        if given is None and data.factors is not None and name in data.factors:
+            return data.with_inputs(name)
+        return data.with_inputs(**{name: _repeated(self._levels(given), len(data))})
 
     def draws(self, n: int, given: Any = None) -> dict[str, Any]:
         """How the model draws ``n`` images: ``like`` what it is called with, or the ``values`` of its label."""
@@ -100,7 +99,7 @@ class Conditions:
         return self.configuration.condition.get("transformation")
 
     def _seen(self, data: ImageDataset) -> Tensor:
-        return built(self._transformation, nn.Module)(data.observed())
+        return built(self.configuration.condition.transformation, nn.Module)(data.observed())
 
     def _images(self, given: Any, count: int) -> ImageDataset:
         """As many images as there are others, in turn where there are fewer."""
@@ -109,12 +108,13 @@ class Conditions:
 
     def _levels(self, given: Any, *, unknown: bool = False) -> Tensor:
         """(level,) by number, of numbers or names; where some may be ``unknown``, those are."""
-        levels = int((self.configuration.condition if self.wanted else self.labels).levels)
+        told: Any = self.configuration.condition if self.wanted else self.labels
+        levels = int(told.levels)
         numbers = {str(name): level for level, name in enumerate(self.names)}
         known = f"{', '.join(numbers)}, or " if numbers else ""
         expected = f"a level of {self.name!r}, one for all or one for each: {known}whole numbers below {levels}"
         if unknown:
-            numbers[str(self.labels.unknown)] = UNKNOWN
+            numbers[str(told.unknown)] = UNKNOWN
             expected += f", {UNKNOWN} for one that is not known"
         if given is None:
             raise UserError(f"the run's model is conditional and was given images alone; give given=, {expected}")

@@ -38,7 +38,7 @@ rows of a table (row, column), or its file; or a data set."""
 
 HOW = ("background", "real", "transforms")  # of a folder of pictures, kept for further ones
 CONVERTED = ("binarise", "dequantise")
-ARRAYS = {
+ARRAYS: dict[str, tuple[Callable[..., ImageDataset], tuple[str, ...]]] = {
     ".npz": (npz, ("images", "labels", "real")),
     ".npy": (npy, ("real",)),
     ".zarr": (zarr, ("images", "labels", "real")),
@@ -137,8 +137,9 @@ class Intake:
             return omniglot_reader(size[0])
         if channels not in (1, 3):
             raise UserError(f"the run's images have {channels} channels, pictures 1 or 3: give it an array of images")
-        how = {name: OmegaConf.to_object(data)[name] for name in HOW if data.get(name) is not None}
-        asked = picture_reader(image_size=size, fit=fit or data.get("fit"), channels=channels, **how)
+        given: Any = OmegaConf.to_object(data)
+        how = {name: given[name] for name in HOW if given.get(name) is not None} | {"channels": channels}
+        asked = picture_reader(image_size=size, fit=fit or data.get("fit"), **how)
         reader, _ = settled_reader(asked, first)
         self._say_fitted(replace(asked, image_size=None, fit=None)(first).shape, asked.fit, first)
         return GreyOnly(reader) if channels == 1 and data.get("channels") != 1 else reader

@@ -135,7 +135,7 @@ class FinishedRun:
         if pixels is None and self.intake.of_rows:
             pixels = "draw"
         how = self._conditions.draws(n, given)
-        at = {"temperature": temperature, "sites": sites, "seed": seed}
+        at: dict[str, Any] = {"temperature": temperature, "sites": sites, "seed": seed}
         with nullcontext() if temperature == 1 else reestimate(self.model, like=how.get("like"), **at):
             return self._in_units(sample(self.model, n, pixels=pixels, **how, **at))
 
@@ -238,7 +238,7 @@ class FinishedRun:
                 return list(json.load(file))
         if not (self.folder / "posterior.zarr").exists():
             return []
-        values = self.posterior["constant_data"][conditions.name].attrs.get("values", ())
+        values = self.posterior["constant_data"][str(conditions.name)].attrs.get("values", ())
         return [value for value in values if conditions.labels is None or value != conditions.labels.unknown]
 
     @property
@@ -265,7 +265,7 @@ class FinishedRun:
 
     def _tree(self, data: Any, seed: int) -> xr.DataTree:
         """Moments of all codes, no draws."""
-        options = {"prior": False, "log_likelihood": False, "sites": [], "moments": True}
+        options: dict[str, Any] = {"prior": False, "log_likelihood": False, "sites": [], "moments": True}
         return from_pyro_svi(self.model, self.guide, data, 1, batch_size=self._batch_size, seed=seed, **options)
 
     def _training(self, count: int) -> tuple[torch.Tensor, ...]:

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -9,6 +10,7 @@ from torch import nn
 
 from guides import InverseAutoregressiveGuide, MeanFieldNormal
 from ppvae import VAE, BetaELBO, UserError
+from ppvae.distributions import AutoregressiveFlow
 from ppvae.nouns import noun_of
 from ppvae.priors import AutoregressiveFlowPrior, NormalPrior
 
@@ -24,7 +26,7 @@ __all__ = ["FlowFirst", "matching_iaf", "run"]
 class FlowFirst(nn.Module):
     """p(x | z) = likelihood(f⁻¹(z)): the decoder of the inverse autoregressive pair, f's inverse before it."""
 
-    def __init__(self, likelihood: nn.Module, flow: nn.Module) -> None:
+    def __init__(self, likelihood: nn.Module, flow: AutoregressiveFlow) -> None:
         super().__init__()
         self.likelihood = likelihood
         self.flow = flow
@@ -37,7 +39,8 @@ class FlowFirst(nn.Module):
 
 def matching_iaf(model: VAE, guide: MeanFieldNormal) -> tuple[VAE, InverseAutoregressiveGuide]:
     """The pair with a standard normal prior and ``guide`` pushed through the prior's f; it shares all parameters."""
-    flow, latents = model.prior.flow, model.prior.latents
+    prior = cast(AutoregressiveFlowPrior, model.prior)
+    flow, latents = prior.flow, prior.latents
     iaf = InverseAutoregressiveGuide(guide.encoder, latents, flow=flow)
     iaf.loc, iaf.log_variance = guide.loc, guide.log_variance
     return VAE(NormalPrior(latents), FlowFirst(model.likelihood, flow)).to(guide.loc.weight), iaf
@@ -49,15 +52,11 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     if not isinstance(parts.model.prior, AutoregressiveFlowPrior) or not isinstance(parts.guide, MeanFieldNormal):
         raise UserError("af_equals_iaf needs prior=autoregressive_flow and guide=mean_field")
     train(parts, configuration, directory, epochs=configuration.trainer.epochs, resume=configuration.resume is not None)
-    model, guide = (program.double().cpu().eval() for program in copy.deepcopy((parts.model, parts.guide)))
+    model, guide = copy.deepcopy((cast(VAE, parts.model), parts.guide))
+    model, guide = model.double().cpu().eval(), guide.double().cpu().eval()
     images = parts.data.observed(slice(min(configuration.posterior.images, len(parts.data))), configuration.seed)
-    bounds, gradients = zip(
-        *(
-            _measured(*pair, images.double(), configuration.seed)
-            for pair in ((model, guide), matching_iaf(model, guide))
-        ),
-        strict=True,
-    )
+    pairs: list[tuple[VAE, nn.Module]] = [(model, guide), matching_iaf(model, guide)]
+    bounds, gradients = zip(*(_measured(*pair, images.double(), configuration.seed) for pair in pairs), strict=True)
     noun = noun_of(parts.data)
     shared = gradients[0].keys() & gradients[1].keys()
     differences = {

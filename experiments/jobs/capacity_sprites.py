@@ -74,7 +74,7 @@ def _explained(parts: Parts, configuration: DictConfig) -> xr.DataArray:
     probe = slice(min(configuration.probe, len(parts.data)))
     images = parts.data.observed(probe, configuration.seed).to(next(parts.guide.parameters()).device)
     codes = mean_codes(from_pyro_svi(parts.model, parts.guide, images, 1))
-    factors = parts.data.factors.isel(image=probe)
+    factors = parts.data.table.isel(image=probe)
     scores = [float(knn_explained(codes, factor)) for factor in factors.data_vars.values()]
     return xr.DataArray(scores, dims="factor", coords={"factor": list(factors.data_vars)})
 
@@ -138,5 +138,5 @@ def _seen(progress: xr.Dataset) -> str:
         told += [f"{factor} from epoch {epoch}" for factor in known["factor"].values[first.values]]
     never = [str(factor) for factor in known["factor"].values[~known.any("epoch").values]]
     told += [f"{in_turn(never)} never"] if never else []
-    off = f"{number(float(worst))} nats off its capacity, in epoch {int(worst['epoch'])}"
-    return f"The KL is at most {off}; half is known of {in_turn(told)}."
+    furthest = f"{number(float(worst))} nats off its capacity, in epoch {int(worst['epoch'])}"
+    return f"The KL is at most {furthest}; half is known of {in_turn(told)}."

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -92,12 +92,12 @@ def _check(configuration: DictConfig) -> None:
 def _search(configuration: DictConfig, directory: Path) -> optuna.Study:
     """Ask for values, train them in parallel processes and tell their scores, until there are as many as wanted."""
     search, study, text = configuration.search, _study(configuration, directory), OmegaConf.to_yaml(configuration)
-    scale = {"value": optuna.distributions.FloatDistribution(search.low, search.high, log=True)}
+    values = optuna.distributions.FloatDistribution(search.low, search.high, log=True)
     with _executor(search.workers) as pool:
         running: dict[Future, optuna.Trial] = {}
         while (missing := search.trials - _finished(study)) > 0:
             while len(running) < min(missing, search.workers):
-                trial = study.ask(scale)
+                trial = study.ask({"value": values})
                 running[pool.submit(_train, text, trial.params["value"], directory)] = trial
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 _tell(study, running.pop(done), done)
@@ -175,7 +175,7 @@ def _finished(study: optuna.Study) -> int:
 
 def _train(text: str, value: float, directory: Path) -> tuple[float, dict[str, float | str]]:
     """Train and measure one value in a process of its own: its score, and what else to tell about it."""
-    configuration = OmegaConf.create(text)
+    configuration = cast(DictConfig, OmegaConf.create(text))
     share_cores(configuration.search.workers, os.cpu_count() or 1)
     run = Path("trials") / f"{configuration.search.parameter}={value:.4g}"
     one = configuration.copy()

@@ -87,13 +87,13 @@ def _of_factors(found: xr.Dataset, plateau: xr.Dataset, parts: Parts, directory:
         return {}
     last = found.isel(level=int(plateau["last"]))
     told = last["explained"].isel(latent=last[plateau.attrs["rule"]].values)
-    named = {"factors_named": len(set(told.idxmax("factor").values.tolist()))}
+    named: dict[str, float] = {"factors_named": len(set(told.idxmax("factor").values.tolist()))}
     images = parts.data.subset(slice(min(4096, len(parts.data))))
     scores = {"dci": dci_metric, "mig": mig_metric}
     try:
         model, guide, _ = pair_of_level(parts.model, parts.guide, parts.data, found, plateau, directory)
         codes = mean_codes(from_pyro_svi(model, guide, images, 1))
-        return named | {k: float(score(codes, images.factors, preset="quick")["score"]) for k, score in scores.items()}
+        return named | {k: float(score(codes, images.table, preset="quick")["score"]) for k, score in scores.items()}
     except UserError:  # one latent, too few images for the factors' levels, or a pair that cannot be cut
         return named
 

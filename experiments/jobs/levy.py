@@ -24,7 +24,7 @@ def figures(configuration: DictConfig, directory: Path) -> list[ReportFigure]:
     runs = {name: directory / name / f"seed{seed}" for name in configuration.models}
     trees = {name: read_posterior(run / "posterior.zarr") for name, run in runs.items()}
     codes = {name: sampled_codes(tree) for name, tree in trees.items()}
-    labels = next(iter(trees.values()))["constant_data"]["label"].load()
+    labels = next(iter(trees.values()))["constant_data"].to_dataset()["label"].load()
     within = [f"{_within(code):.0%} under {name}" for name, code in codes.items()]
     seen = f"The circle that holds 95 % of the prior holds of the codes {in_turn(within)}"
     caption = f"{seen}. One draw from q(z | x) of each image, by letter, seed {seed}; the inner circle holds half."

@@ -1,14 +1,17 @@
 """A pair that knows some labels beside a classifier that knows these alone (Kingma et al. 2014, Table 1)."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from omegaconf import DictConfig
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from guides import SemiSupervisedNormal
 from guides.encoders import feature_count
 from ppvae import UserError
+from ppvae.datasets import ImageDataset
 from ppvae.models import UNKNOWN
 from ppvae.nouns import Noun
 from ppvae.pair.untouched import device_of
@@ -33,7 +36,7 @@ def _errors_named(noun: Noun) -> dict[str, str]:
     }
 
 
-@labelled(lambda noun: _errors_named(noun) | metric_labels(train_and_evaluate, noun))
+@labelled(lambda noun: _errors_named(noun) | (metric_labels(train_and_evaluate, noun) or {}))
 def train_beside_classifier(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """As a study's ``measure``: the run, and the same classifier trained on the images whose label is known."""
     if configuration.get("labels") is None or not configuration.labels.images:
@@ -42,11 +45,12 @@ def train_beside_classifier(configuration: DictConfig, directory: Path, *, resum
 
 
 def _errors(parts: Parts, configuration: DictConfig) -> dict[str, float]:
-    test = images_apart(configuration, "labels.images", configuration.labels.images)
-    label, device = label_of(test, configuration.labels), device_of(parts.guide)
+    test = cast(ImageDataset, images_apart(configuration, "labels.images", configuration.labels.images))
+    guide = cast(SemiSupervisedNormal, parts.guide)
+    label, device = label_of(test, configuration.labels), device_of(guide)
     alone = classifier_of(parts, configuration).to(device)
     wrong = {}
-    for name, classify in (("label_error", parts.guide.classify), ("label_error_alone", alone)):
+    for name, classify in (("label_error", guide.classify), ("label_error_alone", alone)):
         found = accuracy(named(classify, test, configuration.held_out.batch_size, device), label)
         wrong[name] = 100 * (1 - float(found["score"]))
     return wrong

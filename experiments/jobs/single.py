@@ -25,7 +25,7 @@ from ..label_figures import labels_named, samples_by_label
 from ..labels import labelled, metric_labels
 from ..provenance import command_line, environment
 from ..reached import reached
-from ..report import DPI, Table, write_report
+from ..report import DPI, Summary, Table, write_report
 from ..row_figures import figures_of_rows, imputed, rows_table
 from ..selecting import read_selected
 from ..training import train_and_evaluate
@@ -49,7 +49,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     return page
 
 
-@labelled(lambda noun: metric_labels(train_and_evaluate, noun))
+@labelled(lambda noun: metric_labels(train_and_evaluate, noun) or {})
 def train_and_report(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """As a study's ``measure``: each run has its report, and what it found in ``found.txt``."""
     _, _, found = _reported(configuration, directory, resume=resume)
@@ -148,10 +148,10 @@ def _lead(history: xr.Dataset, evaluation: Evaluation) -> str:
     )
 
 
-def _summary(history: xr.Dataset, evaluation: Evaluation) -> dict[str, object]:
+def _summary(history: xr.Dataset, evaluation: Evaluation) -> Summary:
     metrics, error = evaluation.metrics, reconstruction_error(evaluation)
     rule, number = used(metrics)
-    summary = {
+    summary: Summary = {
         f"latents used, by {rule}": (number, f"of {evaluation.counted}"),
         "rate": (metrics["rate"], f"nats per {noun_in(evaluation.tree)}"),
     }
@@ -196,7 +196,7 @@ def _information_table(split: xr.Dataset | None, noun: Noun) -> list[Table]:
     if split is None:
         return []
     terms = meanings.parts(noun)
-    rows = [
+    rows: list[tuple[str, float, float | None]] = [
         (term.name, float(split[name]), float(split[f"{name}_error"])) for name, term in terms.items() if name in split
     ]
     for site in split["site"].values if "site" in split.coords else ():

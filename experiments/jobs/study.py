@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import xarray as xr
@@ -75,7 +76,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     prepare(configuration, directory)
     missing = {name: overrides for name, overrides in members.items() if not metrics_of(directory / name)}
-    failure = launch(missing, run_member, directory, HydraConfig.instance().cfg, workers)
+    failure = launch(missing, run_member, directory, cast(DictConfig, HydraConfig.instance().cfg), workers)
     results = _collected(configuration, directory)
     left = {name: outcome_of(directory / name) for name in members if not metrics_of(directory / name)}
     if results.empty:
@@ -191,7 +192,7 @@ def _empty_cells(results: pd.DataFrame, configuration: DictConfig) -> str:
     return f" Missing: {listed(lacking)}." if lacking else ""
 
 
-def _named(configuration: DictConfig, key: str, default: Callable | None) -> Callable | None:
+def _named(configuration: DictConfig, key: str, default: Callable) -> Callable:
     """The function that the study names under ``key``."""
     name = configuration.get(key)
     if name is None:

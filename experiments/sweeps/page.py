@@ -33,7 +33,7 @@ def publish_sweep(members: pd.DataFrame, varied: Sequence[str], config: DictConf
     members: a row a member, as :func:`experiments.sweeps.run.collect` makes it; varied: the keys that were changed.
     """
     labels = labels_of(config.sweep.metrics, noun_of_runs(members))
-    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     seeds = members["seed"].unique().tolist() if "seed" in members else config.seed
     data = listed(members["data"].dropna().unique()) if "data" in members else "unknown, as no member is done"
     left = members[members["state"] != "done"]

@@ -56,7 +56,7 @@ def run_member(configuration: DictConfig) -> None:
 
 def own_configuration(configuration: DictConfig) -> DictConfig:
     """A member's configuration without what the sweep says about itself."""
-    own: Any = OmegaConf.masked_copy(configuration, [key for key in configuration if key not in ABOUT])
+    own: Any = OmegaConf.masked_copy(configuration, [str(key) for key in configuration if key not in ABOUT])
     with open_dict(own):
         own.resume = None
     return own

@@ -39,6 +39,8 @@ class Step(nn.Module):
     ``precision``, ``flip``, ``recompute`` and ``memory_budget`` are those of a :class:`~ppvae.svi.Recipe`.
     """
 
+    run: Callable[..., tuple[torch.Tensor, torch.Tensor]]  # the way that is in use
+
     def __init__(
         self,
         model: nn.Module,

@@ -1,6 +1,7 @@
 """Clusters of the global code held against labels (the paper's Exp. 2.1 and 2.2)."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _agreement(clusters: xr.DataArray, labels: xr.DataArray, suffix: str) -> dic
 
 def _found_instead(clusters: xr.DataArray, test: ImageDataset) -> dict[str, float]:
     """ACC, many to one, against every other factor of the images: what the clusters are of."""
-    factors = test.factors.drop_vars(["label", "image"], errors="ignore")
+    factors = test.table.drop_vars(["label", "image"], errors="ignore")
     levels = {name: xr.DataArray(factor.values, dims="image") for name, factor in factors.items()}
     varied = {name: level for name, level in levels.items() if level.min() < level.max()}
     return {f"acc_of_{name}": float(clustering_accuracy(clusters, level)["score"]) for name, level in varied.items()}
@@ -142,9 +143,10 @@ def _kmeans(run: TwoViewRun, labels: xr.DataArray, seed: int) -> dict[str, float
         "_kmeans_both": torch.cat([z_global, z_local], -1).numpy(),
         "_kmeans_pca": PCA(min(COMPONENTS, *pixels.shape), random_state=seed % 2**32).fit_transform(pixels),
     }
-    metrics = {}
+    metrics: dict[str, float] = {}
+    clusters = cast(ClusterPrior, run.model.prior_global).clusters
     for suffix, code in codes.items():
-        found = KMeans(run.parts.model.prior_global.clusters, n_init=4, random_state=seed % 2**32).fit_predict(code)
+        found = KMeans(clusters, n_init=4, random_state=seed % 2**32).fit_predict(code)
         metrics |= _agreement(xr.DataArray(found, dims="image"), labels, suffix)
     return metrics
 
@@ -154,5 +156,5 @@ def _blocks(run: TwoViewRun, found: xr.Dataset, seed: int) -> xr.Dataset:
     sizes = found["counts"].sum("label")
     largest = sizes.sortby(-sizes)["cluster"].values[:SHOWN]
     names = [f"cluster {k}: label {int(found['assigned'].sel(cluster=k))}" for k in largest]
-    blocks = [vary(run.parts.model, COLUMNS, ROWS, cluster=int(k), seed=seed) for k in largest]
+    blocks = [vary(run.model, COLUMNS, ROWS, cluster=int(k), seed=seed) for k in largest]
     return xr.Dataset({"x": xr.concat(blocks, "block")}, coords={"block": names})

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from pyro.poutine.messenger import Messenger
 from torch import nn
 
+from guides import TwoViewGuide
 from ppvae import Program, TwoViewVAE
 from ppvae.errors import check_whole
 from ppvae.interventions.codes import global_moments
@@ -54,8 +55,8 @@ def pretrain(parts: Parts, configuration: DictConfig, directory: Path) -> None:
     wanted = configuration.pretraining
     for name in ("local", "codes"):
         check_whole(f"pretraining.{name}", wanted[name], 0)
-    model, guide = parts.model, parts.guide
-    prior = NormalPrior(model.prior_global.latents, site="z_global")
+    model, guide = cast(TwoViewVAE, parts.model), cast(TwoViewGuide, parts.guide)
+    prior = NormalPrior(cast(NormalPrior | ClusterPrior, model.prior_global).latents, site="z_global")
     plain = TwoViewVAE(prior, model.prior_local, model.likelihood, model.shuffled_likelihood, model.transformation)
     clusters, guide.clusters = guide.clusters, None
     if wanted.local:

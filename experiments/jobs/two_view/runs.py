@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import xarray as xr
 from omegaconf import DictConfig
@@ -54,6 +55,11 @@ class TwoViewRun:
     parts: Parts
     history: xr.Dataset
     test: ImageDataset  # or training images, where there is no test split
+
+    @property
+    def model(self) -> TwoViewVAE:
+        """The parts' own."""
+        return cast(TwoViewVAE, self.parts.model)
 
 
 def checked(configuration: DictConfig, *, test_split: bool = True) -> tuple[Parts, ImageDataset]:
@@ -111,6 +117,6 @@ def last_epoch(history: xr.Dataset) -> dict[str, float]:
 def write_metrics(run: TwoViewRun, metrics: dict[str, float], directory: Path) -> None:
     """``metrics.json``, as a study reads it."""
     history = run.history
-    metrics = {"data": run.parts.data.description, "units": unit_of(run.parts.model), **metrics}
-    metrics |= last_epoch(history) | told(history)
-    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=1)))
+    written: dict[str, Any] = {"data": run.parts.data.description, "units": unit_of(run.model), **metrics}
+    written |= last_epoch(history) | told(history)
+    replace_atomically(directory / "metrics.json", lambda path: path.write_text(json.dumps(written, indent=1)))

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 import xarray as xr
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from guides import RelaxedClusters
 from ppvae import redraw, transfer_style, vary
@@ -64,20 +63,20 @@ def run(configuration: DictConfig, directory: Path) -> Path:
 
 def figures_of_codes(run: TwoViewRun, seed: int) -> list[ReportFigure]:
     """Reconstructions, Fig. 2 (one code varied, the other held) and styles exchanged, of the images measured."""
-    model, guide, images = run.parts.model, run.parts.guide, run.test.observed(slice(18))
-    shown = [_array(part, "image") for part in (images[:10], redraw(model, guide, images[:10], seed=seed))]
+    model, guide, images = run.model, run.parts.guide, run.test.observed(slice(18))
+    seen, redrawn = _array(images[:10], "image"), _array(redraw(model, guide, images[:10], seed=seed), "image")
     blocks = {"z_local": vary(model, 1, 100, seed=seed), "z_global": vary(model, 100, 1, seed=seed)}
     styles, tops = _array(images[10:18], "style"), _array(images[:10], "image")
     transferred = transfer_style(model, guide, images[:10], images[10:18], seed=seed)
     words = "Images above, below redrawn from one draw of both codes."
     return [
-        reconstructions_figure(*shown, words),
+        reconstructions_figure(seen, redrawn, words),
         _codes(blocks, model.transformation),
         _styles(transferred, tops, styles),
     ]
 
 
-def _codes(blocks: Mapping[str, xr.DataArray], view: nn.Module | None) -> ReportFigure:
+def _codes(blocks: Mapping[str, xr.DataArray], view: object | None) -> ReportFigure:
     """What each code draws: blocks (z_local, z_global, …) of a hundred images in which it alone varies."""
     spreads = [f"{shown(differ(block, code))} where {code} varies" for code, block in blocks.items()]
     levels = [

@@ -34,8 +34,8 @@ def train_and_swap(configuration: DictConfig, directory: Path, *, resume: bool) 
     labels = labels_of(test)
     run = train_pair(parts, test, configuration, directory, resume=resume)
     classifier, images = load(directory.parents[1]), test.observed()
-    seen = {"accuracy_real": images, "accuracy_reconstructed": redraw(parts.model, parts.guide, images)}
-    seen |= {f"accuracy_{code}": redraw(parts.model, parts.guide, images, code) for code in ("z_local", "z_global")}
+    seen = {"accuracy_real": images, "accuracy_reconstructed": redraw(run.model, parts.guide, images)}
+    seen |= {f"accuracy_{code}": redraw(run.model, parts.guide, images, code) for code in ("z_local", "z_global")}
     metrics = {name: accuracy(classifier, shown, labels) for name, shown in seen.items()}
     chance = float(labels.bincount().max() / len(labels))
     write_metrics(run, {**metrics, "chance": chance, **bounds(run, configuration)}, directory)

@@ -19,12 +19,12 @@ class PublishingSweeper(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what the sweep needs; ``task_function``, which ends the process at a mistake, is not of it."""
         del task_function
-        self.hydra_context, self.config = hydra_context, config
+        self.loader, self.config = hydra_context.config_loader, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is missing and publishes; see :func:`experiments.sweeps.run.run_sweep`."""
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (members,) = self.split_arguments(overrides, None)
         run = import_module(f"{PACKAGE}.sweeps.run")  # here: it imports torch, and every command imports this module
-        run.run_sweep(members, self.config, self.hydra_context.config_loader)
+        run.run_sweep(members, self.config, self.loader)
