@@ -13,10 +13,8 @@ from ppvae import BetaELBO, Objective
 from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
 
-from .pixel_setup import PixelSetup
 from .pythae_vae import build_pythae, pythae_version
-from .setups import Kind, Setup
-from .two_view_setup import TwoViewSetup
+from .setups import AnySetup, Kind, Setup
 
 __all__ = [
     "BASELINE",
@@ -109,7 +107,8 @@ def plain_torch(loss: Callable[[torch.Tensor], torch.Tensor], system: nn.Module,
 def plain_pyro(setup: Setup, kind: Kind, images: torch.Tensor) -> Run:
     """``SVI.step`` with ``Trace_ELBO`` and Pyro's own Adam, as in Pyro's tutorials."""
     model, guide = (program.to(images.device) for program in setup.pair(kind))
-    svi = SVI(model, guide, pyro.optim.Adam({"lr": LEARNING_RATE}), Trace_ELBO())
+    adam = pyro.optim.Adam({"lr": LEARNING_RATE})  # type: ignore[attr-defined]  # Pyro makes it of torch's
+    svi = SVI(model, guide, adam, Trace_ELBO())
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -118,7 +117,7 @@ def plain_pyro(setup: Setup, kind: Kind, images: torch.Tensor) -> Run:
     return run
 
 
-def hand_written(setup: Setup | TwoViewSetup | PixelSetup, kind: str, images: torch.Tensor, *, compiled: bool) -> Run:
+def hand_written(setup: AnySetup, kind: str, images: torch.Tensor, *, compiled: bool) -> Run:
     """The set-up's hand-written system in that loop, with or without ``torch.compile``."""
     system = setup.hand_written(kind).to(images.device)
     loss = torch.compile(system, dynamic=False, fullgraph=True) if compiled else system

@@ -33,7 +33,7 @@ def started(
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     fabric, load = Fabric(accelerator=chosen.accelerator, devices=1), os.getloadavg()[0]
-    if load > os.cpu_count() / 2 and torch.get_num_threads() > 1:
+    if load > (os.cpu_count() or 1) / 2 and torch.get_num_threads() > 1:
         print(f"load average {load:.1f}: threads will wait for each other; wait, or use --threads 1", file=sys.stderr)
     return chosen, fabric, load
 

@@ -22,6 +22,7 @@ from guides import MeanFieldNormal
 from ppvae import VAE, fit, log_marginal
 from ppvae.datasets import ImageDataset, rows
 from ppvae.likelihoods import CountLikelihood
+from ppvae.likelihoods.counts import Counts
 from ppvae.networks import MLPDecoder, MLPEncoder, RowEncoder
 from ppvae.priors import NormalPrior
 
@@ -137,7 +138,14 @@ def _density(model: PPCA, x: np.ndarray) -> np.ndarray:
 
 
 def _trained(
-    data: ImageDataset, test: ImageDataset, causes: np.ndarray, counts: str, epochs: int, seed: int, *, at_means: bool
+    data: ImageDataset,
+    test: ImageDataset,
+    causes: np.ndarray,
+    counts: Counts,
+    epochs: int,
+    seed: int,
+    *,
+    at_means: bool,
 ) -> Score:
     torch.manual_seed(seed)
     maps = CountLikelihood.decoder_maps(1, counts=counts)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pyro
 import torch
@@ -63,7 +64,7 @@ def importance(root: str, images: int, samples: int) -> dict[str, float]:
     return {"seconds": _seconds(lambda: log_marginal(model, guide, data, samples))}
 
 
-def export(root: str, images: int, options: dict[str, bool]) -> dict[str, float]:
+def export(root: str, images: int, options: dict[str, Any]) -> dict[str, float]:
     """Seconds of the encoder's passes, twice, and of an export between them; 16 latents."""
     data = repeated(root, images)
     model, guide = pair(16, data.image_shape)

@@ -49,9 +49,9 @@ STAGES = {  # what is there says how far a run was
 
 
 def run(*arguments: str) -> subprocess.Popen:
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "experiments", *RUN, *arguments], env=environment, **options)
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    words = [sys.executable, "-m", "experiments", *RUN, *arguments]
+    return subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True, **options)
 
 
 def numbers(directory: Path) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _values(store: Path) -> dict[str, bytes]:
 
 def bits(count: int, folder: Path, seed: int) -> dict[str, Counter]:
     """Outcomes of single flipped bits, half in the checkpoint and half in the posterior."""
-    drawn, outcomes = random.Random(seed), {}
+    drawn, outcomes = random.Random(seed), dict[str, Counter]()
     checkpoint, store = folder / "checkpoint.pt", folder / "posterior.zarr"
     files = [path for path in store.rglob("*") if path.is_file() and path.stat().st_size]
     sizes = [path.stat().st_size for path in files]

@@ -36,8 +36,8 @@ def run_forked(words: Sequence[str], cwd: Path, *, seconds: float = 120) -> Outc
     if child == 0:
         _become(words, cwd, streams)
     code = _wait(child, start + seconds)
-    said = [path.read_text(errors="replace") for path in streams]
-    return Outcome(code, *said, frozenset(_files(cwd) - before), time.monotonic() - start)
+    out, err = (path.read_text(errors="replace") for path in streams)
+    return Outcome(code, out, err, frozenset(_files(cwd) - before), time.monotonic() - start)
 
 
 def _become(words: Sequence[str], cwd: Path, streams: Sequence[Path]) -> None:

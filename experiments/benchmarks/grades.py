@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import hydra
 import pandas as pd
@@ -122,7 +122,7 @@ def words_of(data: str, model: str, seed: int, root: Path) -> list[str]:
 def widened(guide: MeanFieldNormal, factor: float) -> None:
     """Multiply the standard deviations of q(z | x), in place."""
     with torch.no_grad():
-        guide.log_variance.bias += 2 * math.log(factor)
+        guide.log_variance.bias.add_(2 * math.log(factor))
 
 
 def measured(data: str, model: str, configuration: DictConfig, directory: Path) -> Iterator[dict[str, object]]:
@@ -133,9 +133,9 @@ def measured(data: str, model: str, configuration: DictConfig, directory: Path) 
     yield from _rows(parts, configuration, {"data": data, "model": model}, begun)
     for wrong, factor in WIDTHS.items() if model == "good" else ():
         begun = time.process_time()
-        widened(parts.guide, factor)
+        widened(cast(MeanFieldNormal, parts.guide), factor)
         yield from _rows(parts, configuration, {"data": data, "model": wrong}, begun)
-        widened(parts.guide, 1 / factor)
+        widened(cast(MeanFieldNormal, parts.guide), 1 / factor)
 
 
 def _rows(
@@ -144,7 +144,7 @@ def _rows(
     evaluation = evaluate(parts, configuration)
     _, found = examined(parts, evaluation, configuration)
     behind = {test: one.name for one in causes(parts, evaluation, found) for test in one.tests}
-    numbers = {name: evaluation.metrics[name] for name in ("elbo", "rate")}
+    numbers: dict[str, float | None] = {name: evaluation.metrics[name] for name in ("elbo", "rate")}
     numbers["error"] = reconstruction_error(evaluation)
     known |= {"seed": configuration.seed, **numbers, "seconds": round(time.process_time() - begun)}
     columns = ("statistic", "threshold", "limit", "size", "verdict", "grade")

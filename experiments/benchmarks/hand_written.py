@@ -2,13 +2,17 @@
 
 import copy
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Gamma
 
-__all__ = ["HandWrittenNGVAE", "HandWrittenVAE", "bernoulli_distortion", "normal_distortion"]
+__all__ = ["HandWritten", "HandWrittenNGVAE", "HandWrittenVAE", "bernoulli_distortion", "normal_distortion"]
+
+type Distortion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of scores and images, nats per image
 
 
 def bernoulli_distortion(scores: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -22,23 +26,31 @@ def normal_distortion(scores: torch.Tensor, images: torch.Tensor, scale: float =
     return error * (0.5 / scale**2) + images[0].numel() * (math.log(scale) + 0.5 * math.log(2 * math.pi))
 
 
-class HandWrittenVAE(nn.Module):
-    """A Gaussian VAE with the networks of a (model, guide) pair, copied.
+class HandWritten(nn.Module, ABC):
+    """A system in plain PyTorch: the loss is the sum of its parts.
 
     Shapes: images (image, C, H, W) → −ELBO (), nats per image.
     """
 
-    def __init__(self, model: nn.Module, guide: nn.Module, distortion: object) -> None:
-        super().__init__()
-        self.encoder = copy.deepcopy(guide.encoder)
-        self.loc = copy.deepcopy(guide.loc)
-        self.log_variance = copy.deepcopy(guide.log_variance)
-        self.decoder = copy.deepcopy(model.likelihood.decoder)
-        self.distortion = distortion
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         distortion, rate = self.parts(images)
         return distortion + rate
+
+    @abstractmethod
+    def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(distortion, rate), each ()."""
+
+
+class HandWrittenVAE(HandWritten):
+    """A Gaussian VAE with the networks of a (model, guide) pair, copied."""
+
+    def __init__(self, model: nn.Module, guide: nn.Module, distortion: Distortion) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(guide.get_submodule("encoder"))
+        self.loc = copy.deepcopy(guide.get_submodule("loc"))
+        self.log_variance = copy.deepcopy(guide.get_submodule("log_variance"))
+        self.decoder = copy.deepcopy(model.get_submodule("likelihood.decoder"))
+        self.distortion = distortion
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(distortion, rate), each ()."""
@@ -49,27 +61,22 @@ class HandWrittenVAE(nn.Module):
         return self.distortion(self.decoder(z), images), rate
 
 
-class HandWrittenNGVAE(nn.Module):
+class HandWrittenNGVAE(HandWritten):
     """An NGVAE with the networks and the paper's constants of a (model, guide) pair, networks copied.
 
-    Shapes: images (image, C, H, W) → −ELBO (), nats per image.
     Source: Jouffroy et al., Eqs. 5 and 7-10, with torch's implicit gradient of the Gamma.
     """
 
     prior_shape, prior_rate = 8.25, 3.62
     informative, uninformative, slope = (3.65, 0.24), (902.0, 810.9), 30.0
 
-    def __init__(self, model: nn.Module, guide: nn.Module, distortion: object) -> None:
+    def __init__(self, model: nn.Module, guide: nn.Module, distortion: Distortion) -> None:
         super().__init__()
-        self.encoder = copy.deepcopy(guide.encoder)
-        self.loc = copy.deepcopy(guide.loc)
-        self.logit = copy.deepcopy(guide.logit)
-        self.decoder = copy.deepcopy(model.likelihood.decoder)
+        self.encoder = copy.deepcopy(guide.get_submodule("encoder"))
+        self.loc = copy.deepcopy(guide.get_submodule("loc"))
+        self.logit = copy.deepcopy(guide.get_submodule("logit"))
+        self.decoder = copy.deepcopy(model.get_submodule("likelihood.decoder"))
         self.distortion = distortion
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        distortion, rate = self.parts(images)
-        return distortion + rate
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(distortion, rate), each ()."""

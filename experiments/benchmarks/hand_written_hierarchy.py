@@ -2,35 +2,34 @@
 
 import copy
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+from guides import HierarchyGuide
+from ppvae import VAE
+from ppvae.likelihoods import NormalLikelihood
+
+from .hand_written import HandWritten
 
 __all__ = ["HandWrittenHierarchy"]
 
 type Raw = tuple[torch.Tensor, torch.Tensor]
 
 
-class HandWrittenHierarchy(nn.Module):
-    """The networks of a (model, guide) pair, copied together, as they share one.
+class HandWrittenHierarchy(HandWritten):
+    """The networks of a (model, guide) pair, copied together, as they share one."""
 
-    Shapes: images (image, C, H, W) → −ELBO (), nats per image.
-    """
-
-    def __init__(self, model: nn.Module, guide: nn.Module, scale: float) -> None:
+    def __init__(self, model: VAE, guide: HierarchyGuide, scale: float) -> None:
         super().__init__()
         model, guide = copy.deepcopy((model, guide))
         self.prior, self.bottom_up, self.joining, self.heads = guide.prior, guide.bottom_up, guide.joining, guide.heads
-        self.likelihood, self.scale = model.likelihood, scale
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        distortion, rate = self.parts(images)
-        return distortion + rate
+        self.likelihood, self.scale = cast(NormalLikelihood, model.likelihood), scale
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(distortion, rate), each ()."""
-        seen, rates = self.bottom_up(images), []
+        seen, rates = self.bottom_up(images), list[torch.Tensor]()
 
         def draw(group: int, features: torch.Tensor, raw: Raw) -> torch.Tensor:
             (loc, log_scale), joined = raw, seen[group] + self.joining[group](features)
@@ -42,7 +41,7 @@ class HandWrittenHierarchy(nn.Module):
         decoded = torch.sigmoid(self.likelihood.decoder(self._walk(draw)))
         error = F.mse_loss(decoded, images, reduction="sum") / len(images)
         constant = images[0].numel() * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
-        return error * (0.5 / self.scale**2) + constant, sum(rates) / len(images)
+        return error * (0.5 / self.scale**2) + constant, sum(rates[1:], rates[0]) / len(images)
 
     def _walk(self, draw) -> torch.Tensor:
         down = self.prior.top_down

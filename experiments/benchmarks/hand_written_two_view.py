@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .hand_written import HandWritten
+
 __all__ = ["CLUSTERS", "Clusters", "HandWrittenTwoView", "logistic_distortion", "shuffled"]
 
 Clusters = Literal["none", "optimal", "enumerated", "relaxed"]
@@ -33,32 +35,28 @@ def logistic_distortion(maps: torch.Tensor, images: torch.Tensor) -> torch.Tenso
     return -mass.sum() / len(images)
 
 
-class HandWrittenTwoView(nn.Module):
+class HandWrittenTwoView(HandWritten):
     """A two-view VAE with the networks and the cluster means of a (model, guide) pair, copied; patches of one pixel.
 
-    Shapes: images (image, C, H, W) → −ELBO (), nats per image; of relaxed clusters the published objective.
+    Of relaxed clusters the loss is the published objective.
     """
 
     temperature = 0.4
 
     def __init__(self, model: nn.Module, guide: nn.Module, clusters: Clusters) -> None:
         super().__init__()
-        self.encoder_global = copy.deepcopy(guide.encoder_global)
-        self.encoder_local = copy.deepcopy(guide.encoder_local)
-        self.head_global = copy.deepcopy(guide.head_global)
-        self.head_local = copy.deepcopy(guide.head_local)
-        self.decoder = copy.deepcopy(model.likelihood.decoder)
-        self.shuffled_decoder = copy.deepcopy(model.shuffled_likelihood.decoder)
+        self.encoder_global = copy.deepcopy(guide.get_submodule("encoder_global"))
+        self.encoder_local = copy.deepcopy(guide.get_submodule("encoder_local"))
+        self.head_global = copy.deepcopy(guide.get_submodule("head_global"))
+        self.head_local = copy.deepcopy(guide.get_submodule("head_local"))
+        self.decoder = copy.deepcopy(model.get_submodule("likelihood.decoder"))
+        self.shuffled_decoder = copy.deepcopy(model.get_submodule("shuffled_likelihood.decoder"))
         self.clusters = clusters
         if clusters != "none":
-            self.cluster_loc = copy.deepcopy(model.prior_global.loc)
-            self.cluster_log_scale = copy.deepcopy(model.prior_global.log_scale)
+            self.cluster_loc = copy.deepcopy(model.get_parameter("prior_global.loc"))
+            self.cluster_log_scale = copy.deepcopy(model.get_parameter("prior_global.log_scale"))
         if clusters in ("enumerated", "relaxed"):
-            self.logits = copy.deepcopy(guide.clusters.logits)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        distortion, rate = self.parts(images)
-        return distortion + rate
+            self.logits = copy.deepcopy(guide.get_submodule("clusters.logits"))
 
     def parts(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(distortion, rate), each ()."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from ppvae.likelihoods import NormalLikelihood
 from ppvae.networks import BottomUp, HierarchyDecoder, TopDown
 from ppvae.priors import HierarchyPrior
 
+from .hand_written import HandWritten
 from .hand_written_hierarchy import HandWrittenHierarchy
 
 __all__ = ["HIERARCHIES", "HierarchySetup"]
@@ -42,9 +44,9 @@ class HierarchySetup:
         """A batch of uniform noise."""
         return torch.rand(self.batch_size, *self.image_shape, generator=torch.Generator().manual_seed(seed))
 
-    def pair(self, _kind: str = "", seed: int = 0) -> tuple[nn.Module, nn.Module]:
+    def pair(self, _kind: str = "", seed: int = 0) -> tuple[VAE, HierarchyGuide]:
         """(model, guide) in training mode, the same parameters for the same seed."""
-        options = {"channels": self.width, "cell": self.cell, "widening": 1}
+        options: dict[str, Any] = {"channels": self.width, "cell": self.cell, "widening": 1}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             prior = HierarchyPrior(TopDown(self.hierarchy, latents=self.latents, **options))
@@ -52,7 +54,7 @@ class HierarchySetup:
             guide = HierarchyGuide(BottomUp(self.hierarchy, self.image_shape, **options), prior)
             return VAE(prior, NormalLikelihood(decoder, scale=self.scale)), guide
 
-    def hand_written(self, _kind: str = "") -> nn.Module:
+    def hand_written(self, _kind: str = "") -> HandWritten:
         """The same system without Pyro and with one top-down pass, with the same parameters."""
         return HandWrittenHierarchy(*self.pair(), self.scale)
 

@@ -54,8 +54,8 @@ def layers(setup: HierarchySetup) -> Layers:
     graph = capture(step.eager, images, torch.tensor(()), preserve=step).graph
     seconds = time.perf_counter() - start
     called = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    recorded = tuple(sum(name in target for target in called) for name in (".conv", ".batch_norm"))
-    return Layers(recorded, (setup.modules(nn.Conv2d), setup.modules(nn.BatchNorm2d)), seconds)
+    convolutions, norms = (sum(name in target for target in called) for name in (".conv", ".batch_norm"))
+    return Layers((convolutions, norms), (setup.modules(nn.Conv2d), setup.modules(nn.BatchNorm2d)), seconds)
 
 
 def rivals(setup: HierarchySetup, fabric: "Fabric") -> list[Candidate]:

@@ -17,16 +17,16 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}']
 GROWING = "".join(f"k{k}: '${{k{k + 1}}}${{k{k + 1}}}'\n" for k in range(60)) + "k60: ha\n"
 
 
-def _text(text: str | bytes) -> Callable[[Path], None]:
+def _text(text: str | bytes) -> Callable[[Path], object]:
     content = text if isinstance(text, bytes) else (SOUND + text).encode()
-    return lambda path: (path / "config.yaml").write_bytes(content) and None
+    return lambda path: (path / "config.yaml").write_bytes(content)
 
 
-def _node(make: Callable[[Path], None]) -> Callable[[Path], None]:
+def _node(make: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda path: make(path / "config.yaml")
 
 
-CONFIGURATIONS: dict[str, Callable[[Path], None]] = {
+CONFIGURATIONS: dict[str, Callable[[Path], object]] = {
     **{f"it is {name}": _node(make) for name, make in NODES.items()},
     "empty": _text(b""),
     "random bytes": _text(os.urandom(4096)),
@@ -52,7 +52,7 @@ CONFIGURATIONS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _file(name: str, text: str) -> Callable[[Path], None]:
+def _file(name: str, text: str) -> Callable[[Path], object]:
     def make(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"# @package _global_\n{text}")
@@ -66,7 +66,7 @@ def _circle(folder: Path) -> None:
     _file("data/x.yaml", "guide: {_target_: os.system}\n")(folder)
 
 
-FOLDERS: dict[str, Callable[[Path], None]] = {
+FOLDERS: dict[str, Callable[[Path], object]] = {
     "a callback of Hydra's": _file("experiment/x.yaml", "hydra: {callbacks: {x: {_target_: os.system}}}\n"),
     "a launcher of Hydra's": _file("hydra/launcher/x.yaml", "_target_: os.system\n"),
     "an output folder": _file("experiment/x.yaml", "name: ../../x\n"),
@@ -81,6 +81,6 @@ def load_run(folder: Path) -> object:
     return load_configuration(folder / "config.yaml", OmegaConf.create({"allow": []}))
 
 
-def load_folder(folder: Path) -> object:
+def load_folder(folder: Path) -> None:
     """As `--config-dir`."""
-    return check_configuration_folders(["--config-dir", str(folder)])
+    check_configuration_folders(["--config-dir", str(folder)])

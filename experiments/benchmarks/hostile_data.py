@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from .hostile_nodes import NODES, sparse
 
 __all__ = ["AMATS", "ARCHIVES", "FOLDERS", "PUBLISHED", "load_amat", "load_archive", "load_folder", "load_published"]
 
-type Make = Callable[[Path], None]
+type Make = Callable[[Path], object]
 
 GREY = np.arange(12 * 36, dtype=np.uint32).astype(np.uint8).reshape(12, 6, 6)
 
@@ -57,6 +58,11 @@ def _bomb(folder: Path) -> None:
             file.write(zeros)
 
 
+def _made(make: Callable[[Path], object], name: str, folder: Path) -> None:
+    """A thing that is no file, under a file's name."""
+    make(folder / name)
+
+
 def _patched(before: bytes, after: bytes) -> Make:
     """A sound archive with some bytes of its directory replaced."""
 
@@ -84,7 +90,7 @@ def _dsprites(folder: Path) -> None:
 SIZES = struct.pack("<L", GREY.size + 128)
 
 ARCHIVES: dict[str, Make] = {
-    **{f"it is {name}": (lambda path, make=make: make(path / "x.npz")) for name, make in NODES.items()},
+    **{f"it is {name}": partial(_made, make, "x.npz") for name, make in NODES.items()},
     "zeros, 2.5 GiB of 2.5 MB": _bomb,
     "a shape of 10^13 images": _member(_npy("(10000000000000, 64, 64)")),
     "a negative shape": _member(_npy("(-1, 64, 64)")),
@@ -115,7 +121,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _png(width: int, height: int, *chunks: bytes, data: bytes = b"") -> Make:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = [_chunk(b"IHDR", header), *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")]
-    return lambda folder: (folder / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts)) and None
+    return lambda folder: (folder / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def _saved(name: str, form: str) -> Make:
@@ -152,18 +158,18 @@ def _unprintable(folder: Path) -> None:
 TEXT = _chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**28), 1))
 
 FOLDERS: dict[str, Make] = {
-    **{f"an image is {name}": (lambda path, make=make: make(path / "x.png")) for name, make in NODES.items()},
+    **{f"an image is {name}": partial(_made, make, "x.png") for name, make in NODES.items()},
     "10^5 empty images": _many,
     "10^5 × 10^5 pixels declared": _png(100_000, 100_000),
     "9 000 × 9 000 pixels of nothing": _png(9_000, 9_000, data=zlib.compress(bytes(9_001 * 9_000), 1)),
     "a text of 256 MiB in an image": _png(6, 6, TEXT, data=zlib.compress(bytes(42))),
     "no rows": _png(6, 0),
     "PostScript by another name": _saved("x.png", "EPS"),
-    "an image cut off": lambda folder: (folder / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(64)) and None,
+    "an image cut off": lambda folder: (folder / "x.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(64)),
     "folders in a circle": _circle,
     "2^20 ways to a folder": _doubling,
     "a label that is no text": _unprintable,
-    "a name of two lines": lambda folder: (folder / "a\nb.png").write_bytes(b"?") and None,
+    "a name of two lines": lambda folder: (folder / "a\nb.png").write_bytes(b"?"),
 }
 
 
@@ -235,7 +241,7 @@ ROW = b" ".join([b"0"] * 784)
 
 
 def _amat(content: bytes) -> Make:
-    return lambda folder: (folder / "binarized_mnist_test.amat").write_bytes(content) and None
+    return lambda folder: (folder / "binarized_mnist_test.amat").write_bytes(content)
 
 
 AMATS: dict[str, Make] = {

@@ -34,7 +34,7 @@ BYTES = 2**31  # of address space, beyond what the process has when it begins
 class Kind:
     """Files of a kind by what is wrong with them, and what loads a folder that holds one."""
 
-    make: dict[str, Callable[[Path], None]]
+    make: dict[str, Callable[[Path], object]]
     load: Callable[[Path], object]
 
 

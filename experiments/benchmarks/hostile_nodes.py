@@ -21,7 +21,7 @@ def _socket(path: Path) -> None:
     os.close(here)
 
 
-NODES: dict[str, Callable[[Path], None]] = {
+NODES: dict[str, Callable[[Path], object]] = {
     "a FIFO": os.mkfifo,
     "a socket": _socket,
     "a device": lambda path: path.symlink_to("/dev/zero"),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from scipy import stats
 
 from guides import MeanFieldNormal
 from ppvae import VAE, fit, impute
-from ppvae.datasets import ImageDataset, rows
+from ppvae.datasets import ImageDataset, Rows, rows
 from ppvae.likelihoods import RealLikelihood
 from ppvae.networks import MLPDecoder, MLPEncoder, RowEncoder
 from ppvae.priors import NormalPrior
@@ -104,8 +104,9 @@ def _scores(drawn: Drawn, epochs: int, seed: int) -> Iterator[tuple[str, Score]]
     gaps = random.random(drawn.values.shape) < MISSING
     table = np.where(gaps, np.nan, drawn.values)
     data = rows(table)
-    units = data.images.scaling.scale
-    center = data.images.scaling.center * np.ones_like(table)
+    scaling = cast(Rows, data.images).scaling
+    units, undone = scaling.scale, scaling.undone
+    center = scaling.center * np.ones_like(table)
 
     def score(mean: np.ndarray, bounds: tuple[np.ndarray, np.ndarray] | None, begun: float) -> Score:
         error = ((mean - drawn.values) / units)[gaps]
@@ -120,10 +121,9 @@ def _scores(drawn: Drawn, epochs: int, seed: int) -> Iterator[tuple[str, Score]]
     yield "the noise alone", Score(float(np.sqrt(np.mean((drawn.noise / units) ** 2))), None, None, 0.0)
     yield "column mean", score(center, None, time.perf_counter())
     begun = time.perf_counter()
-    model, components = _best_ppca((table - data.images.scaling.center) / units, random)
-    mean, deviation = model.imputed((table - data.images.scaling.center) / units)
+    model, components = _best_ppca((table - scaling.center) / units, random)
+    mean, deviation = model.imputed((table - scaling.center) / units)
     half = stats.norm.ppf((1 + INTERVAL) / 2) * deviation
-    undone = data.images.scaling.undone
     yield f"PPCA, {components} components", score(undone(mean), (undone(mean - half), undone(mean + half)), begun)
     begun = time.perf_counter()
     trained = _trained(data, epochs, seed)
@@ -153,8 +153,7 @@ def _trained(data: ImageDataset, epochs: int, seed: int) -> tuple[VAE, MeanField
     encoder = RowEncoder(data.image_shape, partial(MLPEncoder, hidden=HIDDEN))
     model, guide = VAE(NormalPrior(LATENTS), likelihood), MeanFieldNormal(encoder, LATENTS)
     recipe = Recipe(learning_rate=1e-3, schedule="cosine", warmup=100)
-    options = {"batch_size": 64, "seed": seed, "progress": False}
-    fit(model, guide, data, recipe=recipe, epochs=epochs, **options)
+    fit(model, guide, data, recipe=recipe, epochs=epochs, batch_size=64, seed=seed, progress=False)
     return model, guide
 
 

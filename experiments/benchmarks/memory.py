@@ -26,7 +26,7 @@ from ppvae.svi.step import Step
 from .candidates import Candidate, plain_torch
 from .command import command, started
 from .hierarchies import HIERARCHIES, HierarchySetup
-from .step_time import Times, milliseconds, provenance, quartiles
+from .step_time import Clock, Times, milliseconds, provenance, quartiles
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -125,7 +125,7 @@ def measured(
         all_ways = list(ways(setup, inputs, segments, compiled))
         found = {way.name: memory(way, inputs) for way in all_ways}
         rivals = [Candidate(setup.title, way.name, trainer(way, inputs)) for way in all_ways]
-        clock = "cpu" if fabric.device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
+        clock: Clock = "cpu" if fabric.device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
         return found, milliseconds(rivals, steps, rounds, fabric.device, clock)
 
 
@@ -159,7 +159,7 @@ def verdicts(title: str, found: dict[str, Memory], times: Times) -> list[str]:
         shares = {name: one.peak / found[PLAIN].peak for name, one in found.items() if name.startswith(kind)}
         ratios = {name: float(np.median(times[title, name] / times[title, PLAIN])) for name in shares}
         fitting = [name for name, share in shares.items() if share <= MOST_MEMORY]
-        name = min(fitting, key=ratios.get) if fitting else min(shares, key=shares.get)
+        name = min(fitting, key=ratios.__getitem__) if fitting else min(shares, key=shares.__getitem__)
         for value, what, most in ((shares[name], "peak", MOST_MEMORY), (ratios[name], "time", MOST_TIME)):
             judged = "held" if value <= most else "MISSED"
             lines.append(f"- {judged}: {title}: {name}: {value:.2f} of the plain step's {what}, target ≤ {most:.2f}")

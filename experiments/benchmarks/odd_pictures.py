@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ ROWS, COLUMNS = 6, 8
 FORMATS = {"PNG": ".png", "TIFF": ".tif", "JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm", "GIF": ".gif"}
 RAMP = np.linspace(0, 255, ROWS * COLUMNS).astype(np.uint8).reshape(ROWS, COLUMNS)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)
-HALF = np.repeat(np.uint8([[0, 255]]), ROWS * COLUMNS // 2, 0).reshape(ROWS, COLUMNS)  # alpha of every other pixel
+HALF = np.resize(np.array([0, 255], np.uint8), (ROWS, COLUMNS))  # alpha of every other pixel
 
 
 def of_mode(mode: str) -> Image.Image:
@@ -95,7 +96,7 @@ def _with_more(folder: Path) -> Iterator[tuple[str, Path]]:
     exif[0x0112] = 6  # turned by a quarter
     palette = colours.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
     few = {"save_all": True, "append_images": [grey.convert("RGB")]}
-    cases = {
+    cases: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
         "palette, a colour of it transparent, as PNG": (palette, ".png", {"transparency": 0}),
         "palette, alpha of each colour, as PNG": (palette, ".png", {"transparency": bytes(range(0, 256, 16))}),
         "grey, a level of it transparent, as PNG": (grey, ".png", {"transparency": 0}),
@@ -116,7 +117,7 @@ def _with_more(folder: Path) -> Iterator[tuple[str, Path]]:
         yield what, path
 
 
-def became(path: Path, **options: object) -> str:
+def became(path: Path, **options: Any) -> str:
     """Channels × rows × columns, the kind and the range of the pixels, or the reason."""
     try:
         data = image_folder(path.parent, **options)

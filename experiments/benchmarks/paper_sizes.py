@@ -57,7 +57,7 @@ def cost(model: nn.Module, guide: nn.Module, image_shape: Sequence[int], batch: 
     images = torch.empty(batch, *image_shape, device="meta")
     counter = FlopCounterMode(display=False)
     with counter, saved_tensors_hooks(keep, lambda tensor: tensor), pyro.validation_enabled(False):
-        _maps = model.likelihood.decoder(guide(images))
+        _maps = model.get_submodule("likelihood.decoder")(guide(images))
     kept = sum(size for key, size in seen.items() if key not in known)
     parameters = sum(parameter.numel() for parameter in programs.parameters())
     return Cost(counter.get_total_flops() / batch, kept // batch, parameters)

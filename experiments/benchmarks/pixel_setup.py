@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from ppvae.likelihoods import AutoregressiveLikelihood
 from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.priors import NormalPrior
 
-from .hand_written import HandWrittenVAE, bernoulli_distortion
+from .hand_written import HandWritten, HandWrittenVAE, bernoulli_distortion
 
 __all__ = ["PIXELS", "WINDOWS", "PixelDistortion", "PixelSetup"]
 
@@ -26,10 +27,10 @@ class PixelDistortion(nn.Module):
     Shapes: context (image, maps, H, W), images (image, 1, H, W) → ().
     """
 
-    def __init__(self, likelihood: AutoregressiveLikelihood) -> None:
+    def __init__(self, likelihood: nn.Module) -> None:
         super().__init__()
-        self.network = copy.deepcopy(likelihood.network)
-        self.head = copy.deepcopy(likelihood.pixels.chain.heads[0])
+        self.network = copy.deepcopy(likelihood.get_submodule("network"))
+        self.head = copy.deepcopy(likelihood.get_submodule("pixels.chain.heads.0"))
 
     def forward(self, context: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         return bernoulli_distortion(self.head(self.network(images, context)), images)
@@ -62,19 +63,19 @@ class PixelSetup:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             decoder = ConvDecoder(self.latents, self.image_shape, self.widths[::-1], maps=self.channels)
-            sizes = {"layers": self.layers, "channels": self.channels, "context": self.channels}
+            sizes: dict[str, Any] = {"layers": self.layers, "channels": self.channels, "context": self.channels}
             likelihood = AutoregressiveLikelihood(decoder, window=WINDOWS[kind], **sizes)
             encoder = ConvEncoder(self.image_shape, self.widths)
             return VAE(NormalPrior(self.latents), likelihood), MeanFieldNormal(encoder, self.latents)
 
-    def hand_written(self, kind: str) -> nn.Module:
+    def hand_written(self, kind: str) -> HandWritten:
         """The same system without Pyro, with the same parameters."""
         model, guide = self.pair(kind)
-        return HandWrittenVAE(model, guide, PixelDistortion(model.likelihood))
+        return HandWrittenVAE(model, guide, PixelDistortion(model.get_submodule("likelihood")))
 
     def parameters(self, model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:
         """A pair's parameters by their names in the hand-written system."""
-        own = [*guide.named_parameters(), *model.likelihood.named_parameters()]
+        own = [*guide.named_parameters(), *model.get_submodule("likelihood").named_parameters()]
         return {_renamed(name): parameter for name, parameter in own}
 
 

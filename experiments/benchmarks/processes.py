@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -67,8 +68,8 @@ def measured(setup: Setup, processes: int, steps: int, rounds: int) -> pd.DataFr
     share nothing but the machine; the first epoch of each training warms up."""
     rows = []
     for _ in range(rounds):
-        row = {n: _speed(setup, n, steps) for n in (1, processes)}
-        rows.append({**row, APART: _apart(setup, processes, steps)})
+        speeds: dict[int | str, float] = {n: _speed(setup, n, steps) for n in (1, processes)}
+        rows.append({**speeds, APART: _apart(setup, processes, steps)})
     return pd.DataFrame(rows)
 
 
@@ -87,7 +88,7 @@ def _speed(setup: Setup, processes: int, steps: int) -> float:
     batch = processes * setup.batch_size
     images = (255 * setup.images()).byte().repeat(processes * steps, 1, 1, 1)
     model, guide = setup.pair("NGVAE")
-    options = {"execution": "captured", "accelerator": "cpu", "progress": False, "learning_rate": 1e-6}
+    options: dict[str, Any] = {"execution": "captured", "accelerator": "cpu", "progress": False, "learning_rate": 1e-6}
     history = fit(model, guide, images, epochs=4, batch_size=batch, devices=processes, **options)
     return float(history["images_per_second"][1:].median())
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from .setups import Setup
+from .setups import LATENTS, Setup
 
 __all__ = ["INSTALL", "build_pythae", "pythae_parts", "pythae_version"]
 
@@ -31,7 +31,8 @@ def build_pythae(setup: Setup) -> nn.Module:
     class Encoder(BaseEncoder):
         def __init__(self, guide: nn.Module) -> None:
             super().__init__()
-            self.encoder, self.loc, self.log_variance = guide.encoder, guide.loc, guide.log_variance
+            self.encoder, self.loc = guide.get_submodule("encoder"), guide.get_submodule("loc")
+            self.log_variance = guide.get_submodule("log_variance")
 
         def forward(self, images: torch.Tensor) -> ModelOutput:
             features = self.encoder(images)
@@ -47,8 +48,8 @@ def build_pythae(setup: Setup) -> nn.Module:
 
     model, guide = setup.pair("VAE")
     loss = "bce" if setup.binary else "mse"
-    config = VAEConfig(input_dim=setup.image_shape, latent_dim=model.prior.latents, reconstruction_loss=loss)
-    return VAE(config, encoder=Encoder(guide), decoder=Decoder(model.likelihood.decoder))
+    config = VAEConfig(input_dim=setup.image_shape, latent_dim=LATENTS, reconstruction_loss=loss)
+    return VAE(config, encoder=Encoder(guide), decoder=Decoder(model.get_submodule("likelihood.decoder")))
 
 
 def pythae_parts(setup: Setup, system: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 
 from ppvae.datasets import binarised_mnist
 from ppvae.distributions import AutoregressiveImage, pixel_output
+from ppvae.distributions.autoregressive_image import Way
 from ppvae.networks.causal import CAUSAL_NETWORKS
 
 from ..provenance import as_markdown, command_line, environment
@@ -41,7 +42,7 @@ SHAPE = (1, 28, 28)
 SMALL = (1, 8, 17)  # enough for each window, few enough passes for a naive draw
 CONTEXT = 32
 BATCH = 16  # of the short training
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "past": ("gated, full past", {"causal": "gated"}),
     "2x5": ("gated, window 2 × 5", {"causal": "gated", "window": (2, 5)}),
     "8x17": ("gated, window 8 × 17", {"causal": "gated", "window": (8, 17)}),
@@ -136,7 +137,7 @@ def measured(name: str, weights: str, drawn: AutoregressiveImage, rounds: int, s
 
 
 @torch.no_grad()
-def largest_difference(drawn: AutoregressiveImage, ways: Sequence[str]) -> float:
+def largest_difference(drawn: AutoregressiveImage, ways: Sequence[Way]) -> float:
     """Between images drawn in float64 from equal noise."""
     network, output = drawn.network.double(), drawn.output.double()
     double = AutoregressiveImage(network, output, drawn.context.double())

@@ -112,8 +112,9 @@ def disk(setup: Setup, epochs: int, images: int) -> dict[str, float]:
     data = torch.cat([setup.images(seed) for seed in range(images // setup.batch_size)])
     spent: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, timed(spent):
-        options = {"epochs": epochs, "batch_size": setup.batch_size, "execution": "captured", "progress": False}
-        history = fit(*setup.pair("VAE"), data, directory=Path(folder) / "run", **options)
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": setup.batch_size, "execution": "captured"}
+        model, guide = setup.pair("VAE")
+        history = fit(model, guide, data, directory=Path(folder) / "run", progress=False, **options)
     return {**spent, "steps": float(history["seconds"].sum())}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -14,16 +14,32 @@ from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from ppvae.priors import NormalGammaPrior, NormalPrior
 
 from .hand_written import (
+    HandWritten,
     HandWrittenNGVAE,
     HandWrittenVAE,
     bernoulli_distortion,
     normal_distortion,
 )
 
-__all__ = ["CONV", "MLP", "SETUPS", "Kind", "Setup"]
+__all__ = ["CONV", "MLP", "SETUPS", "AnySetup", "Kind", "Setup"]
 
 Kind = Literal["VAE", "NGVAE"]
 LATENTS = 15
+
+
+class AnySetup(Protocol):
+    """What is timed and compared, here and of other systems: a pair of each kind, and the same system by hand."""
+
+    @property
+    def title(self) -> str: ...
+
+    def images(self, seed: int = 0) -> torch.Tensor: ...
+
+    def pair(self, kind: Any, /) -> tuple[nn.Module, nn.Module]: ...
+
+    def hand_written(self, kind: Any, /) -> HandWritten: ...
+
+    def parameters(self, model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +59,9 @@ class Setup:
         noise = torch.rand(self.batch_size, *self.image_shape, generator=torch.Generator().manual_seed(seed))
         return (noise < 0.15).float() if self.binary else noise
 
-    def pair(self, kind: Kind, estimator: str = "implicit", seed: int = 0) -> tuple[nn.Module, nn.Module]:
+    def pair(
+        self, kind: Kind, estimator: Literal["implicit", "g-rep"] = "implicit", seed: int = 0
+    ) -> tuple[nn.Module, nn.Module]:
         """(model, guide), the same parameters for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -54,14 +72,14 @@ class Setup:
             guide = NormalGammaGuide(encoder, LATENTS, estimator=estimator)
             return VAE(NormalGammaPrior(LATENTS), likelihood), guide
 
-    def hand_written(self, kind: Kind) -> nn.Module:
+    def hand_written(self, kind: Kind) -> HandWritten:
         """The same system without Pyro, with the same parameters."""
         system = HandWrittenVAE if kind == "VAE" else HandWrittenNGVAE
         return system(*self.pair(kind), bernoulli_distortion if self.binary else normal_distortion)
 
     def parameters(self, model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:
         """A pair's parameters by their names in the hand-written system."""
-        return dict([*guide.named_parameters(), *model.likelihood.named_parameters()])
+        return dict([*guide.named_parameters(), *model.get_submodule("likelihood").named_parameters()])
 
 
 MLP = Setup(

@@ -107,7 +107,8 @@ def verdicts(times: Times) -> list[str]:
     compiled = [verdict(f"{k}: {OURS} over {BASELINE}", times, (k, OURS), (k, BASELINE), LIMIT) for k in kinds]
     pairs = [("NGVAE", OURS), ("VAE", OURS)], [fastest(times, kind, *WAYS) for kind in reversed(kinds)]
     titles = OURS, "each as `fit` runs it"
-    between = [verdict(f"NGVAE over VAE, {t}", times, *p, NGVAE_LIMIT) for t, p in zip(titles, pairs, strict=True)]
+    compared = zip(titles, pairs, strict=True)
+    between = [verdict(f"NGVAE over VAE, {t}", times, one, other, NGVAE_LIMIT) for t, (one, other) in compared]
     return [*(over_fastest(times, kind) for kind in kinds), *compiled, *between]
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ __all__ = ["SOURCES", "Cost", "main", "measured", "table", "written"]
 
 LEAST_SPEED, MOST_MEMORY = 0.9, 1.5 * 2**30
 MEMORY, DIFFERENT = "in memory", 2048
-SOURCES = {
+SOURCES: dict[str, Callable[[Path], ImageDataset]] = {
     MEMORY: partial(zarr, resident=True),
     "Zarr": zarr,
     ".npy": npy,
@@ -55,12 +55,12 @@ class Cost:
 
 def written(folder: Path, images: int, image_size: int = 64) -> float:
     """Write the files of ``SOURCES``; returns the seconds that the store took."""
-    base = sprites(size=min(DIFFERENT, images), seed=0, image_size=image_size).stored()
-    data = ImageDataset(RenderedImages(partial(_noisy, base), torch.arange(images), base.shape[1:]))
+    drawn = sprites(size=min(DIFFERENT, images), seed=0, image_size=image_size)
+    data = ImageDataset(RenderedImages(partial(_noisy, drawn.stored()), torch.arange(images), drawn.image_shape))
     start = time.perf_counter()
     write_zarr(data, folder / FILES["Zarr"])
     seconds = time.perf_counter() - start
-    held = np.lib.format.open_memmap(folder / FILES[".npy"], "w+", np.uint8, (images, *base.shape[1:]))
+    held = np.lib.format.open_memmap(folder / FILES[".npy"], "w+", np.uint8, (images, *drawn.image_shape))
     for first in range(0, images, 4096):
         held[first : first + 4096] = data.stored(slice(first, first + 4096)).numpy()
     held.flush()

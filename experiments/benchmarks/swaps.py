@@ -28,7 +28,7 @@ from ppvae import (
 )
 from ppvae.likelihoods import BernoulliLikelihood, NormalLikelihood
 
-from .candidates import Candidate, ours
+from .candidates import Candidate, Way, ours
 from .command import command, started
 from .setups import LATENTS, MLP, Setup
 from .step_time import Times, milliseconds, provenance
@@ -61,7 +61,10 @@ GUIDES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "Normal-Gamma": lambda encoder: guides.NormalGammaGuide(encoder, LATENTS),
     "Student-t": lambda encoder: guides.StudentTGuide(encoder, LATENTS),
 }
-MATCHING = {"Normal-Gamma": priors.NormalGammaPrior, "Student-t": priors.StudentTPrior}
+MATCHING: dict[str, Callable[[int], nn.Module]] = {
+    "Normal-Gamma": priors.NormalGammaPrior,
+    "Student-t": priors.StudentTPrior,
+}
 
 
 class Swap(NamedTuple):
@@ -80,14 +83,16 @@ def swapped(setup: Setup) -> Iterator[Swap]:
         yield Swap("objective", name, setup.pair("VAE"), objective())
     for name, prior in PRIORS.items():
         model, guide = setup.pair("VAE")
-        yield Swap("prior", name, (VAE(prior(setup.image_shape, guide), model.likelihood), guide), BetaELBO())
-    for name, guide in GUIDES.items():
-        prior = MATCHING.get(name, priors.NormalPrior)(LATENTS)
-        pair = VAE(prior, _likelihood(setup)), guide(setup.encoder(setup.image_shape))
+        yield Swap(
+            "prior", name, (VAE(prior(setup.image_shape, guide), model.get_submodule("likelihood")), guide), BetaELBO()
+        )
+    for name, made in GUIDES.items():
+        matching = MATCHING.get(name, priors.NormalPrior)(LATENTS)
+        pair = VAE(matching, _likelihood(setup)), made(setup.encoder(setup.image_shape))
         yield Swap("guide", name, pair, BetaELBO())
 
 
-def swaps(setup: Setup, fabric: Fabric, way: str = "compiled") -> Iterator[Candidate]:
+def swaps(setup: Setup, fabric: Fabric, way: Way = "compiled") -> Iterator[Candidate]:
     """Each of :func:`swapped`, ready to train; ``model`` says which part is another."""
     images = setup.images().to(fabric.device)
     for part, name, pair, objective in swapped(setup):

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from ppvae.models.transformations import PatchShuffle
 from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.priors import ClusterPrior, NormalPrior
 
+from .hand_written import HandWritten
 from .hand_written_two_view import Clusters, HandWrittenTwoView
 
 __all__ = ["TWO_VIEW", "TwoViewSetup"]
@@ -51,12 +53,12 @@ class TwoViewSetup:
                 prior = ClusterPrior(self.latents, self.clusters, site="z_global")
             shuffle, local = PatchShuffle(1), NormalPrior(self.latents, site="z_local")
             likelihoods = self._likelihood(2 * self.latents), self._likelihood(self.latents)
-            encoders = [ConvEncoder(self.image_shape, self.channels) for _ in range(2)]
-            clusters = self._clusters(kind, encoders[0].features, prior)
-            guide = TwoViewGuide(*encoders, self.latents, self.latents, shuffle, clusters)
+            first, second = (ConvEncoder(self.image_shape, self.channels) for _ in range(2))
+            clusters = self._clusters(kind, first.features, prior)
+            guide = TwoViewGuide(first, second, self.latents, self.latents, shuffle, clusters)
             return TwoViewVAE(prior, local, *likelihoods, shuffle), guide
 
-    def hand_written(self, kind: Clusters) -> nn.Module:
+    def hand_written(self, kind: Clusters) -> HandWritten:
         """The same system without Pyro, with the same parameters."""
         return HandWrittenTwoView(*self.pair(kind), kind)
 
@@ -72,7 +74,7 @@ class TwoViewSetup:
 
     def _clusters(self, kind: Clusters, features: int, prior: nn.Module) -> nn.Module | None:
         if kind in ("none", "optimal"):
-            return None if kind == "none" else OptimalClusters(prior)
+            return None if kind == "none" else OptimalClusters(cast(ClusterPrior, prior))
         if kind == "enumerated":
             return EnumeratedClusters(features, self.clusters)
         with warnings.catch_warnings():

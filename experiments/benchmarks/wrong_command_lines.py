@@ -14,7 +14,7 @@ from pathlib import Path
 from ppvae.files import replace_atomically
 
 from ..provenance import as_markdown, environment
-from ..report import Table
+from ..report import Table, Value
 from .command_lines import RIGHT, WRONG, words_of
 from .forked import Outcome, run_forked
 
@@ -102,7 +102,9 @@ def table(results: Sequence[tuple[str, list[str], Outcome]]) -> Table:
     for kind, _, outcome in results:
         verdicts.setdefault(kind, []).append(verdict(outcome))
     verdicts["all"] = [found for group in verdicts.values() for found in group]
-    rows = [[kind, len(found), *(found.count(end) for end in KINDS)] for kind, found in verdicts.items()]
+    rows: list[list[Value]] = [
+        [kind, len(found), *(found.count(end) for end in KINDS)] for kind, found in verdicts.items()
+    ]
     return Table("Wrong command lines", ("kind", "tried", *KINDS), rows)
 
 

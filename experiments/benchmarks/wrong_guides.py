@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -40,9 +41,14 @@ def model(images: torch.Tensor) -> None:
     """p(z) p(x | z)."""
     with pyro.plate("image", len(images), dim=-1):
         prior = dist.Normal(torch.zeros(LATENTS).double(), 1.0).to_event(1)
-        z = pyro.sample("z", prior, infer={"event_dims": ["latent"]})
+        z = pyro.sample("z", prior, infer=_named("latent"))
         pixels = dist.Normal((z @ LOADINGS.T).unflatten(-1, (1, 2, 3)), math.sqrt(VARIANCE)).to_event(3)
-        pyro.sample("x", pixels, obs=images, infer={"event_dims": ["channel", "row", "column"]})
+        pyro.sample("x", pixels, obs=images, infer=_named("channel", "row", "column"))
+
+
+def _named(*dims: str) -> Any:
+    """A site's own dims, which Pyro carries along and has no type for."""
+    return {"event_dims": list(dims)}
 
 
 def guide_with(readout: torch.Tensor, triangle: torch.Tensor, shift: torch.Tensor | float = 0.0) -> Callable:
@@ -51,7 +57,7 @@ def guide_with(readout: torch.Tensor, triangle: torch.Tensor, shift: torch.Tenso
     def guide(images: torch.Tensor) -> torch.Tensor:
         with pyro.plate("image", len(images), dim=-1):
             q = dist.MultivariateNormal(images.flatten(1) @ readout.T + shift, scale_tril=triangle)
-            return pyro.sample("z", q, infer={"event_dims": ["latent"]})
+            return pyro.sample("z", q, infer=_named("latent"))
 
     return guide
 

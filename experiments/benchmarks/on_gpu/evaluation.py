@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ def memory_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
     if sizes.compiled:
         calls["steps, compiled"] = lambda: steps("compiled", "full")
     for what, call in calls.items():
-        yield Unit(what, lambda what=what, call=call: measure(what, call))
+        yield Unit(what, partial(measure, what, call))
 
 
 def evaluation_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
@@ -65,8 +66,8 @@ def evaluation_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
         yield Found(f"{name}: log p(x), samples", sizes.estimated * sizes.samples / seconds, "samples/s", note=note)
 
     for name in sizes.setups:
-        yield Unit(f"{name}: export", lambda name=name: export(name))
-        yield Unit(f"{name}: log p(x)", lambda name=name: estimate(name))
+        yield Unit(f"{name}: export", partial(export, name))
+        yield Unit(f"{name}: log p(x)", partial(estimate, name))
 
 
 def _pair(sizes: Sizes, name: str, device: torch.device) -> tuple[nn.Module, nn.Module, torch.Tensor]:

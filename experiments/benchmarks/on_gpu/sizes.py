@@ -13,7 +13,7 @@ from ppvae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 
 from ..hand_written_two_view import CLUSTERS, Clusters
 from ..hierarchies import HIERARCHIES, HierarchySetup
-from ..setups import CONV, MLP, Setup
+from ..setups import CONV, MLP, Kind, Setup
 from ..swaps import PLAIN, swapped
 from ..two_view_setup import TWO_VIEW, TwoViewSetup
 
@@ -59,7 +59,7 @@ class Sizes:
         """Sprites, drawn on the CPU."""
         return sprites(self.images, image_size=self.image_size)
 
-    def pair(self, kind: str = "NGVAE") -> tuple[nn.Module, nn.Module]:
+    def pair(self, kind: Kind = "NGVAE") -> tuple[nn.Module, nn.Module]:
         """The main job's, or its VAE."""
         return self.setups["conv"].pair(kind)
 

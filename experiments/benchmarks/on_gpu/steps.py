@@ -4,11 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.fx import GraphModule
 
 from ppvae import BetaELBO, Objective
 from ppvae.svi.agreement import rehearsed
@@ -16,7 +19,7 @@ from ppvae.svi.compilation import compile_graph
 from ppvae.svi.recipe import Precision
 from ppvae.svi.step import Step
 
-from ..candidates import BASELINE, UNCOMPILED, Candidate, candidates, ours
+from ..candidates import BASELINE, UNCOMPILED, Candidate, Way, candidates, ours
 from ..hierarchies import HierarchySetup
 from ..setups import Setup
 from ..step_time import milliseconds
@@ -32,13 +35,13 @@ AGREEMENT = 1e-3  # relative difference of a loss between the ways that one step
 def capture_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
     """Each pair's step recorded: the seconds it takes, and its loss beside the eager step's."""
     for trained in sizes.pairs():
-        yield Unit(trained.name, lambda trained=trained: _executions(trained, fabric, compiled=False))
+        yield Unit(trained.name, partial(_executions, trained, fabric, compiled=False))
 
 
 def compilation_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
     """The recorded steps through ``torch.compile``."""
     for trained in sizes.pairs() if sizes.compiled else ():
-        yield Unit(trained.name, lambda trained=trained: _executions(trained, fabric, compiled=True))
+        yield Unit(trained.name, partial(_executions, trained, fabric, compiled=True))
 
 
 def _executions(trained: Trained, fabric: Fabric, *, compiled: bool) -> Iterator[Found]:
@@ -50,8 +53,8 @@ def _executions(trained: Trained, fabric: Fabric, *, compiled: bool) -> Iterator
         seconds = _seconds(lambda: step.prepare(*inputs, execution="captured"), fabric.device)
         way, run = step.execution, step.run
         if compiled and way == "captured":
-            found = []
-            seconds = _seconds(lambda: found.append(compile_graph(run, *inputs, preserve=step)), fabric.device)
+            found, graph = list[Callable | None](), cast(GraphModule, run)
+            seconds = _seconds(lambda: found.append(compile_graph(graph, *inputs, preserve=step)), fabric.device)
             way, run = ("captured", run) if found[0] is None else ("compiled", found[0])
     wanted = "compiled" if compiled else "captured"
     note = way if way == wanted else f"runs {way}: {'; '.join(said)}"
@@ -78,7 +81,7 @@ def time_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
         for name in sizes.timed:
             setup = sizes.setups[name]
             what = f"{name}, {'all' if compiled else 'nothing'} compiled"
-            yield Unit(what, lambda setup=setup, what=what, compiled=compiled: times_of(setup, what, compiled))
+            yield Unit(what, partial(times_of, setup, what, compiled))
 
 
 def _timed(what: str, row: np.ndarray, baseline: np.ndarray, over: str) -> Found:
@@ -92,7 +95,8 @@ def bf16_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
     """Networks in bf16 beside full precision: step time and loss."""
 
     def measure(name: str, setup: Setup) -> Iterator[Found]:
-        images, way = setup.images().to(fabric.device), "compiled" if sizes.compiled else "captured"
+        images = setup.images().to(fabric.device)
+        way: Way = "compiled" if sizes.compiled else "captured"
         losses, rivals = {}, []
         for precision in ("full", "bf16"):
             pair = setup.pair("NGVAE")
@@ -109,7 +113,7 @@ def bf16_units(sizes: Sizes, fabric: Fabric) -> Iterator[Unit]:
         yield Found(f"{name}: NGVAE's loss in bf16", losses["bf16"], "nats/image", losses["full"], note)
 
     for name in sizes.timed:
-        yield Unit(name, lambda name=name: measure(name, sizes.setups[name]))
+        yield Unit(name, partial(measure, name, sizes.setups[name]))
 
 
 def _step(
@@ -143,7 +147,7 @@ def _heard() -> Iterator[list[str]]:
     """Warnings of the library while it runs."""
     said: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]  # of this one alone
     logger = logging.getLogger("ppvae")
     logger.addHandler(handler)
     try:

@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,7 +25,7 @@ __all__ = ["TOLERANCE", "batch_units", "main_job_units", "moving_units", "recipe
 TOLERANCE = 0.1
 """Of a run's first loss: how far an epoch's loss may be off where the CPU's noise is replaced by the device's."""
 
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "average 0.99": {"average": 0.99},
     "clip_norm": {"clip_norm": 1e4},
@@ -39,11 +40,13 @@ RECIPES = {
 }
 
 
-def _fitted(
-    sizes: Sizes, pair: tuple[nn.Module, nn.Module], data: Any, accelerator: str, **options: object
-) -> xr.Dataset:
+def _fitted(sizes: Sizes, pair: tuple[nn.Module, nn.Module], data: Any, accelerator: str, **options: Any) -> xr.Dataset:
     """The history of a training; RuntimeError where its loss is not finite."""
-    given = {"epochs": sizes.epochs, "batch_size": sizes.setups["conv"].batch_size, "execution": "captured"}
+    given: dict[str, Any] = {
+        "epochs": sizes.epochs,
+        "batch_size": sizes.setups["conv"].batch_size,
+        "execution": "captured",
+    }
     history = fit(*pair, data, accelerator=accelerator, progress=False, **(given | options))
     if not bool(history["loss"].notnull().all()):
         raise RuntimeError(f"the loss is not finite: {history['loss'].values}")
@@ -66,7 +69,7 @@ def main_job_units(sizes: Sizes, accelerator: str) -> Iterator[Unit]:
         yield Found(f"{way}: loss of the last epoch", last, "nats/image", first, "over the first epoch's; finite")
 
     for way in ("captured", "compiled", "eager") if sizes.compiled else ("captured",):
-        yield Unit(way, lambda way=way: measure(way))
+        yield Unit(way, partial(measure, way))
 
 
 def recipe_units(sizes: Sizes, accelerator: str) -> Iterator[Unit]:
@@ -87,7 +90,7 @@ def recipe_units(sizes: Sizes, accelerator: str) -> Iterator[Unit]:
 
     for name in RECIPES:
         if name == "plain" or sizes.recipes is None or name in sizes.recipes:
-            yield Unit(name, lambda name=name: measure(name))
+            yield Unit(name, partial(measure, name))
 
 
 def batch_units(sizes: Sizes, accelerator: str) -> Iterator[Unit]:
@@ -107,7 +110,7 @@ def batch_units(sizes: Sizes, accelerator: str) -> Iterator[Unit]:
 
     data = sizes.data()
     stored = data.stored()
-    drawn = ImageDataset(RenderedImages(lambda at: stored[at], torch.arange(len(stored)), tuple(stored.shape[1:])))
+    drawn = ImageDataset(RenderedImages(lambda at: stored[at], torch.arange(len(stored)), data.image_shape))
     yield Unit("resident", lambda: measure("resident", data, batches.SHARE))
     yield Unit("streamed", lambda: measure("streamed from pinned memory", data, 0.0))
     yield Unit("drawn", lambda: measure("drawn on demand", drawn, 0.0))
