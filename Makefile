@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-.PHONY: install demo test test-all lint docs tutorials dist requirements clean
+.PHONY: install demo test test-all lint types docs tutorials dist requirements clean
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 help:
 	@echo "make demo       how many latents do sprites need? two models side by side, and their reports"
 	@echo "make test       lint, import contracts and the fast tests"
-	@echo "make test-all   the long trials too"
+	@echo "make test-all   the long trials and the types too"
 	@echo "make docs       the documentation, into docs/_build/html"
 	@echo "make install    only create .venv"
 	@echo "make dist       the wheel and the sdist, into dist"
@@ -34,6 +34,10 @@ lint: install
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 
+# most of a minute where nothing is cached yet
+types: install
+	$(PYTHON) -m mypy
+
 # files in parallel, the longest first, one thread each: threads that share cores slow each other; bytecode is kept, as
 # many processes start
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -41,7 +45,7 @@ PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest --numpr
 test: lint
 	$(PYTEST) -m "not long"
 
-test-all: lint
+test-all: lint types
 	$(PYTEST)
 
 docs: install
