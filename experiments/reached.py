@@ -31,7 +31,7 @@ BY_DRAWS = ("tightness", "pareto k", "effective draws")  # tests whose size depe
 TWICE = 2.0  # as many draws, or as few, still compare
 MARGIN = 0.1  # of the larger end, beyond either: a few runs do not show all that chance does
 UNKNOWN = (
-    "What good models of these data reach was not measured, and most tests fail for good models of real images, too: "
+    "What good models of these data reach was not measured, and good models of those that were fail most tests too: "
     "compare two runs of your own, test by test on pages like this one and by log p(x) (experiment=compare)."
 )
 

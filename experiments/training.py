@@ -175,5 +175,5 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def share_cores(workers: int, cores: int) -> None:
-    """Give this process its share of the cores."""
-    torch.set_num_threads(max(1, cores // workers))
+    """Give this process its share of the cores, and no more threads than it has."""
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // workers)))

@@ -74,6 +74,12 @@ def _seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Whatever a test before has set: two threads that share cores with others take many times as long."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def _empty_param_store() -> Iterator[None]:
     yield
     left = list(pyro.get_param_store().keys())

@@ -23,7 +23,7 @@ from ..training import TRAINED
 
 __all__ = ["METRICS", "axis_of", "labels_of", "publish_sweep", "settings_table"]
 
-METRICS = (*metric_names(), *TRAINED, *DISENTANGLEMENT_METRICS)  # what sweep.metrics may name
+METRICS = tuple(dict.fromkeys([*metric_names(), *TRAINED, *DISENTANGLEMENT_METRICS]))  # what sweep.metrics may name
 LONGEST = 24  # characters of a value in a figure
 
 

@@ -32,7 +32,7 @@ def spectra(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("network", ["rows", "conv_rows"])
+@pytest.mark.parametrize("network", ["rows", pytest.param("conv_rows", marks=pytest.mark.long)])
 def test_a_table_is_trained_reported_and_imputed(spectra, tmp_path, network):
     words = ["data=table", f"data.path={spectra}", "data.labels=[species]", "likelihood=real", f"network={network}"]
     page = run(hydra.compose("config", [*words, *TINY]), tmp_path / "run").read_text()

@@ -135,6 +135,9 @@ def test_more_images_than_there_are_is_all_of_them(tmp_path):
 def test_cores_are_shared_fairly():
     before = torch.get_num_threads()
     try:
+        torch.set_num_threads(6)  # as OMP_NUM_THREADS=6 does
+        share_cores(1, 8)
+        assert torch.get_num_threads() == 6
         share_cores(2, 8)
         assert torch.get_num_threads() == 4
         share_cores(5, 2)

@@ -64,7 +64,7 @@ def test_other_images_are_explored_over_the_range_of_the_run_s_own(trained, tmp_
     np.testing.assert_allclose(drawn.images, expected.sel(latent=0), atol=1e-5)
 
     away = ppvae.load(run.export(tmp_path / "away"))
-    with pytest.raises(UserError, match=r"an export holds no images: give some as --folder, or export the posterior$"):
+    with pytest.raises(UserError, match=r"an export has no images: give some as --folder, or export the posterior$"):
         explorer_of(away, 6)
     shown = explorer_of(away, 6, str(tmp_path / "few.npz"))
     assert shown.count == 3

@@ -12,11 +12,12 @@ from experiments.jobs.latent_path import figures, follow
 from ppvae import read_posterior
 from ppvae.selection import chosen_plateau, say_plateau
 
+MLP = ("network=mlp", "network.encoder.hidden=[16]", "network.decoder.hidden=[16]")
 SMALL = [
-    *("data.size=96", "data.image_size=32", "latents=3", "network=small_conv", "prior=normal", "guide=mean_field"),
+    *("data.size=64", "data.image_size=32", "latents=3", *MLP, "prior=normal", "guide=mean_field"),
     *("validation=null", "trainer.stopping=null", "trainer.epochs=4", "trainer.batch_size=16", "trainer.compile=false"),
     *("trainer.progress=false", "trainer.accelerator=cpu"),
-    "+path={levels: 4, start: null, stop: null, images: 64, ablated: 16}",
+    "+path={levels: 4, start: null, stop: null, images: 32, ablated: 16}",
 ]
 
 

@@ -68,6 +68,7 @@ def test_the_codes_name_the_labels_of_the_others(folder, tmp_path, capsys):
     assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["label_accuracy"] <= 1
 
 
+@pytest.mark.long
 def test_a_classifier_alone_learns_the_labels_that_the_pair_was_told(folder):
     """Of those its cross-entropy falls to nothing; it starts as any new one, whatever was drawn before."""
     configuration = composed(folder, "labels.images=0", "labels.factor=truth", "labels.known=12")
