@@ -369,7 +369,14 @@ def test_capture_leaves_random_state_parameters_and_validation(pixels):
     assert all(parameter.grad is None for parameter in step.parameters())
 
 
-def test_the_compiled_step_gives_eager_losses_and_gradients(pixels, caplog):
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_the_compiled_step_gives_eager_losses_and_gradients(backend, pixels, caplog, monkeypatch):
+    """Through the whole compiler, which writes C++, and through its part that traces forwards and backwards."""
+    if backend == "aot_eager":
+        full = torch.compile
+        monkeypatch.setattr(
+            torch, "compile", lambda graph, **given: full(graph, backend=backend, **given | {"options": None})
+        )
     step = make_step("normal")
     torch.manual_seed(7)
     state = torch.get_rng_state()

@@ -1,9 +1,10 @@
 """Two processes with half a batch each are one with the whole: every objective, to the last digits that sums leave.
 
-The noise of the pairs here depends on the image alone, and SGD, unlike Adam, forgives no factor in a gradient. Run by
-torchrun, this file is one of the processes.
+The noise of the pairs here depends on the image alone, and SGD, unlike Adam, forgives no factor in a gradient. Run as a
+script, this file has torchrun's launcher fork two processes off one that has all imports behind it.
 """
 
+import contextlib
 import itertools
 import math
 import os
@@ -20,6 +21,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ppvae import fit
 from ppvae.errors import Interrupted, UserError
@@ -85,6 +87,21 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "validation": 0.25,
     },
 }
+ALIKE = (  # whose terms, ways of running and recipes others have as well
+    "beta",
+    "capacity",
+    "free bits",
+    "free bits of maps",
+    "free bits of a site",
+    "free bits of each image",
+    "annealed free bits",
+    "doubly reparameterised",
+    "score function",
+    "score function and free bits",
+    "captured free bits",
+    "captured total correlation",
+    "captured with an idle parameter",
+)
 
 
 class Fixed(dist.Normal):
@@ -202,28 +219,26 @@ def _ring(guide: Guide, number: int) -> None:
 SPEED = ("seconds", "images_per_second", "learning_rate")
 
 
-def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *arguments]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=settings, check=False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("processes")
 
 
 @pytest.fixture(scope="module")
-def of_two(folder) -> list[dict[str, dict[str, torch.Tensor]]]:
-    """By process what its trainings ended with; one of them goes on with a run that was interrupted here."""
-    with pytest.raises(Interrupted):
-        trained("free bits", folder / "of one", signal_at=LATE)
-    done = torchrun(__file__, str(folder))
+def of_two(folder, request) -> list[dict[str, Any]]:
+    """By process how the trainings that this session asks for ended, and those that something befalls."""
+    here = [item for item in request.session.items if item.path == Path(__file__)]
+    names = [item.callspec.params["name"] for item in here if hasattr(item, "callspec")]
+    command = [sys.executable, __file__, str(folder), *names]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=settings, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in TRAININGS]
+)
 def test_two_processes_get_the_numbers_of_one(of_two, name, tmp_path):
     alone = trained(name, tmp_path / "run")
     for found in of_two:
@@ -252,7 +267,6 @@ def signalled(folder: Path) -> str:
     return "nothing"
 
 
-@pytest.mark.long
 def test_what_one_process_cannot_read_is_a_mistake_of_both(of_two):
     assert [found["unreadable"] for found in of_two] == ["image 7 is damaged"] * 2
 
@@ -276,9 +290,18 @@ def unreadable() -> str:
     return "nothing"
 
 
+def work(folder: Path, *names: str) -> None:
+    """One of two processes."""
+    found = {"signalled": signalled(folder), "unreadable": unreadable()}
+    found["resumed"] = trained("free bits", folder / "of one", resume=True)
+    found |= {name: trained(name, Path(tempfile.mkdtemp(dir=folder)) / "run") for name in names}
+    torch.save(found, folder / f"{os.environ['RANK']}.pt")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    more = {"signalled": signalled(Path(sys.argv[1])), "unreadable": unreadable()}
-    more["resumed"] = trained("free bits", Path(sys.argv[1]) / "of one", resume=True)
-    found = more | {name: trained(name, Path(tempfile.mkdtemp(dir=sys.argv[1])) / "run") for name in TRAININGS}
-    torch.save(found, Path(sys.argv[1]) / f"{os.environ['RANK']}.pt")
+    folder = Path(sys.argv[1])
+    with contextlib.suppress(Interrupted):
+        trained("free bits", folder / "of one", signal_at=LATE)
+    here = {"min_nodes": 1, "max_nodes": 1, "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "here"}
+    elastic_launch(LaunchConfig(**here, nproc_per_node=2, start_method="fork"), work)(folder, *sys.argv[2:])
