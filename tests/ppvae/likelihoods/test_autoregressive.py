@@ -171,6 +171,7 @@ def trained(make: Callable[[], tuple[Program, Program]], objective: Objective, e
     return terms.rate.mean().item(), (terms.rate + terms.distortion).mean().item()
 
 
+@pytest.mark.long
 def test_a_window_of_one_pixel_leaves_the_global_bit_to_z():
     """The toy of one global bit and local copying: a decoder that sees the pixel before needs the bit, and that alone.
 
@@ -184,6 +185,7 @@ def test_a_window_of_one_pixel_leaves_the_global_bit_to_z():
     assert whole - 0.028 < negative_bound < whole + 0.05
 
 
+@pytest.mark.long
 def test_a_full_past_leaves_z_nothing():
     """What z says costs its imperfect posterior as well, so that the optimum of a decoder that needs no z is a rate of
     zero."""

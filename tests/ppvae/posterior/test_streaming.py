@@ -1,8 +1,6 @@
 """A streamed posterior is the one in memory, whole or continued after a kill."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +83,7 @@ class Stumbles:
         self.hook.remove()
 
 
-@pytest.mark.parametrize("kind", ["normal", "normal_gamma"])
-@pytest.mark.parametrize("sample_dims", [("chain", "draw"), ("sample",)])
+@pytest.mark.parametrize(("kind", "sample_dims"), [("normal", ("sample",)), ("normal_gamma", ("chain", "draw"))])
 def test_stored_and_in_memory_are_the_same(kind, sample_dims, images, tmp_path):
     pair = make_pair(kind)
     options = {**OPTIONS, "posterior_predictive": True, "sample_dims": sample_dims, "coords": {"latent": ["a", "b"]}}
@@ -118,11 +115,38 @@ def test_it_is_lazy_and_chunked_along_image(images, tmp_path):
         from_pyro_svi(*make_pair(), images, DRAWS, store=tmp_path / "few.zarr", **OPTIONS)
 
 
-@pytest.mark.parametrize(("chunks", "written"), [(-1, None), (0, 0), (1, 0), (2, 8), (5, 16)])
-def test_a_failed_export_continues_with_the_same_numbers(chunks, written, images, tmp_path):
+@pytest.fixture(scope="module")
+def expected() -> xr.DataTree:
+    """Of these images by this pair, in memory."""
+    return from_pyro_svi(*make_pair(), make_images(), DRAWS, **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The store of a call that nothing befell."""
+    path = tmp_path_factory.mktemp("whole") / "whole.zarr"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(streaming, "BLOCK", BLOCK)
+        from_pyro_svi(*make_pair(), make_images(), DRAWS, store=path, **OPTIONS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """The store of a call that failed on its third chunk."""
+    (model, guide), path = make_pair(), tmp_path_factory.mktemp("begun") / "begun.zarr"
+    (model, guide), path = make_pair(), tmp_path_factory.mktemp("begun") / "begun.zarr"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(streaming, "BLOCK", BLOCK)
+        with Stumbles(guide.encoder, 4), pytest.raises(ZeroDivisionError):
+            from_pyro_svi(model, guide, make_images(), DRAWS, store=path, **OPTIONS)
+    return path
+
+
+@pytest.mark.parametrize(("chunks", "written"), [(-1, None), (0, 0), (1, 0), (5, 16)])
+def test_a_failed_export_continues_with_the_same_numbers(chunks, written, images, tmp_path, whole, expected):
     model, guide = make_pair()
-    whole, broken = tmp_path / "whole.zarr", tmp_path / "broken.zarr"
-    from_pyro_svi(model, guide, images, DRAWS, store=whole, **OPTIONS)
+    broken = tmp_path / "broken.zarr"
     before = 2  # calls that check the pair and shape the store
     with Stumbles(guide.encoder, before + chunks), pytest.raises(ZeroDivisionError):
         from_pyro_svi(model, guide, images, DRAWS, store=broken, **OPTIONS)
@@ -134,16 +158,16 @@ def test_a_failed_export_continues_with_the_same_numbers(chunks, written, images
     with Stumbles(guide.encoder) as counted:
         tree = from_pyro_svi(model, guide, images, DRAWS, store=broken, **OPTIONS)
     assert counted.made == 1 + (written is None) + 6 - (written or 0) // CHUNK  # finished blocks are kept
-    assert_same(tree, from_pyro_svi(model, guide, images, DRAWS, **OPTIONS))
+    assert_same(tree, expected)
     assert files_of(broken) == files_of(whole)
 
 
 KILLED = """
-import os, runpy, signal, sys
+import os, runpy, signal
 from ppvae import from_pyro_svi
 from ppvae.posterior import streaming
 
-test = runpy.run_path(sys.argv[1])
+test = runpy.run_path({test!r})
 streaming.BLOCK = test["BLOCK"]
 model, guide = test["make_pair"]()
 calls = []
@@ -154,32 +178,28 @@ def kill(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 guide.encoder.register_forward_pre_hook(kill)
-from_pyro_svi(model, guide, test["make_images"](), test["DRAWS"], store=sys.argv[2], **test["OPTIONS"])
+from_pyro_svi(model, guide, test["make_images"](), test["DRAWS"], store={store!r}, **test["OPTIONS"])
 """
 
 
-def test_a_killed_process_leaves_a_store_that_continues(images, tmp_path):
+def test_a_killed_process_leaves_a_store_that_continues(images, tmp_path, whole, expected, forked):
     """SIGKILL while the fifth chunk is computed: two blocks may be written, in whole or in part."""
     path = tmp_path / "killed.zarr"
-    done = subprocess.run([sys.executable, "-c", KILLED, __file__, str(path)], check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert forked(tmp_path, KILLED.format(test=__file__, store=str(path))).returncode == -signal.SIGKILL
     with pytest.raises(UserError, match="unfinished"):
         read_posterior(path)
     (path / "posterior" / "z" / "c.0123.partial").write_bytes(b"half")  # as Zarr leaves them behind
     model, guide = make_pair()
-    tree = from_pyro_svi(model, guide, images, DRAWS, store=path, **OPTIONS)
-    assert_same(tree, from_pyro_svi(model, guide, images, DRAWS, **OPTIONS))
-    from_pyro_svi(model, guide, images, DRAWS, store=tmp_path / "whole.zarr", **OPTIONS)
-    assert files_of(path) == files_of(tmp_path / "whole.zarr")
+    assert_same(from_pyro_svi(model, guide, images, DRAWS, store=path, **OPTIONS), expected)
+    assert files_of(path) == files_of(whole)
 
 
-def test_a_finished_store_is_opened_as_it_is(images, tmp_path):
+def test_a_finished_store_is_opened_as_it_is(images, whole, expected):
     model, guide = make_pair()
-    first = from_pyro_svi(model, guide, images, DRAWS, store=tmp_path / "p.zarr", **OPTIONS).load()
     with Stumbles(guide.encoder) as counted:
-        again = from_pyro_svi(model, guide, images, DRAWS, store=tmp_path / "p.zarr", **OPTIONS)
+        again = from_pyro_svi(model, guide, images, DRAWS, store=whole, **OPTIONS)
     assert counted.made == 1  # the check of the pair
-    assert_same(again, first)
+    assert_same(again, expected)
 
 
 def other_weights(model: nn.Module, guide: nn.Module, images: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
@@ -213,15 +233,10 @@ def other_scale(model: nn.Module, guide: nn.Module, images: torch.Tensor) -> tor
         (lambda _model, _guide, images: images[:20], "images=23, now it is 20"),
     ],
 )
-@pytest.mark.parametrize("finished", [True, False])
-def test_a_store_of_another_call_is_refused(change, name, finished, images, tmp_path):
-    model, guide = make_pair()
-    path, options = tmp_path / "p.zarr", {"num_samples": DRAWS, "store": tmp_path / "p.zarr", **OPTIONS}
-    if finished:
-        from_pyro_svi(model, guide, images, **options)
-    else:
-        with Stumbles(guide.encoder, 4), pytest.raises(ZeroDivisionError):
-            from_pyro_svi(model, guide, images, **options)
+@pytest.mark.parametrize("store", ["whole", "begun"])
+def test_a_store_of_another_call_is_refused(change, name, store, images, request):
+    (model, guide), path = make_pair(), request.getfixturevalue(store)
+    options = {"num_samples": DRAWS, "store": path, **OPTIONS}
     before = files_of(path)
     if callable(change):
         images = change(model, guide, images)

@@ -76,6 +76,7 @@ def test_the_error_of_a_table_is_of_the_entries_that_are_there():
     assert found.error.attrs["long_name"] == "RMSE of an entry"
 
 
+@pytest.mark.long
 def test_a_warm_start_ends_where_fresh_runs_do(followed):
     """At the last weight, by the bound, beside two runs of as many steps at that weight alone: they differ by 0.02 to
     0.07 nats, and an epoch's mean of 1 024 draws errs by 0.03."""
