@@ -221,7 +221,7 @@ def test_a_reconstruction_error_is_met_by_water_filling(beta):
     assert float(objective.state.multiplier) == pytest.approx(1 / beta, rel=1e-5)
 
 
-@pytest.mark.parametrize("start", [1.0, 1e-3])
+@pytest.mark.parametrize("start", [1e-3, pytest.param(1.0, marks=pytest.mark.long)])
 def test_training_finds_the_multiplier_of_an_error(start):
     """From above, where all latents are in use, and from a rate that shuts them all out: λ = σ²/θ and its rate."""
     level = 0.4  # between the fourth and the fifth variance
@@ -244,7 +244,7 @@ def test_training_finds_the_multiplier_of_an_error(start):
     assert int((terms.rates["z"][1].mean(0) > 0.01).sum()) == 4
 
 
-@pytest.mark.parametrize(("beta", "active"), [(2.0, 5), (10.0, 3)])
+@pytest.mark.parametrize(("beta", "active"), [pytest.param(2.0, 5, marks=pytest.mark.long), (10.0, 3)])
 def test_automatic_relevance_is_pca_in_other_units(beta, active):
     """Where update and optimum alternate until neither moves, α is the conjugate one of the codes in use.
 

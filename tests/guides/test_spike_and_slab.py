@@ -189,7 +189,7 @@ def trained(
     return terms.recorded["gate_probability"][1].mean(0).detach(), model.likelihood.loadings.weight.detach()
 
 
-@pytest.mark.parametrize("variance", [0.7, 1.2])
+@pytest.mark.parametrize("variance", [0.7, pytest.param(1.2, marks=pytest.mark.long)])
 def test_the_odds_of_a_gate_are_the_priors_times_what_its_axis_is_worth(variance):
     """π/(1 − π)·exp(½(ρ − 1 − log ρ)), ρ = λ/σ², and the loading is PCA's: 0.29 and 0.79."""
     probability, ratio = 0.05, variance / NOISE
@@ -199,7 +199,7 @@ def test_the_odds_of_a_gate_are_the_priors_times_what_its_axis_is_worth(variance
     assert float(loadings.norm()) == pytest.approx((variance - NOISE) ** 0.5, rel=0.05)
 
 
-@pytest.mark.parametrize("temperature", [0.4, None])
+@pytest.mark.parametrize("temperature", [0.4, pytest.param(None, marks=pytest.mark.long)])
 def test_of_more_latents_than_factors_just_those_stay_open(temperature):
     """With PCA's loadings, λ − σ²."""
     found, loadings = trained((6.0, 4.0, 3.0), 6, 0.05, temperature=temperature)
@@ -210,6 +210,7 @@ def test_of_more_latents_than_factors_just_those_stay_open(temperature):
     torch.testing.assert_close(kept, torch.tensor([5.9, 3.9, 2.9]), rtol=tolerance, atol=0)
 
 
+@pytest.mark.long
 def test_gates_of_each_image_find_a_sparse_code_and_select_nothing():
     """Each of six latents takes a part of the images, of the same three factors."""
     found, loadings = trained((6.0, 4.0, 3.0), 6, 0.05, per_image=True)

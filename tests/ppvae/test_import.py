@@ -55,11 +55,13 @@ print(json.dumps([changed(before, after_library), changed(before_rest, after)]))
 """
 
 
-def test_importing_changes_nothing(tmp_path):
+@pytest.mark.parametrize("benchmarks", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_importing_changes_nothing(benchmarks, tmp_path):
     modules = [
         module.name
         for package in (ppvae, guides, experiments)
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if benchmarks or "benchmarks" not in module.name
     ]
     assert {"ppvae.plots.traversals", "guides.normal_gamma", "experiments.__main__"} <= set(modules)
     code = PROBE.replace("MODULES", ", ".join(modules))

@@ -3,11 +3,14 @@
 import math
 import os
 import signal
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 from guides import MeanFieldNormal
@@ -84,18 +87,28 @@ def killed_after(monkeypatch, step: int, **options) -> None:
             train(**options)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("step", [0, 1, 4, 7, 11])
+def saving(recipe: str) -> dict[str, Any]:
+    return {"recipe": RECIPES[recipe], "validation": 0.2, "save_steps": 2, "objective": SoftFreeBits(nats=0.1)}
+
+
+@cache
+def uninterrupted(recipe: str) -> tuple[xr.Dataset, list[torch.Tensor]]:
+    """History and states."""
+    return train(pair := make_pair(), **saving(recipe)), states(pair)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step"), [("plain", 0), ("plain", 7), ("all of it", 1), ("all of it", 4), ("all of it", 11)]
+)
 def test_a_kill_anywhere_resumes_with_the_numbers_of_an_uninterrupted_run(recipe, step, tmp_path, monkeypatch):
     """Four steps an epoch, saved after every second: a kill in step 8 costs step 7, in the middle of an epoch."""
-    options = {"recipe": RECIPES[recipe], "validation": 0.2, "save_steps": 2, "objective": SoftFreeBits(nats=0.1)}
-    whole = train(pair := make_pair(), **options)
+    options, (whole, reached) = saving(recipe), uninterrupted(recipe)
     killed_after(monkeypatch, step, directory=tmp_path, **options)
     progress = load_checkpoint(tmp_path / "checkpoint.pt")["progress"]
     assert progress["taken"] == step // 2 * 2 % 4
     resumed = train(fresh := make_pair(9), directory=tmp_path, resume=True, **options)
     assert resumed.identical(whole)
-    assert all(map(torch.equal, states(fresh), states(pair)))
+    assert all(map(torch.equal, states(fresh), reached))
 
 
 def test_minutes_save_too(tmp_path, monkeypatch):
@@ -202,6 +215,13 @@ def test_the_rate_may_be_lowered_on_the_way_and_not_raised(tmp_path):
         train(directory=tmp_path, epochs=3, resume=True)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """A run of one epoch, to be read."""
+    train(directory=(folder := tmp_path_factory.mktemp("begun")), epochs=1)
+    return folder
+
+
 OTHERS = {
     "a likelihood's scale": ({"pair": lambda: make_pair(scale=0.5)}, r"model\.likelihood=.*scale=0\.3.*scale=0\.5"),
     "other images": ({"data": ImageDataset(255 - GREY, binarise="dynamic")}, "trained on other images"),
@@ -214,12 +234,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_run_is_refused_by_the_name_of_what_changed(name, tmp_path):
-    train(directory=tmp_path, epochs=1)
+def test_another_run_is_refused_by_the_name_of_what_changed(name, begun):
     options, said = OTHERS[name]
     options = {key: value() if key == "pair" else value for key, value in options.items()}
     with pytest.raises(UserError, match=said) as caught:
-        train(directory=tmp_path, epochs=2, resume=True, **options)
+        train(directory=begun, epochs=2, resume=True, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -348,10 +367,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_malformed_checkpoint_is_one_line(name, tmp_path):
-    train(directory=tmp_path, epochs=1)
+def test_a_malformed_checkpoint_is_one_line(name, begun, tmp_path):
     path = tmp_path / "checkpoint.pt"
-    content = torch.load(path, weights_only=True)
+    content = torch.load(begun / "checkpoint.pt", weights_only=True)
     BROKEN[name](content)
     torch.save(content, path)
     with pytest.raises(UserError, match="damaged or no checkpoint") as caught:
@@ -360,11 +378,10 @@ def test_a_malformed_checkpoint_is_one_line(name, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_another_dtype_is_refused_before_anything_is_loaded(tmp_path):
-    train(directory=tmp_path, epochs=1)
+def test_another_dtype_is_refused_before_anything_is_loaded(begun):
     model, guide = make_pair(9)
     guide.loc.double()
     before = states((model, guide))
     with pytest.raises(UserError, match=r"another guide: 'loc\.bias' has shape \(2,\) and float32 there"):
-        load_pair(tmp_path / "checkpoint.pt", model, guide)
+        load_pair(begun / "checkpoint.pt", model, guide)
     assert all(map(torch.equal, states((model, guide)), before))
