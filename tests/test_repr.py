@@ -6,6 +6,7 @@ import inspect
 import pickle
 import pkgutil
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class Held(datasets.PixelArray):
         return np.full((len(rows), *SHAPE), 0.5, dtype=np.float32)
 
 
+@cache
 def arguments() -> dict[type, dict[str, Any]]:
     """What each public class is built with here."""
     torch.manual_seed(0)

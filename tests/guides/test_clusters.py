@@ -303,7 +303,7 @@ def train(model: nn.Module, guide: nn.Module, images: torch.Tensor, steps: int =
             adam.step()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_no_trained_guide_beats_the_optimal_one(seed):
     """Under one fixed model, from one start, by exact bounds, to the 0.1 nats that 120 noisy steps may leave.
 
