@@ -105,13 +105,14 @@ def test_two_like_factors_at_45_degrees_score_four_fifths(perfect, factors):
     np.testing.assert_array_equal(result["accuracy"][:3], np.ones(3))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_rotation_scores_as_a_second_implementation_says(perfect, factors, seed):
     codes = xr.DataArray(perfect.values @ rotation(seed), dims=perfect.dims)
     expected = independent_score(rotation(seed).astype(float), seed=7)
     assert score(codes, factors) == pytest.approx(expected, abs=np.sqrt(2) * allowed(expected))
 
 
+@pytest.mark.long
 def test_rotations_spread_around_the_published_value(perfect, factors):
     """0.887 is the value of one unnamed rotation: well inside the spread of any few."""
     scores = [score(xr.DataArray(perfect.values @ rotation(seed), dims=perfect.dims), factors) for seed in range(6)]
