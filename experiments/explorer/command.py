@@ -72,9 +72,7 @@ def _own(run: FinishedRun) -> ImageDataset:
     try:
         return run.data
     except UserError as error:  # an export does not know where they lie
-        raise UserError(
-            f"{error}; an export has no images: give some as --folder, or export the posterior"
-        ) from error
+        raise UserError(f"{error}; an export has no images: give some as --folder, or export the posterior") from error
 
 
 def _known(data: ImageDataset) -> xr.Dataset:

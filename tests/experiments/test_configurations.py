@@ -61,6 +61,7 @@ INDEPENDENT = {
 OWN_PAIRS = ("normal_gamma", "ard", "spike_and_slab")  # prior and guide that draw a site beside z
 COUNTS = {"poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial"}
 BINARY = {"bernoulli", "autoregressive", *COUNTS}  # likelihoods that of pixels take binary ones alone
+KINDS = ("binary", "8-bit", "real")  # of pixels
 REAL = {"normal", "normal_learned", "normal_optimal", "real", "student_t"}  # likelihoods of real pixels
 
 
@@ -442,15 +443,30 @@ def test_words_of_labels_that_do_not_fit_end_in_one_line(overrides, line):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("kind", ["binary", "8-bit", "real"])
+def takes(likelihood: str, kind: str) -> bool:
+    """Whether the likelihood is a density of such pixels."""
+    return likelihood in REAL or kind == "binary" or (kind == "8-bit" and likelihood not in BINARY)
+
+
+def kinds() -> Iterator[Any]:
+    """Every likelihood with every kind of pixels; long are all but the last that it takes and the first that it does
+    not."""
+    for likelihood in LIKELIHOODS:
+        taken = [kind for kind in KINDS if takes(likelihood, kind)]
+        refused = [kind for kind in KINDS if not takes(likelihood, kind)]
+        for kind in KINDS:
+            marks = [] if kind in (*taken[-1:], *refused[:1]) else [pytest.mark.long]
+            yield pytest.param(likelihood, kind, marks=marks)
+
+
+@pytest.mark.parametrize(("likelihood", "kind"), list(kinds()))
 def test_every_likelihood_takes_the_kinds_of_pixels_it_is_a_density_of(likelihood, kind):
     data = images_of(kind)
     if kind == "real":
         data = ImageDataset(data.images[:], dequantise="uniform")
     assert data.kind == kind
     overrides = overrides_of("normal", "mean_field", likelihood, "beta")
-    if likelihood in REAL or kind == "binary" or (kind == "8-bit" and likelihood not in BINARY):
+    if takes(likelihood, kind):
         trained_two_steps(data, *overrides)
         return
     parts = assemble(composed(*overrides))

@@ -87,7 +87,7 @@ def test_each_group_and_each_scale_has_a_row(deep):
     assert rates[4] == pytest.approx(rates[0] + rates[1])
     assert sum(rates[:4]) == pytest.approx(evaluation.metrics["rate"], rel=1e-5)
     assert table.rows[0][6] == float(evaluation.information["site_gain"][0])
-    assert not any("rate of z_" in row[0] for row in _metrics_table(evaluation, None, ngvae=False).rows)
+    assert not any("rate of z_" in row[0] for row in _metrics_table(evaluation, ngvae=False).rows)
 
 
 def test_of_many_groups_the_top_and_the_largest_are_shown_one_by_one(deep):
