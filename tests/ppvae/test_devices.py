@@ -194,12 +194,20 @@ def same_finding(one, other, here):
     return one.equals(other)
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["images here", "images there"])
+OF_PAIRS = [
+    *((one, MLP, "NGVAE") for one in EVALUATIONS.values()),
+    *((one, TWO_VIEW, "optimal") for one in OF_TWO_CODES.values()),
+    (tree, TWO_VIEW, "enumerated"),
+]
+
+
 @pytest.mark.parametrize(
-    ("evaluate", "setup", "kind"),
-    [(one, MLP, "NGVAE") for one in EVALUATIONS.values()]
-    + [(one, TWO_VIEW, "optimal") for one in OF_TWO_CODES.values()]
-    + [(tree, TWO_VIEW, "enumerated")],
+    ("evaluate", "setup", "kind", "there"),
+    [
+        pytest.param(*one, there, marks=() if there == number % 2 else pytest.mark.long)
+        for number, one in enumerate(OF_PAIRS)
+        for there in (False, True)
+    ],
 )
 def test_evaluation_is_the_cpus(evaluate, setup, kind, there, elsewhere, here):
     expected = evaluate(*setup.pair(kind), setup.images())

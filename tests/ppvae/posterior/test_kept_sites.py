@@ -37,9 +37,9 @@ def numbers(tree: xr.DataTree, site: str) -> int:
     [
         ({}, GROUPS, GROUPS, False),
         ({"sites": ["z_1", "z_3"]}, ("z_1", "z_3"), ("z_1", "z_3"), False),
-        ({"sites": "z_2"}, ("z_2",), ("z_2",), False),
+        pytest.param({"sites": "z_2"}, ("z_2",), ("z_2",), False, marks=pytest.mark.long),
         ({"moments": True}, (), GROUPS, True),
-        ({"sites": ["z_1"], "moments": True}, ("z_1",), GROUPS, False),
+        pytest.param({"sites": ["z_1"], "moments": True}, ("z_1",), GROUPS, False, marks=pytest.mark.long),
         ({"sites": ["z_1"], "moments": ["z_2"]}, ("z_1",), ("z_1", "z_2"), True),
         ({"moments": ["z_3"]}, ("z_1", "z_2"), GROUPS, False),
         ({"sites": []}, (), (), False),

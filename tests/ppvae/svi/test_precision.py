@@ -85,7 +85,9 @@ def test_the_bound_is_that_of_full_precision_but_for_rounding(kind):
     assert abs(losses["bf16"] / losses["full"] - 1) < 0.01
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long) if kind in ("normal", "vamp") else kind for kind in KINDS]
+)
 def test_it_is_captured_and_trains_as_eager_steps_do(kind):
     model, guide = make_pair(kind)
     settings = {"epochs": 2, "batch_size": 8, "recipe": Recipe(precision="bf16"), "progress": False}

@@ -141,8 +141,17 @@ def images() -> torch.Tensor:
     return torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("where", ["model", "guide", "likelihood", "objective"])
+PLACES = ("model", "guide", "likelihood", "objective")
+
+
+@pytest.mark.parametrize(
+    ("where", "way"),
+    [
+        pytest.param(where, way, marks=() if number % 4 == place else pytest.mark.long)
+        for number, way in enumerate(WAYS)
+        for place, where in enumerate(PLACES)
+    ],
+)
 def test_what_python_changes_runs_eagerly_and_the_log_says_why(where, way, images, caplog):
     step = make_step(where, way)
     with caplog.at_level("WARNING", logger="ppvae"):
@@ -154,7 +163,7 @@ def test_what_python_changes_runs_eagerly_and_the_log_says_why(where, way, image
     assert step.execution == "eager"
 
 
-@pytest.mark.parametrize("where", ["model", "guide", "likelihood", "objective"])
+@pytest.mark.parametrize("where", PLACES)
 def test_rehearsals_leave_python_as_it_was(where, images):
     step = make_step(where, "schedule")
     meddler = {"likelihood": step.model.likelihood}.get(where) or getattr(step, where)

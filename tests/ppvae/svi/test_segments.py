@@ -62,7 +62,13 @@ def assert_same(first, second) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("kind", "segments"), [*itertools.product(["hierarchy", "conv"], [2, 4, 9]), ("g-rep", 3)])
+@pytest.mark.parametrize(
+    ("kind", "segments"),
+    [
+        *(("hierarchy", 4), ("conv", 2), ("conv", 9), ("g-rep", 3)),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in (("hierarchy", 2), ("hierarchy", 9), ("conv", 4))),
+    ],
+)
 def test_loss_gradients_and_buffers_are_those_of_the_captured_step(kind, segments):
     step, images, graph = captured(kind)
     pieces = cut(kind, segments)
