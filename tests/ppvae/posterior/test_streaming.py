@@ -83,7 +83,15 @@ class Stumbles:
         self.hook.remove()
 
 
-@pytest.mark.parametrize(("kind", "sample_dims"), [("normal", ("sample",)), ("normal_gamma", ("chain", "draw"))])
+@pytest.mark.parametrize(
+    ("kind", "sample_dims"),
+    [
+        ("normal", ("sample",)),
+        ("normal_gamma", ("chain", "draw")),
+        pytest.param("normal", ("chain", "draw"), marks=pytest.mark.long),
+        pytest.param("normal_gamma", ("sample",), marks=pytest.mark.long),
+    ],
+)
 def test_stored_and_in_memory_are_the_same(kind, sample_dims, images, tmp_path):
     pair = make_pair(kind)
     options = {**OPTIONS, "posterior_predictive": True, "sample_dims": sample_dims, "coords": {"latent": ["a", "b"]}}
@@ -143,7 +151,9 @@ def begun(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("chunks", "written"), [(-1, None), (0, 0), (1, 0), (5, 16)])
+@pytest.mark.parametrize(
+    ("chunks", "written"), [(-1, None), (0, 0), (1, 0), pytest.param(2, 8, marks=pytest.mark.long), (5, 16)]
+)
 def test_a_failed_export_continues_with_the_same_numbers(chunks, written, images, tmp_path, whole, expected):
     model, guide = make_pair()
     broken = tmp_path / "broken.zarr"

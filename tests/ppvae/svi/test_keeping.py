@@ -98,7 +98,12 @@ def uninterrupted(recipe: str) -> tuple[xr.Dataset, list[torch.Tensor]]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "step"), [("plain", 0), ("plain", 7), ("all of it", 1), ("all of it", 4), ("all of it", 11)]
+    ("recipe", "step"),
+    [
+        pytest.param(recipe, step, marks=() if step in quick else pytest.mark.long)
+        for recipe, quick in (("plain", (0, 7)), ("all of it", (1, 4, 11)))
+        for step in (0, 1, 4, 7, 11)
+    ],
 )
 def test_a_kill_anywhere_resumes_with_the_numbers_of_an_uninterrupted_run(recipe, step, tmp_path, monkeypatch):
     """Four steps an epoch, saved after every second: a kill in step 8 costs step 7, in the middle of an epoch."""
