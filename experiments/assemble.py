@@ -54,7 +54,8 @@ def assemble(configuration: DictConfig) -> Parts:
     _check_posterior(configuration)
     _check_one_model(configuration)
     if configuration.get("labels") is not None:
-        check_whole("labels.images", configuration.labels.images, 0)
+        if configuration.labels.images is not None:
+            check_whole("labels.images", configuration.labels.images, 0)
         images_apart(configuration, "labels.images", configuration.labels.images)
     check_whole("diagnosis.images", configuration.diagnosis.images, 0)
     if configuration.get("codes") is not None:
@@ -151,13 +152,15 @@ def held_out(configuration: DictConfig) -> ImageDataset | None:
     return images_apart(configuration, "held_out.images", configuration.held_out.images)
 
 
-def images_apart(configuration: DictConfig, key: str, wanted: int) -> ImageDataset | None:
-    """So many images of the test split, else of the validation, as ``key`` wants; None of 0."""
+def images_apart(configuration: DictConfig, key: str, wanted: int | None) -> ImageDataset | None:
+    """So many images of the test split, else of the validation, as ``key`` wants, all of None; None of 0."""
     if wanted == 0:
         return None
     if "split" in configuration.data:
         return _of_split(configuration, "test", wanted)
     _, validation = training_data(configuration)
+    if wanted is None:
+        return validation
     if validation is None:
         raise UserError(f"{key}={wanted}: these data have no test split; give validation=0.1, or images=0")
     if wanted > len(validation):

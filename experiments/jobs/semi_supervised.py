@@ -39,7 +39,7 @@ def _errors_named(noun: Noun) -> dict[str, str]:
 @labelled(lambda noun: _errors_named(noun) | (metric_labels(train_and_evaluate, noun) or {}))
 def train_beside_classifier(configuration: DictConfig, directory: Path, *, resume: bool) -> None:
     """As a study's ``measure``: the run, and the same classifier trained on the images whose label is known."""
-    if configuration.get("labels") is None or not configuration.labels.images:
+    if configuration.get("labels") is None or configuration.labels.images == 0:
         raise UserError("this study is of labels known for some; give labels=some, with labels.images above 0")
     train_and_evaluate(configuration, directory, resume=resume, measure=_errors)
 
