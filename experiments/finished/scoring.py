@@ -54,7 +54,7 @@ def training_scores(
         found = read_posterior(kept).to_dataset().load()
         if "log_marginal" in found and all(found.attrs.get(name) == value for name, value in made.items()):
             return found
-    logger.info("log p(x) of %d training images, among which others are ranked", IMAGES)
+    logger.info("log p(x) of training images, %d at most, among which others are ranked", IMAGES)
     found = image_scores(model, guide, images(IMAGES), draws, seed, batch_size).assign_attrs(made)
     with suppress(UserError):  # a folder that others may only read
         write_posterior(xr.DataTree(found), kept)

@@ -57,7 +57,8 @@ def held_out_of(directory: Path) -> xr.Dataset:
     """log p(x) of each test image of a run; UserError where it measured none."""
     where = directory / "held_out.zarr"
     if not where.is_dir():
-        raise UserError(f"{directory} has no held_out.zarr; train it with held_out.images=1000 to compare it")
+        most = "at most the images of the test split or the validation"
+        raise UserError(f"{directory} has no held_out.zarr; train it with held_out.images=N to compare it, {most}")
     return read_posterior(where).to_dataset().load()
 
 
