@@ -81,11 +81,13 @@ def _read_docstring(app: Sphinx, what: str, name: str, described: object, option
 def _constructor(
     app: Sphinx, what: str, name: str, described: type, options: object, given: str, returned: str
 ) -> tuple[str, str] | None:
-    """What a class is built with, where ``Described.__new__`` or ``nn.Module`` hide it."""
-    del app, name, options, given
-    if what != "class" or not issubclass(described, Described):
+    """What a class is built with, where ``Described.__new__`` or ``nn.Module`` hide it; a class returns no None."""
+    del app, name, options, returned
+    if what != "class":
         return None
-    return stringify_signature(signature(described.__init__, bound_method=True), unqualified_typehints=True), returned
+    if issubclass(described, Described):
+        given = stringify_signature(signature(described.__init__, bound_method=True), unqualified_typehints=True)
+    return given.removesuffix(" -> None"), ""
 
 
 def _short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element) -> nodes.Element | None:
