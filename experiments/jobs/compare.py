@@ -82,11 +82,13 @@ def _cell(value: float | str) -> str | None:
 
 
 def _named(runs: list[str]) -> dict[str, str]:
-    """Each run by what sets it apart: the last part of its path, or more where that is shared."""
+    """Each run by what sets it apart: the last part of its path, or more where that is shared or a time alone."""
     paths = {run: Path(run).parts for run in runs}
-    for length in range(1, max(map(len, paths.values())) + 1):
+    longest = max(map(len, paths.values()))
+    for length in range(1, longest + 1):
         names = ["/".join(parts[-length:]) for parts in paths.values()]
-        if len(set(names)) == len(runs):
+        told = length == longest or all(any(map(str.isalpha, name)) for name in names)
+        if told and len(set(names)) == len(runs):
             return dict(zip(names, runs, strict=True))
     raise UserError(f"runs names one directory twice: {', '.join(runs)}")
 

@@ -50,6 +50,13 @@ def test_table_and_figure_of_two_runs(tmp_path, capsys):
     assert (tmp_path / "out/figures/compare.svg").is_file()
 
 
+def test_two_times_are_told_with_the_names_of_their_runs(tmp_path):
+    runs = [held_out(tmp_path / name / f"2026-01-0{day}_12-00-00", day) for day, name in ((1, "vae"), (2, "iaf"))]
+    compare.run(composed(*runs), tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out/results.csv", index_col=0)
+    assert list(table.index) == ["vae/2026-01-01_12-00-00", "iaf/2026-01-02_12-00-00"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
