@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from scipy.stats import binomtest
 
 from ppvae.diagnostics.contents import noun_in
 from ppvae.interventions.held import images_of
@@ -99,10 +100,13 @@ def _named(evaluation: Evaluation, parts: Parts) -> list[str]:
         return []
     (known,) = parts.data.inputs.values()
     noun = noun_in(evaluation.tree)
-    right, images = 100 * float(evaluation.labels["score"]), int(evaluation.labels["counts"].sum())
+    counts = evaluation.labels["counts"].values
+    right, images = int(np.trace(counts)), int(counts.sum())
+    interval = binomtest(right, images).proportion_ci(method="wilson")
     told = f"{int((known != UNKNOWN).sum())} of {len(known)} training {noun.many}"
     return [
-        f"Told the label of {told}, the classifier names that of {right:.1f} % of {images} test {noun.many} rightly."
+        f"Told the label of {told}, the classifier names that of {100 * right / images:.1f} % of {images} test "
+        f"{noun.many} rightly (95 %: {100 * interval.low:.1f} to {100 * interval.high:.1f} %)."
     ]
 
 

@@ -1,5 +1,6 @@
 """The page of a sweep: a table by setting, what is missing and why, and each metric against what was changed."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,13 +113,17 @@ def _figures(members: pd.DataFrame, varied: Sequence[str], labels: dict[str, str
 
 
 def _range(metric: xr.DataArray, across: str) -> str:
-    """At which value of what was changed a metric's mean is lowest and highest."""
-    means = metric.to_series().groupby(metric["value"].values, sort=False).mean().dropna()
+    """At which value of what was changed a metric's mean is lowest and highest, where it differs by more than members
+    of one value do."""
+    groups = metric.to_series().groupby(metric["value"].values, sort=False)
+    means, within = groups.mean().dropna(), math.sqrt(groups.var().mean())  # of values with two members or more
     name = metric.attrs["long_name"]
     if means.min() == means.max():
         return f"{name} is {number(float(means.min()))} throughout"
     low, high = means.idxmin(), means.idxmax()
     least, most = (number(float(means[at])) for at in (low, high))
+    if means.max() - means.min() < within:
+        return f"{name} differs less by {across}, {least} to {most}, than among runs of one, ± {number(within)}"
     return f"{name} is lowest, {least}, at {across}={_shown(low)} and highest, {most}, at {across}={_shown(high)}"
 
 

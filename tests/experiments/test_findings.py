@@ -93,15 +93,16 @@ def test_the_error_is_of_a_pixel_or_of_an_entry_that_is_there(scale, unit):
 
 
 def test_labels_known_for_some_are_said_to_be_named():
-    """What the pair was told is no factor of its own, and is missed by no latent."""
+    """What the pair was told is no factor of its own, and is missed by no latent; the interval is Wilson's, whose ends
+    solve (p̂ − p)² = 1.96² p (1 − p) / n."""
     found, told = evaluation(0.0), parts(0.02)
     counts = xr.Dataset({"counts": (("label", "named"), [[6, 1], [0, 1]]), "score": 7 / 8})
     found.labels, told.data.inputs = counts, {"known_hue": torch.tensor([0, -1, -1, 3])}
     told.data.factors = found.tree["constant_data"].to_dataset()
     found.tree["constant_data"] = found.tree["constant_data"].to_dataset().assign(known_hue=("image", [0, -1, -1, 3]))
     _, second, third = sentences(told, found, None)
-    assert (
-        second
-        == "Told the label of 2 of 4 training images, the classifier names that of 87.5 % of 8 test images rightly."
-    )
+    said = "Told the label of 2 of 4 training images, the classifier names that of 87.5 % of 8 test images rightly"
+    assert second == f"{said} (95 %: 52.9 to 97.8 %)."
+    for end in (0.529, 0.978):  # to half a thousandth, which moves either side by up to two in a hundred
+        assert (7 / 8 - end) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / 8, rel=0.04)
     assert third.endswith("; none tells most of y.")

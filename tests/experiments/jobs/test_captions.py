@@ -62,6 +62,8 @@ def test_a_sweep_says_where_a_metric_is_lowest_and_highest():
     metric = metric.where([True, True, True, False])
     assert page._range(metric, "beta") == "rate is lowest, 3.00, at beta=1 and highest, 9.00, at beta=4"
     assert page._range(metric.clip(2, 2), "beta") == "rate is 2.00 throughout"
+    alike = metric.copy(data=[4.0, 2.0, 3.9, 2.5]).assign_coords(value=("run", [1, 1, 4, 4]))  # √((2 + 0.98) / 2)
+    assert page._range(alike, "beta") == "rate differs less by beta, 3.00 to 3.20, than among runs of one, ± 1.22"
 
 
 def test_clusters_say_which_labels_have_none():
