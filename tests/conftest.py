@@ -1,5 +1,6 @@
 """Shared fixtures: one thread, one seed, tiny pairs, and a parameter store that every test leaves empty."""
 
+import gc
 import logging
 import multiprocessing
 import re
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left alone with one at the end."""
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests, and all that they import, need not be looked through again by each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 SMALLER = {  # what documents print, on fewer images and for fewer steps

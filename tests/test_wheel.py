@@ -239,6 +239,7 @@ def test_mypy_passes_it_with_the_types_of_everything(environment, scripts):
     assert lines_told(done, r"^(.*\.py):(\d+): error:") == {("wrong.py", line) for line in LINES}, done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("node") is None, reason="pyright runs on node")
 def test_pyright_passes_a_user_s_script_and_tells_mistakes(environment, scripts):
     python = environment / "python"

@@ -181,6 +181,7 @@ def test_a_study_without_metrics_and_figures_shows_all_it_has(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"covariances"}
 
 
+@pytest.mark.long
 def test_a_study_draws_the_figures_it_names(own_figure, tmp_path):
     page = study.run(small_study("+metrics=[rate]", f"+{own_figure}"), tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"mine"}
@@ -294,7 +295,7 @@ def test_a_studys_mistakes_end_before_the_training(tmp_path, overrides, match):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("surrogate", [True, False])
+@pytest.mark.parametrize("surrogate", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_report_marks_a_surrogate(tmp_path, surrogate, capsys):
     """Grey sprites by the cross-entropy, or by a density."""
     likelihood = ["likelihood=bernoulli", "likelihood.surrogate=true"] if surrogate else ["likelihood=normal"]
