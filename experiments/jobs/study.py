@@ -92,7 +92,7 @@ def run(configuration: DictConfig, directory: Path) -> Path:
         found=_found(members, directory),
         links=_reports(members, directory),
         title=configuration.title,
-        lead=f"{len(configuration.seeds)} seeds a model; mean ± standard deviation.",
+        lead=_over(len(configuration.seeds), " a model"),
         table=_table(results, configuration, metric_labels(measure, noun_of_runs(results)) or _own_names(results)),
         more=[Table("Runs not done", ("run", "state", "why"), rows)] if rows else [],
         configuration=OmegaConf.to_yaml(configuration),
@@ -163,6 +163,10 @@ def _own_names(results: pd.DataFrame) -> dict[str, str]:
     return {name: name for name in results.select_dtypes("number") if name != "seed"}
 
 
+def _over(seeds: int, each: str = "") -> str:
+    return f"One seed{each}." if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds{each}."
+
+
 def _table(results: pd.DataFrame, configuration: DictConfig, labels: Mapping[str, str]) -> Table:
     """One row a metric, one column a model: mean ± standard deviation and, where there is one, [the paper's number]."""
     paper = configuration.get("paper") or {}
@@ -177,7 +181,7 @@ def _table(results: pd.DataFrame, configuration: DictConfig, labels: Mapping[str
             published = paper.get(metric, {}).get(name)
             cells.append(here if published is None else f"{here or '–'} [{published}]")
         rows.append([label, *cells])
-    caption = f"Mean ± standard deviation over {results.seed.nunique()} seeds."
+    caption = _over(results.seed.nunique())
     caption += surrogate_sentence(results, "model") + _empty_cells(results, configuration)
     if paper:
         caption += " In brackets: the paper's number, where it has one."
