@@ -69,7 +69,7 @@ def test_every_chunk_of_every_array_ends_in_a_checksum(whole):
 @pytest.mark.parametrize("verify", [None, False])
 def test_flipped_bits_are_noticed_or_harmless(verify, whole, copy):
     expected, draw = read_posterior(whole).load(), random.Random(0)
-    for _ in range(12):
+    for _ in range(25):
         name = draw.choice(files_of(whole))
         content = bytearray((whole / name).read_bytes())
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
@@ -173,7 +173,7 @@ def test_kills_and_readers_meet_whole_stores(tmp_path):
     command = [sys.executable, "-c", WRITER, __file__, str(path), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "0\n"
-        for _ in range(12):
+        for _ in range(25):
             try:
                 seen.append(number_of(read_posterior(path)))
             except UserError as error:
